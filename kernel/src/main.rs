@@ -1,0 +1,2 @@
+//! (first lines come with the code)
+fn main() {}

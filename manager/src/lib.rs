@@ -1,0 +1,4 @@
+//! circusd as a library: configuration, watchers, commands, streams and endpoints.
+#![forbid(unsafe_code)]
+
+pub mod options;

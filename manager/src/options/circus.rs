@@ -1,0 +1,52 @@
+//! `[circus]`.
+
+use std::path::PathBuf;
+
+/// The `[circus]` section (spec a.4), typed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CircusOptions {
+    /// ROUTER endpoint, default `tcp://127.0.0.1:5555`.
+    pub endpoint: String,
+    /// PUB endpoint, default `tcp://127.0.0.1:5556`.
+    pub pubsub_endpoint: String,
+    /// Statistics endpoint, default `tcp://127.0.0.1:5557`; shown by `globaloptions` even when unused.
+    pub stats_endpoint: String,
+    /// UDP discovery group as written; `None` when the value is empty.
+    pub multicast_endpoint: Option<String>,
+    /// Run circusd-stats.
+    pub statsd: bool,
+    /// Seconds between periodic checks; also the upper bound of the respawn back-off. 0 or less: no periodic check.
+    pub check_delay: f64,
+    /// Whole seconds between the starts of two watchers.
+    pub warmup_delay: u64,
+    /// Umask of circusd, inherited by children.
+    pub umask: Option<u32>,
+    /// Where to write the pid.
+    pub pidfile: Option<PathBuf>,
+    /// `debug`, `info`, `warning`, `error`, `critical`, as written.
+    pub loglevel: Option<String>,
+    /// A file name, `-`, or `syslog://…`.
+    pub logoutput: Option<String>,
+    /// As written; not acted on yet.
+    pub loggerconfig: Option<String>,
+    /// As written (`ipc://PATH` or `tcp://127.0.0.1:PORT`): where the core's own protocol is offered.
+    pub papa_endpoint: Option<String>,
+    /// The `papa` binary, when it is not beside circusd or on PATH.
+    pub papa_path: Option<PathBuf>,
+    /// The instance name, when given.
+    pub instance: Option<String>,
+    /// Run the web console.
+    pub httpd: bool,
+    /// Web console host.
+    pub httpd_host: String,
+    /// Web console port.
+    pub httpd_port: u16,
+    /// Plugin children write to the terminal.
+    pub debug: bool,
+    /// Accepted, unused.
+    pub debug_gc: bool,
+    /// Owner of an `ipc://` endpoint.
+    pub endpoint_owner: Option<String>,
+    /// Prefix of the host name (attribute only).
+    pub fqdn_prefix: Option<String>,
+}

@@ -1,0 +1,121 @@
+//! `[watcher:NAME]`.
+
+use super::{Seconds, Signal, StreamOptions};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// `args`: text that is split like a shell does, or the list that `add` may give (spec a.3 item 7).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Args {
+    /// From a file.
+    Text(String),
+    /// From a client; used element-wise.
+    List(Vec<String>),
+}
+
+/// A user or a group as configured; resolved at spawn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// A name.
+    Name(String),
+    /// A number.
+    Id(u32),
+}
+
+/// `max_retry`: how often a failing spawn is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retries {
+    /// -1
+    Unlimited,
+    /// That many attempts in a row.
+    Times(u32),
+}
+
+/// The value of one `rlimit_NAME`: soft and hard limit alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RlimitValue {
+    /// Empty in the file.
+    Infinity,
+    /// In the unit of setrlimit(2).
+    At(u64),
+}
+
+/// One watcher section (spec a.5), typed. Built by `config`, changed by `set`.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an independent on/off option of Circus's own list")]
+pub struct WatcherOptions {
+    /// As written; looked up in lower case.
+    pub name: String,
+    /// The command, before expansion and splitting. Empty: the watcher cannot start.
+    pub cmd: String,
+    /// Arguments.
+    pub args: Args,
+    /// How many processes.
+    pub numprocesses: u32,
+    /// Pause between two spawns.
+    pub warmup_delay: Seconds,
+    /// Working directory; `None`: circusd's own.
+    pub working_dir: Option<PathBuf>,
+    /// Run through `/bin/sh -c`.
+    pub shell: bool,
+    /// Appended after the shell's command string.
+    pub shell_args: Option<String>,
+    /// User.
+    pub uid: Option<Identity>,
+    /// Group.
+    pub gid: Option<Identity>,
+    /// Reload by SIGHUP.
+    pub send_hup: bool,
+    /// Stop signal.
+    pub stop_signal: Signal,
+    /// Signal direct children, too.
+    pub stop_children: bool,
+    /// From the stop signal to SIGKILL.
+    pub graceful_timeout: Seconds,
+    /// Spawn attempts.
+    pub max_retry: Retries,
+    /// High starts first, low stops first.
+    pub priority: i64,
+    /// At most one process.
+    pub singleton: bool,
+    /// Children inherit all sockets.
+    pub use_sockets: bool,
+    /// Start on the first connection (not acted on yet).
+    pub on_demand: bool,
+    /// Start with circusd.
+    pub autostart: bool,
+    /// Replace processes that end.
+    pub respawn: bool,
+    /// Seconds after which a process is replaced; 0: never.
+    pub max_age: u64,
+    /// Random seconds added to `max_age`.
+    pub max_age_variance: u64,
+    /// Resource limits by lower-case name without prefix (`nofile`).
+    pub rlimits: BTreeMap<String, RlimitValue>,
+    /// Start from circusd's environment.
+    pub copy_env: bool,
+    /// Add PYTHONPATH (not acted on yet).
+    pub copy_path: bool,
+    /// The complete environment for children before `$NAME` substitution (spec a.8): copy_env, `[env]`, `[env:…]` merged.
+    pub env: BTreeMap<String, String>,
+    /// stdout's stream; `None`: inherited from circusd.
+    pub stdout_stream: Option<StreamOptions>,
+    /// stderr's stream.
+    pub stderr_stream: Option<StreamOptions>,
+    /// fd 0 is /dev/null (default true).
+    pub close_child_stdin: bool,
+    /// fd 1 is /dev/null.
+    pub close_child_stdout: bool,
+    /// fd 2 is /dev/null.
+    pub close_child_stderr: bool,
+    /// Socket placed on fd 0.
+    pub stdin_socket: Option<String>,
+    /// Persistent: survives circusd.
+    pub use_papa: bool,
+    /// Hook name to `(dotted.name or exec:…, ignore failure)` as written; run by a later part.
+    pub hooks: BTreeMap<String, (String, bool)>,
+    /// virtualenv path (not acted on yet).
+    pub virtualenv: Option<String>,
+    /// Every other key as written, `__name__` among them: shown by `options`, usable as `$(circus.key)`.
+    pub extra: BTreeMap<String, String>,
+}

@@ -1,0 +1,1 @@
+//! (first lines come with the code)
