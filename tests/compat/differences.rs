@@ -23,27 +23,51 @@ pub const DIFFERENCES: &[Difference] = &[];
 
 /// What is wrong: differences that nobody intended, and intended ones that did not occur.
 pub fn judge(scenario: &str, found: &[Finding]) -> Vec<String> {
-    let intended: Vec<&Difference> = DIFFERENCES.iter().filter(|one| one.scenario == scenario).collect();
+    let intended: Vec<&Difference> = DIFFERENCES
+        .iter()
+        .filter(|one| one.scenario == scenario)
+        .collect();
     let covers = |one: &Difference, finding: &Finding| {
-        let place = finding.step.map_or(one.steps.is_empty(), |step| one.steps.contains(&step));
+        let place = finding
+            .step
+            .map_or(one.steps.is_empty(), |step| one.steps.contains(&step));
         place && one.what == finding.what && finding.observed.contains(one.instead)
     };
-    let mut wrong: Vec<String> = found
+    let unlisted = found
         .iter()
-        .filter(|finding| !intended.iter().any(|one| covers(one, finding)))
-        .map(|finding| {
-            let place = finding.step.map_or_else(|| "whole".to_owned(), |step| format!("step {step}"));
-            format!("{place}, {:?}\n    Circus:  {}\n    seen:    {}", finding.what, finding.golden, finding.observed)
-        })
-        .collect();
+        .filter(|finding| !intended.iter().any(|one| covers(one, finding)));
+    let mut wrong = describe(unlisted);
     for one in intended.iter().filter(|one| one.always) {
-        let steps: Vec<Option<usize>> =
-            if one.steps.is_empty() { vec![None] } else { one.steps.iter().map(|step| Some(*step)).collect() };
+        let steps: Vec<Option<usize>> = if one.steps.is_empty() {
+            vec![None]
+        } else {
+            one.steps.iter().map(|step| Some(*step)).collect()
+        };
         for step in steps {
-            if !found.iter().any(|finding| finding.step == step && covers(one, finding)) {
-                wrong.push(format!("{step:?}, {:?}: the listed difference `{}` did not occur", one.what, one.reason));
+            if !found
+                .iter()
+                .any(|finding| finding.step == step && covers(one, finding))
+            {
+                wrong.push(format!(
+                    "{step:?}, {:?}: the listed difference `{}` did not occur",
+                    one.what, one.reason
+                ));
             }
         }
     }
     wrong
+}
+
+/// Findings in words.
+pub fn describe<'a>(found: impl IntoIterator<Item = &'a Finding>) -> Vec<String> {
+    let line = |finding: &Finding| {
+        let place = finding
+            .step
+            .map_or_else(|| "whole".to_owned(), |step| format!("step {step}"));
+        format!(
+            "{place}, {:?}\n    Circus:  {}\n    seen:    {}",
+            finding.what, finding.golden, finding.observed
+        )
+    };
+    found.into_iter().map(line).collect()
 }

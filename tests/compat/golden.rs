@@ -128,43 +128,92 @@ pub struct Victim {
 pub enum Text {
     Exact(String),
     /// A help screen with these words.
-    Help { mentions: Vec<String> },
+    Help {
+        mentions: Vec<String>,
+    },
     /// A usage line of argparse.
     Usage {
         #[serde(rename = "usage")]
         _usage: bool,
     },
     /// A Python traceback that ends so.
-    Traceback { traceback: String },
+    Traceback {
+        traceback: String,
+    },
     /// Log lines, without time and process number.
-    Log { log: Vec<String> },
+    Log {
+        log: Vec<String>,
+    },
 }
 
 /// What the one who took the transcript did beside talking to circusd.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Action {
-    Sleep { s: f64 },
-    BindPid { var: String, watcher: String, index: usize },
-    BindPids { var: String, watcher: String },
-    Kill { var: String, index: Option<usize>, signal: i32 },
-    SignalDaemon { signal: String },
-    WaitExit { s: f64 },
-    Occupy { port: String, var: String },
-    Close { var: String },
-    StartDaemon { args: Vec<String>, config: String, delay: f64 },
-    Rename { src: String, dst: String },
+    Sleep {
+        s: f64,
+    },
+    BindPid {
+        var: String,
+        watcher: String,
+        index: usize,
+    },
+    BindPids {
+        var: String,
+        watcher: String,
+    },
+    Kill {
+        var: String,
+        index: Option<usize>,
+        signal: i32,
+    },
+    SignalDaemon {
+        signal: String,
+    },
+    WaitExit {
+        s: f64,
+    },
+    Occupy {
+        port: String,
+        var: String,
+    },
+    Close {
+        var: String,
+    },
+    StartDaemon {
+        args: Vec<String>,
+        config: String,
+        delay: f64,
+    },
+    Rename {
+        src: String,
+        dst: String,
+    },
 }
 
 /// What was looked at.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "probe", rename_all = "snake_case")]
 pub enum Probe {
-    DaemonAlive { expect: bool },
-    Pidfile { file: String, mode: String },
-    PidfileLive { file: String },
-    Absent { file: String, log: String, log_lines: Vec<String> },
-    Log { log: String, log_lines: Vec<String> },
+    DaemonAlive {
+        expect: bool,
+    },
+    Pidfile {
+        file: String,
+        mode: String,
+    },
+    PidfileLive {
+        file: String,
+    },
+    Absent {
+        file: String,
+        log: String,
+        log_lines: Vec<String>,
+    },
+    Log {
+        log: String,
+        log_lines: Vec<String>,
+    },
 }
 
 /// The folder of the transcripts.
@@ -210,6 +259,9 @@ impl Transcript {
         let mut steps = Vec::new();
         for mut step in std::mem::take(&mut self.steps) {
             step.events.retain(others);
+            let its_file = format!("/{watcher}.");
+            step.before
+                .retain(|action| !matches!(action, Action::Rename { src, .. } if src.contains(&its_file)));
             let about_it = matches!(&step.kind, Kind::Zmq(exchange) if exchange.request_frames.iter().any(
                 |frame| matches!(frame, Payload::Text(text) if text.contains(&quoted))));
             if let Kind::Zmq(exchange) = &mut step.kind {

@@ -5,7 +5,6 @@ use crate::golden::{Exchange, Kind, Payload, Probe, Run, Transcript};
 use crate::stage::Stage;
 use crate::{judge, text};
 use anyhow::{Context, Result};
-use ringmaster_tests::daemon::Subject;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -44,7 +43,11 @@ pub struct Finding {
 
 /// Replays `transcript` on `stage`, from the start of circusd to its end.
 pub fn replay(transcript: &Transcript, stage: &mut Stage) -> Result<Vec<Finding>> {
-    let mut replay = Replay { stage, found: Vec::new(), observed: Observed::default() };
+    let mut replay = Replay {
+        stage,
+        found: Vec::new(),
+        observed: Observed::default(),
+    };
     replay.start(transcript)?;
     for (at, step) in transcript.steps.iter().enumerate() {
         replay.step(at, step).with_context(|| format!("step {at}"))?;
@@ -80,7 +83,9 @@ impl Replay<'_> {
     fn step(&mut self, at: usize, step: &crate::golden::Step) -> Result<()> {
         for action in &step.before {
             let events = self.stage.act(action)?;
-            self.observed.rest.extend(events.into_iter().map(|event| (at.saturating_sub(1), event)));
+            self.observed
+                .rest
+                .extend(events.into_iter().map(|event| (at.saturating_sub(1), event)));
         }
         match &step.kind {
             Kind::Zmq(exchange) => self.exchange(at, exchange)?,
@@ -89,7 +94,9 @@ impl Replay<'_> {
             Kind::Note { check: None } => {}
         }
         let events = self.stage.driver.events(Duration::ZERO, None)?;
-        self.observed.rest.extend(events.into_iter().map(|event| (at, event)));
+        self.observed
+            .rest
+            .extend(events.into_iter().map(|event| (at, event)));
         Ok(())
     }
 
@@ -106,10 +113,18 @@ impl Replay<'_> {
             _ => None,
         };
         let wait = if golden.is_some() { ANSWER } else { SILENCE };
-        let answers = self.stage.exchange(&exchange.socket, &frames, wait, golden.as_deref())?;
+        let answers = self
+            .stage
+            .exchange(&exchange.socket, &frames, wait, golden.as_deref())?;
         let observed: Vec<String> = answers
             .iter()
-            .map(|answer| answer.frames.iter().map(|frame| String::from_utf8_lossy(frame)).collect())
+            .map(|answer| {
+                answer
+                    .frames
+                    .iter()
+                    .map(|frame| String::from_utf8_lossy(frame))
+                    .collect()
+            })
             .collect();
         let difference = match (&golden, observed.as_slice()) {
             (None, []) => None,
@@ -119,7 +134,12 @@ impl Replay<'_> {
             (Some(golden), [observed]) => compare_replies(golden, observed, exchange),
         };
         if let Some(difference) = difference {
-            self.note(at, What::Reply, golden.unwrap_or_default(), format!("{difference}: {}", observed.join(" | ")));
+            self.note(
+                at,
+                What::Reply,
+                golden.unwrap_or_default(),
+                format!("{difference}: {}", observed.join(" | ")),
+            );
         }
         Ok(())
     }
@@ -137,7 +157,9 @@ impl Replay<'_> {
         for (what, golden, contains, observed) in sides {
             if contains.is_empty() {
                 let golden = golden.as_ref().map(|golden| self.stage.fill_text(golden));
-                let found = golden.as_ref().and_then(|golden| text::difference(run, golden, observed, subject));
+                let found = golden
+                    .as_ref()
+                    .and_then(|golden| text::difference(run, golden, observed, subject));
                 if let Some(difference) = found {
                     self.note(at, what, format!("{golden:?}"), difference);
                 }
@@ -145,8 +167,10 @@ impl Replay<'_> {
             }
             // Process numbers in such a list are those of the day it was taken.
             let is_number = |part: &&String| part.bytes().all(|byte| byte.is_ascii_digit() || byte == b',');
-            let missing: Vec<&String> =
-                contains.iter().filter(|part| !is_number(part) && !observed.contains(*part)).collect();
+            let missing: Vec<&String> = contains
+                .iter()
+                .filter(|part| !is_number(part) && !observed.contains(*part))
+                .collect();
             if !missing.is_empty() {
                 self.note(at, what, format!("{missing:?}"), observed.clone());
             }
@@ -163,7 +187,8 @@ impl Replay<'_> {
                 (running != *expect).then(|| format!("circusd runs: {running}"))
             }
             Probe::Pidfile { file, mode } => {
-                let found = std::fs::metadata(work.join(file)).map(|file| format!("0o{:o}", file.permissions().mode()));
+                let found = std::fs::metadata(work.join(file))
+                    .map(|file| format!("0o{:o}", file.permissions().mode()));
                 let found = (read(file), found.unwrap_or_default());
                 let wanted = (format!("{}\n", self.stage.daemon_pid()), mode.clone());
                 (found != wanted).then(|| format!("{found:?}, not {wanted:?}"))
@@ -186,13 +211,15 @@ impl Replay<'_> {
 
     /// `quit` or what the transcript does instead, and what is left to look at then.
     fn end(&mut self, transcript: &Transcript) -> Result<()> {
-        let last = transcript.steps.len().saturating_sub(usize::from(transcript.final_events.is_empty()));
+        let last = transcript
+            .steps
+            .len()
+            .saturating_sub(usize::from(transcript.final_events.is_empty()));
         for action in &transcript.after {
             self.stage.act(action)?;
         }
         if transcript.settings.quit.unwrap_or(true) {
-            let request = json!({"id": "end", "command": "quit", "properties": {"waiting": true}});
-            self.stage.exchange("DEALER", &[request.to_string().into_bytes()], ANSWER, Some("{}"))?;
+            self.stage.quit(ANSWER)?;
         }
         if let Some(golden) = transcript.circusd_exit_code {
             let code = self.stage.wait_exit(END)?;
@@ -201,10 +228,20 @@ impl Replay<'_> {
             }
         }
         let missing = events::count_after_startup(transcript).saturating_sub(self.observed.rest.len());
-        let events = self.stage.driver.events(Duration::from_millis(500), Some(missing.max(1)))?;
-        self.observed.rest.extend(events.into_iter().map(|event| (last, event)));
+        let events = self
+            .stage
+            .driver
+            .events(Duration::from_millis(500), Some(missing.max(1)))?;
+        self.observed
+            .rest
+            .extend(events.into_iter().map(|event| (last, event)));
         if let Some(difference) = text::missing_lines(&transcript.log, &self.stage.daemon_log()) {
-            self.found.push(Finding { step: None, what: What::Log, golden: String::new(), observed: difference });
+            self.found.push(Finding {
+                step: None,
+                what: What::Log,
+                golden: String::new(),
+                observed: difference,
+            });
         }
         for (name, golden) in &transcript.files_written {
             self.file(name, golden)?;
@@ -230,7 +267,12 @@ impl Replay<'_> {
     }
 
     fn note(&mut self, step: usize, what: What, golden: String, observed: String) {
-        self.found.push(Finding { step: Some(step), what, golden, observed });
+        self.found.push(Finding {
+            step: Some(step),
+            what,
+            golden,
+            observed,
+        });
     }
 }
 
@@ -248,10 +290,4 @@ fn compare_replies(golden: &str, observed: &str, exchange: &Exchange) -> Option<
             (!same).then(|| "differs".to_owned())
         }
     }
-}
-
-/// Whether the subject answers like Circus's housekeeping: refused for a moment without a reason of the client's.
-pub fn is_housekeeping(subject: Subject, observed: &[u8], golden: &str) -> bool {
-    let text = "arbiter is already running manage_watchers command";
-    subject == Subject::Circus && !golden.contains(text) && String::from_utf8_lossy(observed).contains(text)
 }

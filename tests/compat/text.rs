@@ -46,11 +46,11 @@ pub fn missing_lines(log: &[String], observed: &str) -> Option<String> {
 /// `2026-11-20 15:07:04 circus[123] [INFO] text` becomes `INFO text` (spec b.3).
 pub fn log_lines(log: &str) -> Vec<String> {
     let line = regex(r"(?m)^\S+ \S+ \S+\[\d+\] \[(\w+)\] (.*)$");
-    let pid = regex(r"on pid \d+");
+    let pid = regex(r"(on pid|HUP to) \d+");
     line.captures_iter(log)
         .map(|captures| {
             let text = format!("{} {}", &captures[1], &captures[2]);
-            pid.replace(&text, "on pid <pid>").into_owned()
+            pid.replace(&text, "$1 <pid>").into_owned()
         })
         .collect()
 }
@@ -75,7 +75,11 @@ fn json_difference(golden: &str, observed: &str) -> Option<String> {
     }
     let mut found = judge::differences(&one, &other, &BTreeMap::new());
     if golden.lines().count() != observed.lines().count() {
-        found.push(format!("{} lines instead of {}", observed.lines().count(), golden.lines().count()));
+        found.push(format!(
+            "{} lines instead of {}",
+            observed.lines().count(),
+            golden.lines().count()
+        ));
     }
     (!found.is_empty()).then(|| found.join("; "))
 }

@@ -29,7 +29,11 @@ pub struct Daemon {
 
 impl Daemon {
     pub(crate) fn new(child: Child, stdout: PathBuf, stderr: PathBuf) -> Self {
-        Self { child, stdout, stderr }
+        Self {
+            child,
+            stdout,
+            stderr,
+        }
     }
 
     /// Its process number.
@@ -40,7 +44,11 @@ impl Daemon {
     /// Sends it a signal.
     pub fn signal(&self, number: Signal) -> Result<()> {
         if !signal(self.pid(), number) {
-            bail!("circusd {} is gone, signal {number:?} not sent\n{}", self.pid(), self.stderr());
+            bail!(
+                "circusd {} is gone, signal {number:?} not sent\n{}",
+                self.pid(),
+                self.stderr()
+            );
         }
         Ok(())
     }
@@ -78,5 +86,8 @@ fn read(path: &PathBuf) -> String {
 
 /// The exit status, or the negative number of the signal that ended the process.
 pub fn exit_code(status: ExitStatus) -> i32 {
-    status.code().or_else(|| status.signal().map(|number| -number)).unwrap_or(i32::MIN)
+    status
+        .code()
+        .or_else(|| status.signal().map(|number| -number))
+        .unwrap_or(i32::MIN)
 }

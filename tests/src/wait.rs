@@ -8,11 +8,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Looks until `probe` gives a value, at most for `limit`. An `Err` of the probe is the present state in words; the
 /// last one is in the error.
-pub fn wait_until<T>(
-    limit: Duration,
-    what: &str,
-    mut probe: impl FnMut() -> Result<T, String>,
-) -> Result<T> {
+pub fn wait_until<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Result<T, String>) -> Result<T> {
     let begin = Instant::now();
     let mut pause = Duration::from_micros(500);
     loop {
@@ -32,7 +28,10 @@ pub fn stays_true(span: Duration, what: &str, mut probe: impl FnMut() -> Result<
     let begin = Instant::now();
     while begin.elapsed() < span {
         if let Err(state) = probe() {
-            bail!("did not stay true for {span:?}: {what}; after {:?}: {state}", begin.elapsed());
+            bail!(
+                "did not stay true for {span:?}: {what}; after {:?}: {state}",
+                begin.elapsed()
+            );
         }
         pass(LONGEST_PAUSE.min(span));
     }
@@ -43,7 +42,10 @@ pub fn stays_true(span: Duration, what: &str, mut probe: impl FnMut() -> Result<
 /// hoping that something has happened: that is [`wait_until`].
 pub fn pass(span: Duration) {
     let end = Instant::now() + span;
-    while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+    while let Some(left) = end
+        .checked_duration_since(Instant::now())
+        .filter(|left| !left.is_zero())
+    {
         std::thread::park_timeout(left);
     }
 }
