@@ -92,6 +92,37 @@ impl WatcherOption {
         }
     }
 
+    /// Whether the value is text, which is expanded with the watcher's own environment only (spec a.3 item 3).
+    pub fn is_text(&self) -> bool {
+        match self.kind {
+            Kind::Text(_)
+            | Kind::MaybeText(_)
+            | Kind::TextUnlessEmpty(_)
+            | Kind::MaybePath(_)
+            | Kind::Directory(_)
+            | Kind::Args(_)
+            | Kind::Identity(_)
+            | Kind::Stream(..)
+            | Kind::Hooks(_) => true,
+            Kind::Flag(_)
+            | Kind::MaybeFlag(_)
+            | Kind::Count(_)
+            | Kind::Whole(_)
+            | Kind::Integer(_)
+            | Kind::Port(_)
+            | Kind::Octal(_)
+            | Kind::WholeSeconds(_)
+            | Kind::FloatSeconds(_)
+            | Kind::Period(_)
+            | Kind::Signal(_)
+            | Kind::Retries(_)
+            | Kind::Env(_)
+            | Kind::Rlimits(_)
+            | Kind::Family(_)
+            | Kind::SocketKind(_) => false,
+        }
+    }
+
     /// The value of a watcher that does not mention this option.
     pub fn default_value(&self) -> Value {
         self.get(&WatcherOptions::new(""))
