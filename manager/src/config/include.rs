@@ -57,6 +57,13 @@ pub fn read(main: &Path, process_env: &Environment) -> Result<Files, ConfigError
                     };
                     files.problems.push(pattern.problem(kind));
                 }
+                Err(error @ ConfigError::Missing(_)) => {
+                    let kind = ProblemKind::IncludeSkipped {
+                        file: path,
+                        reason: error.to_string(),
+                    };
+                    files.problems.push(pattern.problem(kind));
+                }
                 Err(other) => errors.push(other),
             }
         }
@@ -142,12 +149,15 @@ fn matching_files(pattern: &str) -> Vec<PathBuf> {
 }
 
 fn read_text(path: &Path) -> Result<String, ConfigError> {
-    let unreadable = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => ConfigError::Missing(path.to_owned()),
-        _ => ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        },
+    let unreadable = |source: io::Error| {
+        if source.kind() == io::ErrorKind::NotFound {
+            ConfigError::Missing(path.to_owned())
+        } else {
+            ConfigError::Unreadable {
+                path: path.to_owned(),
+                source,
+            }
+        }
     };
     let file = std::fs::File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();

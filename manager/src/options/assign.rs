@@ -94,10 +94,11 @@ impl<S> Kind<S> {
             Self::Env(field) => *(field.at)(target) = strings(value),
             Self::Stream(name, field) => assign_stream((field.at)(target), name, key, value)?,
             Self::Rlimits(field) => {
-                let limit = match value {
-                    Value::Null => RlimitValue::Infinity,
-                    _ if integer(value) == Some(-1) => RlimitValue::Infinity,
-                    _ => RlimitValue::At(number(key, value)?),
+                let is_infinity = value.is_null() || integer(value) == Some(-1);
+                let limit = if is_infinity {
+                    RlimitValue::Infinity
+                } else {
+                    RlimitValue::At(number(key, value)?)
                 };
                 let name = key.strip_prefix("rlimit_").and_then(super::rlimit_name);
                 let name = name.ok_or_else(|| OptionError::NotRlimit(key.to_owned()))?;
