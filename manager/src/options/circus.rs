@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 /// The `[circus]` section (spec a.4), typed.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is an independent on/off option of Circus's own list"
+)]
 pub struct CircusOptions {
     /// ROUTER endpoint, default `tcp://127.0.0.1:5555`.
     pub endpoint: String,
@@ -49,4 +53,34 @@ pub struct CircusOptions {
     pub endpoint_owner: Option<String>,
     /// Prefix of the host name (attribute only).
     pub fqdn_prefix: Option<String>,
+}
+
+impl Default for CircusOptions {
+    /// The values of an empty `[circus]` section (spec a.4).
+    fn default() -> Self {
+        Self {
+            endpoint: "tcp://127.0.0.1:5555".to_owned(),
+            pubsub_endpoint: "tcp://127.0.0.1:5556".to_owned(),
+            stats_endpoint: "tcp://127.0.0.1:5557".to_owned(),
+            multicast_endpoint: Some("udp://237.219.251.97:12027".to_owned()),
+            statsd: false,
+            check_delay: 5.0,
+            warmup_delay: 0,
+            umask: None,
+            pidfile: None,
+            loglevel: None,
+            logoutput: None,
+            loggerconfig: None,
+            papa_endpoint: None,
+            papa_path: None,
+            instance: None,
+            httpd: false,
+            httpd_host: "localhost".to_owned(),
+            httpd_port: 8080,
+            debug: false,
+            debug_gc: false,
+            endpoint_owner: None,
+            fqdn_prefix: None,
+        }
+    }
 }

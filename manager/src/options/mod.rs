@@ -3,16 +3,33 @@
 //! A value is text only inside `config`; from here on it has its type. The tables (`WATCHER_OPTIONS`, …) are the one
 //! list from which reading a file, `options`, `get`, `set`, help and the manual are derived.
 
+mod assign;
 mod circus;
+mod circus_table;
+mod error;
+mod kind;
 mod number;
+pub mod python;
 mod signal;
 mod socket;
+mod socket_table;
 mod stream;
 mod watcher;
+mod watcher_table;
 
 pub use circus::CircusOptions;
+pub use circus_table::{
+    CIRCUS_KEYS_NEVER_READ, CIRCUS_OPTIONS, CircusOption, GLOBAL_OPTIONS, global_options,
+};
+pub use error::{Expected, OptionErrno, OptionError};
+pub use kind::{Kind, Lens};
 pub use number::Seconds;
-pub use signal::Signal;
+pub use signal::{SIGNAL_NAMES, Signal, SignalError};
 pub use socket::{SocketAddressSpec, SocketFamily, SocketKind, SocketOptions};
-pub use stream::{StreamClass, StreamOptions};
-pub use watcher::{Args, Identity, Retries, RlimitValue, WatcherOptions};
+pub use socket_table::{SOCKET_OPTIONS, SocketDraft, SocketOption};
+pub use stream::{STREAM_CLASS_NAMES, StreamClass, StreamOptions};
+pub use watcher::{Args, HOOK_NAMES, Identity, RLIMIT_NAMES, Retries, RlimitValue, WatcherOptions};
+pub use watcher_table::{Change, Effect, Shown, WATCHER_OPTIONS, WatcherOption, get, set, shown};
+
+use stream::stream_class_names;
+use watcher::{rlimit_name, rlimit_names};

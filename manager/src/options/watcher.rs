@@ -42,7 +42,10 @@ pub enum RlimitValue {
 
 /// One watcher section (spec a.5), typed. Built by `config`, changed by `set`.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(clippy::struct_excessive_bools, reason = "each is an independent on/off option of Circus's own list")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is an independent on/off option of Circus's own list"
+)]
 pub struct WatcherOptions {
     /// As written; looked up in lower case.
     pub name: String,
@@ -116,6 +119,110 @@ pub struct WatcherOptions {
     pub hooks: BTreeMap<String, (String, bool)>,
     /// virtualenv path (not acted on yet).
     pub virtualenv: Option<String>,
+    /// Python version of the virtualenv, as written (not acted on yet).
+    pub virtualenv_py_ver: Option<String>,
+    /// The file to execute instead of the command's first word (not acted on yet; Circus reads and forgets it).
+    pub executable: Option<PathBuf>,
+    /// Accepted and shown when given; Circus has no use for it either.
+    pub check_flapping: Option<bool>,
     /// Every other key as written, `__name__` among them: shown by `options`, usable as `$(circus.key)`.
     pub extra: BTreeMap<String, String>,
+}
+
+impl WatcherOptions {
+    /// A watcher of that name with every option at its default (spec a.5), `__name__` not set.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            cmd: String::new(),
+            args: Args::Text(String::new()),
+            numprocesses: 1,
+            warmup_delay: Seconds::Whole(0),
+            working_dir: None,
+            shell: false,
+            shell_args: None,
+            uid: None,
+            gid: None,
+            send_hup: false,
+            stop_signal: Signal::TERM,
+            stop_children: false,
+            graceful_timeout: Seconds::Fractional(30.0),
+            max_retry: Retries::Times(5),
+            priority: 0,
+            singleton: false,
+            use_sockets: false,
+            on_demand: false,
+            autostart: true,
+            respawn: true,
+            max_age: 0,
+            max_age_variance: 30,
+            rlimits: BTreeMap::new(),
+            copy_env: false,
+            copy_path: false,
+            env: BTreeMap::new(),
+            stdout_stream: None,
+            stderr_stream: None,
+            close_child_stdin: true,
+            close_child_stdout: false,
+            close_child_stderr: false,
+            stdin_socket: None,
+            use_papa: false,
+            hooks: BTreeMap::new(),
+            virtualenv: None,
+            virtualenv_py_ver: None,
+            executable: None,
+            check_flapping: None,
+            extra: BTreeMap::new(),
+        }
+    }
+}
+
+/// Every hook point that Circus calls (spec i).
+pub const HOOK_NAMES: &[&str] = &[
+    "before_start",
+    "after_start",
+    "before_spawn",
+    "after_spawn",
+    "before_signal",
+    "after_signal",
+    "before_stop",
+    "after_stop",
+    "before_reap",
+    "after_reap",
+    "extended_stats",
+];
+
+/// The resource limits of Linux by lower-case name without prefix (getrlimit(2), Python's `resource` module).
+pub const RLIMIT_NAMES: &[&str] = &[
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+
+/// The limit's own name for any spelling: any case; `ofile` is Python's other word for `nofile`.
+pub(super) fn rlimit_name(text: &str) -> Option<&'static str> {
+    let lower = text.to_lowercase();
+    let wanted = if lower == "ofile" {
+        "nofile"
+    } else {
+        lower.as_str()
+    };
+    RLIMIT_NAMES.iter().find(|name| **name == wanted).copied()
+}
+
+/// The limits' names for a sentence.
+pub(super) fn rlimit_names() -> String {
+    RLIMIT_NAMES.join(", ")
 }

@@ -1,0 +1,208 @@
+//! The configuration file: read, checked, typed.
+//!
+//! [`load`] turns a path into a [`Config`] and a list of problems, all of them at once. It opens nothing but the files,
+//! starts nothing and resolves no user, host or path: that happens where the values are used. Walk: `include` reads the
+//! files into one `reader::Document`; `environment` gathers the `[env…]` sections; `sections` types each section by the
+//! tables of `options`; this module sorts and looks for what is given twice.
+
+pub mod check;
+mod environment;
+pub mod expand;
+pub mod fnmatch;
+pub mod include;
+mod near;
+mod problem;
+mod reader;
+mod sections;
+pub mod words;
+
+pub use environment::{Environment, substituted_env};
+pub use problem::{ConfigError, ConfigErrors, Place, Problem, ProblemKind, Severity};
+
+use crate::options::{CircusOptions, SocketOptions, WatcherOptions};
+use environment::Environments;
+use near::nearest;
+use reader::{Document, Section};
+use sections::Reading;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A configuration that can be run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The main file, as it was named.
+    pub path: PathBuf,
+    /// Every file that was read, the main one first.
+    pub files: Vec<PathBuf>,
+    /// `[circus]`.
+    pub circus: CircusOptions,
+    /// By name, upper case first; names are unique in lower case.
+    pub watchers: Vec<WatcherOptions>,
+    /// By name; names are lower-case and unique.
+    pub sockets: Vec<SocketOptions>,
+    /// By name. Not run yet.
+    pub plugins: Vec<PluginSection>,
+    /// What is wrong but lets the rest start, in the order of the files' sections.
+    pub problems: Vec<Problem>,
+}
+
+/// One `[plugin:NAME]` section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginSection {
+    /// The section's whole title, `plugin:NAME`.
+    pub name: String,
+    /// Every key with its expanded text.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// Reads a configuration file, its includes, and everything in them.
+///
+/// `process_env` is circusd's environment: the source of `$(circus.env.NAME)` and of `copy_env`.
+///
+/// # Errors
+/// A missing or unreadable main file, lines that are no INI, and bad values in `[circus]`. A bad watcher, socket or
+/// plugin is no error: it is left out and named in `problems`.
+pub fn load(path: &Path, process_env: &BTreeMap<String, String>) -> Result<Config, ConfigErrors> {
+    let files = include::read(path, process_env)?;
+    let environments = Environments::new(&files.document, process_env);
+    let mut config = Config {
+        path: path.to_owned(),
+        files: files.paths,
+        circus: CircusOptions::default(),
+        watchers: Vec::new(),
+        sockets: Vec::new(),
+        plugins: Vec::new(),
+        problems: files.problems,
+    };
+    config.problems.extend(repeats(&files.document));
+    let mut found = Found::default();
+    for section in &files.document.sections {
+        found.read(&files.document, section, &environments, &mut config);
+    }
+    found.keep_one_of_each_name(&mut config);
+
+    let (fatal, problems): (Vec<_>, Vec<_>) = config
+        .problems
+        .into_iter()
+        .partition(|problem| problem.severity == Severity::Fatal);
+    config.problems = problems;
+    if fatal.is_empty() {
+        return Ok(config);
+    }
+    let errors = fatal
+        .into_iter()
+        .map(|problem| ConfigError::Value(Box::new(problem)))
+        .collect();
+    Err(ConfigErrors {
+        errors,
+        problems: config.problems,
+    })
+}
+
+/// The typed sections, each with the section it comes from, until it is known which names are given twice.
+#[derive(Default)]
+struct Found<'a> {
+    watchers: Vec<(&'a Section, WatcherOptions)>,
+    sockets: Vec<(&'a Section, SocketOptions)>,
+}
+
+impl<'a> Found<'a> {
+    fn read(
+        &mut self,
+        document: &'a Document,
+        section: &'a Section,
+        environments: &Environments,
+        config: &mut Config,
+    ) {
+        let Some(mut reading) = Reading::new(document, section) else {
+            return;
+        };
+        let variables = &environments.global;
+        if section.name == "circus" {
+            config.circus = reading.circus(variables);
+        } else if section.name.starts_with("watcher:") {
+            let watcher = reading.watcher(document, environments);
+            self.watchers.extend(watcher.map(|watcher| (section, watcher)));
+        } else if section.name.starts_with("socket:") {
+            self.sockets
+                .extend(reading.socket(variables).map(|socket| (section, socket)));
+        } else if section.name.starts_with("plugin:") {
+            config.plugins.extend(reading.plugin(variables));
+        } else if section.name != "env" && !section.name.starts_with("env:") {
+            config.problems.extend(unknown_section(section));
+        }
+        config.problems.extend(reading.into_problems());
+    }
+
+    /// Sorts by name, and leaves out the second of two watchers and the first of two sockets with one name: Circus
+    /// finds the first watcher and the last socket (spec g).
+    fn keep_one_of_each_name(mut self, config: &mut Config) {
+        self.watchers.sort_by(|a, b| a.1.name.cmp(&b.1.name));
+        config.plugins.sort_by(|a, b| a.name.cmp(&b.name));
+        self.sockets.sort_by(|a, b| a.1.name.cmp(&b.1.name));
+
+        let mut taken: BTreeMap<String, &Section> = BTreeMap::new();
+        for (section, watcher) in self.watchers {
+            match taken.get(&watcher.name.to_lowercase()) {
+                Some(first) => config.problems.push(same_name(&watcher.name, section, first)),
+                None => {
+                    taken.insert(watcher.name.to_lowercase(), section);
+                    config.watchers.push(watcher);
+                }
+            }
+        }
+        let mut taken: BTreeMap<String, &Section> = BTreeMap::new();
+        for (section, socket) in self.sockets.into_iter().rev() {
+            match taken.get(&socket.name) {
+                Some(last) => config.problems.push(same_name(&socket.name, section, last)),
+                None => {
+                    taken.insert(socket.name.clone(), section);
+                    config.sockets.push(socket);
+                }
+            }
+        }
+        config.sockets.reverse();
+    }
+}
+
+fn same_name(name: &str, section: &Section, other: &Section) -> Problem {
+    let kind = ProblemKind::SameName {
+        name: name.to_owned(),
+        by: other.name.clone(),
+        first: other.place.clone(),
+    };
+    Problem {
+        place: section.place.clone(),
+        section: section.name.clone(),
+        severity: Severity::LeftOut,
+        kind,
+    }
+}
+
+fn repeats(document: &Document) -> impl Iterator<Item = Problem> + '_ {
+    document.repeats.iter().map(|repeat| Problem {
+        place: repeat.place.clone(),
+        section: repeat.section.clone(),
+        severity: Severity::Warning,
+        kind: ProblemKind::GivenTwice {
+            key: repeat.key.clone(),
+            first: repeat.first.clone(),
+        },
+    })
+}
+
+/// Circus ignores other sections silently; one that looks like a misspelt one gets a word.
+fn unknown_section(section: &Section) -> Option<Problem> {
+    let (kind, _name) = section.name.split_once(':').unwrap_or((&section.name, ""));
+    let known: &[&str] = &["watcher", "socket", "plugin", "env", "circus", "DEFAULT"];
+    let near = match known.iter().find(|known| known.eq_ignore_ascii_case(kind.trim())) {
+        Some(known) => known,
+        None => nearest(kind, known.iter().copied())?,
+    };
+    Some(Problem {
+        place: section.place.clone(),
+        section: section.name.clone(),
+        severity: Severity::Warning,
+        kind: ProblemKind::UnknownSection { near },
+    })
+}

@@ -1,0 +1,241 @@
+//! What is wrong with a configuration: where, what was found, what was expected, and what follows from it.
+//!
+//! The texts are made here and nowhere else. Each is one line that names file, line, section and key.
+
+use crate::options::Expected;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A line of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file as it was named: on the command line, or by an include pattern.
+    pub file: Arc<Path>,
+    /// From 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
+}
+
+/// What follows from a problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// circusd does not start.
+    Fatal,
+    /// The watcher, socket or plugin of this section is left out; the rest starts.
+    LeftOut,
+    /// Everything starts; the writer of the file should know.
+    Warning,
+}
+
+/// One problem in a file that could be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where.
+    pub place: Place,
+    /// The section's name without brackets, e.g. `watcher:web`.
+    pub section: String,
+    /// What follows.
+    pub severity: Severity,
+    /// What it is.
+    pub kind: ProblemKind,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: [{}] {}", self.place, self.section, self.kind)?;
+        match self.severity {
+            Severity::Fatal | Severity::Warning => Ok(()),
+            Severity::LeftOut => {
+                let what = self.section.split(':').next().unwrap_or_default();
+                write!(f, " (this {what} is left out)")
+            }
+        }
+    }
+}
+
+/// The kinds of problems.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProblemKind {
+    /// A value that cannot be read.
+    #[error("{key} = {}: {expected}", shorten(.value))]
+    Value {
+        /// The key.
+        key: String,
+        /// The value after expansion.
+        value: String,
+        /// What it should have been.
+        expected: Expected,
+    },
+    /// A key that is no option but looks like one.
+    #[error("unknown option '{key}' (did you mean '{near}'?)")]
+    UnknownOption {
+        /// As written.
+        key: String,
+        /// The option it looks like.
+        near: &'static str,
+    },
+    /// A section that is ignored but looks like one that is not.
+    #[error("unknown section, ignored (did you mean '{near}'?)")]
+    UnknownSection {
+        /// The section it looks like.
+        near: &'static str,
+    },
+    /// A hook name that Circus never calls.
+    #[error("unknown hook '{0}': it is never called")]
+    UnknownHook(String),
+    /// An option that this version reads and does not act on.
+    #[error("{key} = {}: is read but has no effect yet", shorten(.value))]
+    NoEffectYet {
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+    },
+    /// A key that Circus documents but never reads.
+    #[error("{0}: has no effect, neither here nor in Circus")]
+    NeverRead(String),
+    /// A whole section without effect.
+    #[error("plugins are read but have no effect yet")]
+    PluginsNotYet,
+    /// The same key again in the same section of the same file.
+    #[error("{key}: given before, at {first}; the first one counts")]
+    GivenTwice {
+        /// The key.
+        key: String,
+        /// Where it was first.
+        first: Place,
+    },
+    /// `singleton` with more than one process (spec a.5).
+    #[error("numprocesses = {0}: a singleton watcher has one process or none")]
+    SingletonCount(u32),
+    /// `copy_path` or `virtualenv` without `copy_env` (spec a.5).
+    #[error("{0}: needs copy_env = True")]
+    NeedsCopyEnv(&'static str),
+    /// A stream with neither class nor file name (spec h).
+    #[error("{0}: expected {0}.class or {0}.filename among its keys")]
+    StreamWithoutClass(&'static str),
+    /// `AF_UNIX` without a path.
+    #[error("family = AF_UNIX: expected a path, too")]
+    UnixWithoutPath,
+    /// Two sections with one name, in any case.
+    #[error("the name '{name}' is taken by [{by}] at {first}")]
+    SameName {
+        /// The name.
+        name: String,
+        /// The other section.
+        by: String,
+        /// Where it is.
+        first: Place,
+    },
+    /// An include pattern without a match. Circus's text (spec a.2).
+    #[error(
+        "'{0}' does not lead to any config. Make sure include paths are relative to the main config file"
+    )]
+    IncludeWithoutMatch(String),
+    /// An included file that cannot be read.
+    #[error("included file {} is skipped: {reason}", .file.display())]
+    IncludeSkipped {
+        /// The file.
+        file: PathBuf,
+        /// Why, in the operating system's words.
+        reason: String,
+    },
+}
+
+/// How much of a value a message shows; more hides the sentence behind it.
+const SHOWN_VALUE_CHARS: usize = 60;
+
+/// One line of at most [`SHOWN_VALUE_CHARS`]; an empty value is shown as `""`.
+fn shorten(value: &str) -> String {
+    if value.is_empty() {
+        return "\"\"".to_owned();
+    }
+    let one_line = value.replace('\n', " ");
+    if one_line.chars().count() <= SHOWN_VALUE_CHARS {
+        return one_line;
+    }
+    one_line.chars().take(SHOWN_VALUE_CHARS).chain(['…']).collect()
+}
+
+/// Why a configuration cannot be used at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// No file of that name.
+    #[error("the configuration file '{}' does not exist", .0.display())]
+    Missing(PathBuf),
+    /// It exists and cannot be read.
+    #[error("{}: cannot be read: {source}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// Longer than [`super::include::MAX_FILE_BYTES`].
+    #[error("{}: is longer than {limit} bytes; is it a configuration file?", .path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        limit: u64,
+    },
+    /// Bytes that are not UTF-8.
+    #[error("{0}: is not UTF-8 text")]
+    NotText(Place),
+    /// A line before any section.
+    #[error("{place}: expected a section such as [circus] before '{line}'")]
+    NoSection {
+        /// Where.
+        place: Place,
+        /// The line.
+        line: String,
+    },
+    /// A line that is neither section, option, comment nor continuation.
+    #[error("{place}: expected 'key = value' instead of '{line}'")]
+    NoDelimiter {
+        /// Where.
+        place: Place,
+        /// The line.
+        line: String,
+    },
+    /// A value of `[circus]`.
+    #[error("{0}")]
+    Value(Box<Problem>),
+}
+
+/// Everything that is wrong with a configuration that cannot be used. Shown one problem a line, fatal ones first.
+#[derive(Debug, Default)]
+pub struct ConfigErrors {
+    /// Why it cannot be used; never empty in an error.
+    pub errors: Vec<ConfigError>,
+    /// What else was found.
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let errors = self.errors.iter().map(ToString::to_string);
+        let lines: Vec<String> = errors
+            .chain(self.problems.iter().map(ToString::to_string))
+            .collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+impl From<ConfigError> for ConfigErrors {
+    fn from(error: ConfigError) -> Self {
+        Self {
+            errors: vec![error],
+            problems: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Accepts connections, takes them through the handshake, and hands them to the server of the endpoint.
+//!
+//! Never more than [`limits::CONNECTIONS`] at once; the rest wait in the listen queue. When accept fails for want of
+//! descriptors or memory the loop pauses, longer each time, instead of spinning.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::Instant;
+
+use super::ClientId;
+use super::limits::{self, ACCEPT_BACKOFF_FIRST, ACCEPT_BACKOFF_LAST, BacklogLimits, MessageLimits};
+use super::link::{Ended, Link};
+use super::listening::Listening;
+use super::outbox::Outbox;
+use super::peers::{Peers, Seat};
+use super::pool::Pool;
+use super::statistics::{Counters, Statistics};
+use super::stream::{Listener, ReadHalf, WriteHalf};
+use super::zmtp::{Connection, Role};
+
+/// How an endpoint differs from another one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Profile {
+    /// The socket type it plays.
+    pub(super) role: Role,
+    /// What a peer may send.
+    pub(super) messages: MessageLimits,
+    /// What a peer may leave unread.
+    pub(super) backlog: BacklogLimits,
+}
+
+/// What the accept loop, the connections and the handle of one endpoint share.
+#[derive(Debug)]
+pub(super) struct Shared<T> {
+    pub(super) peers: Arc<Peers<T>>,
+    pub(super) counters: Counters,
+    profile: Profile,
+    partial: Arc<Pool>,
+    backlog: Arc<Pool>,
+    runtime: Handle,
+}
+
+/// A running endpoint. Dropping it closes every connection; the listening socket stays the core's.
+#[derive(Debug)]
+pub(super) struct Endpoint<T> {
+    shared: Arc<Shared<T>>,
+    acceptor: AbortHandle,
+}
+
+impl<T: Default + Send + 'static> Endpoint<T> {
+    /// Starts to accept. `serve` is called for each connection that is past its handshake, and its future says why
+    /// the connection ended.
+    ///
+    /// # Errors
+    /// There is no tokio runtime, or it cannot register the socket.
+    pub(super) fn start<S, F>(listening: Listening, profile: Profile, serve: S) -> io::Result<Self>
+    where
+        S: Fn(Arc<Shared<T>>, Link, ClientId) -> F + Clone + Send + 'static,
+        F: Future<Output = Ended> + Send + 'static,
+    {
+        let runtime = Handle::try_current().map_err(io::Error::other)?;
+        let listener = listening.into_tokio()?;
+        let shared = Arc::new(Shared {
+            peers: Peers::new(),
+            counters: Counters::default(),
+            profile,
+            partial: Pool::new(limits::PARTIAL_POOL, limits::PARTIAL_ALLOWANCE),
+            backlog: Pool::new(limits::BACKLOG_POOL, limits::BACKLOG_ALLOWANCE),
+            runtime,
+        });
+        let acceptor: JoinHandle<()> =
+            shared
+                .runtime
+                .spawn(accept_loop(listener, Arc::clone(&shared), serve));
+        Ok(Self {
+            shared,
+            acceptor: acceptor.abort_handle(),
+        })
+    }
+}
+
+impl<T> Endpoint<T> {
+    /// What the connections share.
+    pub(super) fn shared(&self) -> &Shared<T> {
+        &self.shared
+    }
+
+    /// A snapshot of the counters.
+    pub(super) fn statistics(&self) -> Statistics {
+        self.shared.counters.snapshot(self.shared.peers.len())
+    }
+
+    /// See [`Peers::finish_all`].
+    pub(super) async fn flush_and_close(self, deadline: Instant) -> usize {
+        self.acceptor.abort();
+        self.shared.peers.finish_all(deadline).await
+    }
+}
+
+impl<T> Drop for Endpoint<T> {
+    fn drop(&mut self) {
+        self.acceptor.abort();
+        self.shared.peers.cut_all();
+    }
+}
+
+async fn accept_loop<T, S, F>(listener: Listener, shared: Arc<Shared<T>>, serve: S)
+where
+    T: Default + Send + 'static,
+    S: Fn(Arc<Shared<T>>, Link, ClientId) -> F + Clone + Send + 'static,
+    F: Future<Output = Ended> + Send + 'static,
+{
+    let slots = Arc::new(Semaphore::new(limits::CONNECTIONS));
+    let mut pause = None;
+    while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+        match listener.accept().await {
+            Ok((read, write)) => {
+                pause = None;
+                let (link, outbox) = shared.wire(read, write);
+                shared.peers.enter(outbox, |seat| {
+                    let connection = run_connection(Arc::clone(&shared), link, seat, serve.clone());
+                    let task = shared.runtime.spawn(async move {
+                        let _slot = slot;
+                        connection.await;
+                    });
+                    task.abort_handle()
+                });
+            }
+            Err(error) => {
+                shared.counters.accept_errors.count();
+                pause = pause_after(&error, pause);
+                if let Some(pause) = pause {
+                    tracing::warn!(%error, pause_ms = pause.as_millis(), "cannot accept a connection");
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        }
+    }
+}
+
+/// How long to wait after accept failed: not at all when only that one connection failed (accept(2) passes errors of
+/// the connection on), longer and longer when this process or the system is out of something.
+fn pause_after(error: &io::Error, previous: Option<Duration>) -> Option<Duration> {
+    let of_the_connection = [
+        Errno::CONNABORTED,
+        Errno::CONNRESET,
+        Errno::INTR,
+        Errno::INVAL,
+        Errno::NETDOWN,
+        Errno::NETUNREACH,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::NOTCONN,
+        Errno::PROTO,
+        Errno::TIMEDOUT,
+    ];
+    if Errno::from_io_error(error).is_some_and(|errno| of_the_connection.contains(&errno)) {
+        return None;
+    }
+    let next = previous.map_or(ACCEPT_BACKOFF_FIRST, |previous| previous.saturating_mul(2));
+    Some(next.min(ACCEPT_BACKOFF_LAST))
+}
+
+impl<T> Shared<T> {
+    fn wire(&self, read: ReadHalf, write: WriteHalf) -> (Link, Arc<Outbox>) {
+        self.counters.accepted.count();
+        let outbox = Outbox::new(
+            write,
+            self.profile.backlog,
+            self.backlog.charge(),
+            self.runtime.clone(),
+        );
+        let connection = Connection::new(self.profile.role, self.profile.messages);
+        let link = Link::new(read, connection, Arc::clone(&outbox), self.partial.charge());
+        (link, outbox)
+    }
+
+    fn report(&self, id: ClientId, ended: &Ended) {
+        match ended {
+            Ended::Peer | Ended::Broken(_) | Ended::Closing => tracing::debug!("{id} ended: {ended}"),
+            Ended::Violation(_) | Ended::Deadline | Ended::NoRoom(_) | Ended::Subscriptions(_) => {
+                self.counters.violations.count();
+                tracing::warn!("{id} closed: {ended}");
+            }
+            Ended::Unread => {
+                self.counters.cut.count();
+                tracing::warn!("{id} closed: {ended}");
+            }
+        }
+    }
+}
+
+async fn run_connection<T, S, F>(shared: Arc<Shared<T>>, mut link: Link, seat: Seat<T>, serve: S)
+where
+    S: Fn(Arc<Shared<T>>, Link, ClientId) -> F,
+    F: Future<Output = Ended>,
+{
+    let id = seat.id();
+    match link.handshake().await {
+        Ok(revision) => {
+            tracing::debug!("{id} connected, {revision:?}");
+            let ended = serve(Arc::clone(&shared), link, id).await;
+            shared.report(id, &ended);
+        }
+        Err(ended) => {
+            shared.counters.refused.count();
+            tracing::debug!("{id} refused: {ended}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn want_of_descriptors_pauses_longer_each_time() {
+        let error = io::Error::from(Errno::MFILE);
+        let mut pause = None;
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            pause = pause_after(&error, pause);
+            pauses.push(pause.unwrap().as_millis());
+        }
+        assert_eq!(pauses, [50, 100, 200, 400, 800, 1000, 1000]);
+    }
+
+    #[test]
+    fn a_connection_that_died_in_the_queue_is_no_reason_to_pause() {
+        assert_eq!(
+            pause_after(&Errno::CONNABORTED.into(), Some(ACCEPT_BACKOFF_LAST)),
+            None
+        );
+    }
+}

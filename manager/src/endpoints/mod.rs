@@ -1,0 +1,67 @@
+//! The ZMQ endpoints: ROUTER for commands, PUB for events, served by our own ZMTP 3.1.
+//!
+//! * [`address`] turns `tcp://…` and `ipc://…` into something to bind; the core binds and listens.
+//! * [`Listening`] takes the descriptor that comes back.
+//! * [`serve_control`] and [`serve_publisher`] serve it.
+//!
+//! The rest of the manager sees [`ControlServer`] and [`EventPublisher`] only. Nothing here knows JSON, commands or
+//! watchers; nothing here binds, listens, or removes a path. A client can cost itself its connection, never more:
+//! see [`limits`] for what it may use.
+
+mod acceptor;
+pub mod address;
+mod control;
+pub mod limits;
+mod link;
+mod listening;
+mod outbox;
+mod peers;
+mod pool;
+mod publisher;
+mod statistics;
+mod stream;
+#[cfg(test)]
+mod tests;
+pub mod zmtp;
+
+pub use control::{ControlHandle, ControlRequest, serve_control};
+pub use listening::{Listening, NotListening};
+pub use publisher::{PublisherHandle, serve_publisher};
+pub use statistics::Statistics;
+
+/// One connection of a client, never used again after it ends. The identity a client gives itself plays no part: two
+/// clients with the same one are two clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId(u64);
+
+impl std::fmt::Display for ClientId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "client {}", self.0)
+    }
+}
+
+/// What became of a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Handed to the operating system.
+    Written,
+    /// Kept in our memory until the client reads.
+    Queued,
+    /// The client is gone.
+    Gone,
+    /// The client does not read, or the reply is above [`limits::REPLY_BACKLOG_BYTES`]: its connection was closed.
+    Cut,
+}
+
+/// Answers control clients.
+pub trait ControlServer {
+    /// Sends one reply to one client, at once and without waiting; one client's slowness is never another's.
+    fn reply(&self, to: ClientId, payload: Vec<u8>) -> Delivery;
+}
+
+/// Publishes events.
+pub trait EventPublisher {
+    /// Sends an event to every subscriber of a prefix of `topic`, at once and without waiting. A subscriber that does
+    /// not keep up loses whole events.
+    fn publish(&self, topic: &str, payload: &[u8]);
+}

@@ -1,0 +1,153 @@
+//! The connections of one endpoint: who is there, how to reach them, and how to end them.
+//!
+//! A connection's task lives exactly as long as its entry: the task's end removes the entry, and removing the entry
+//! ends the task. The lock guards the table only and is never held across an await.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+
+use super::ClientId;
+use super::outbox::Outbox;
+
+/// All connections of an endpoint; `T` is what the endpoint keeps for each.
+#[derive(Debug)]
+pub(super) struct Peers<T> {
+    table: Mutex<Table<T>>,
+}
+
+/// The entries by id.
+#[derive(Debug)]
+pub(super) struct Table<T> {
+    next: u64,
+    entries: HashMap<ClientId, Peer<T>>,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Peer<T> {
+    /// Its sending side.
+    pub(super) outbox: Arc<Outbox>,
+    /// What the endpoint keeps for it.
+    pub(super) state: T,
+    task: AbortHandle,
+}
+
+/// Held by a connection's task; its end takes the entry out.
+#[derive(Debug)]
+pub(super) struct Seat<T> {
+    peers: Arc<Peers<T>>,
+    id: ClientId,
+}
+
+impl<T: Default> Peers<T> {
+    pub(super) fn new() -> Arc<Self> {
+        let table = Table {
+            next: 1,
+            entries: HashMap::new(),
+        };
+        Arc::new(Self {
+            table: Mutex::new(table),
+        })
+    }
+
+    /// Enters a connection; `start` spawns its task, which must hold the seat.
+    pub(super) fn enter(self: &Arc<Self>, outbox: Arc<Outbox>, start: impl FnOnce(Seat<T>) -> AbortHandle) {
+        // Under the lock: a task that ends at once waits for it, and so finds the entry it has to remove.
+        let mut table = self.lock();
+        let id = ClientId(table.next);
+        table.next = table.next.wrapping_add(1);
+        let task = start(Seat {
+            peers: Arc::clone(self),
+            id,
+        });
+        table.entries.insert(
+            id,
+            Peer {
+                outbox,
+                state: T::default(),
+                task,
+            },
+        );
+    }
+}
+
+impl<T> Peers<T> {
+    /// The table, for as long as the guard lives.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Table<T>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Number of connections.
+    pub(super) fn len(&self) -> usize {
+        self.lock().entries.len()
+    }
+
+    /// Ends a connection now; what is queued for it is forgotten.
+    pub(super) fn cut(&self, id: ClientId) {
+        let peer = self.lock().entries.remove(&id);
+        if let Some(peer) = peer {
+            peer.end();
+        }
+    }
+
+    /// Ends all connections now.
+    pub(super) fn cut_all(&self) {
+        let entries = std::mem::take(&mut self.lock().entries);
+        entries.into_values().for_each(|peer| peer.end());
+    }
+
+    /// Stops reading from everybody, sends what is queued, and waits until the peers have received it and closed, or
+    /// until the deadline. Returns how many connections were not finished by then.
+    pub(super) async fn finish_all(&self, deadline: Instant) -> usize {
+        let entries = std::mem::take(&mut self.lock().entries);
+        let mut lingering = JoinSet::new();
+        for peer in entries.into_values() {
+            peer.task.abort();
+            lingering.spawn(peer.outbox.finish());
+        }
+        let all = async { while lingering.join_next().await.is_some() {} };
+        // An elapsed deadline shows in what is left; dropping the set ends that.
+        let _finished_or_not = tokio::time::timeout_at(deadline, all).await;
+        lingering.len()
+    }
+}
+
+impl<T> Table<T> {
+    /// One connection.
+    pub(super) fn get(&self, id: ClientId) -> Option<&Peer<T>> {
+        self.entries.get(&id)
+    }
+
+    /// What the endpoint keeps for one connection.
+    pub(super) fn state_mut(&mut self, id: ClientId) -> Option<&mut T> {
+        self.entries.get_mut(&id).map(|peer| &mut peer.state)
+    }
+
+    /// All connections, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ClientId, &Peer<T>)> {
+        self.entries.iter().map(|(id, peer)| (*id, peer))
+    }
+}
+
+impl<T> Peer<T> {
+    fn end(self) {
+        self.outbox.close();
+        self.task.abort();
+    }
+}
+
+impl<T> Seat<T> {
+    /// The connection's id.
+    pub(super) fn id(&self) -> ClientId {
+        self.id
+    }
+}
+
+impl<T> Drop for Seat<T> {
+    fn drop(&mut self) {
+        self.peers.cut(self.id);
+    }
+}

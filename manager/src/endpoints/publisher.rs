@@ -1,0 +1,134 @@
+//! The event endpoint: a PUB that sends `[topic, payload]` to whoever subscribed to a prefix of the topic (spec d).
+//!
+//! An event is encoded once and shared by all subscribers. One that falls behind keeps what it has been promised and
+//! loses new events, whole, until it has read; it is never cut for being slow and never slows others.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::acceptor::{Endpoint, Profile, Shared};
+use super::limits;
+use super::link::{Ended, Event, Link};
+use super::listening::Listening;
+use super::outbox::{Offered, Outgoing};
+use super::statistics::Statistics;
+use super::zmtp::{Continuation, FrameKind, Role, SubscriptionSet, encode_header};
+use super::{ClientId, EventPublisher};
+
+/// A running event endpoint. Dropping it closes every connection at once.
+#[derive(Debug)]
+pub struct PublisherHandle {
+    endpoint: Endpoint<SubscriptionSet>,
+}
+
+/// Serves subscribers from an already listening socket, which is not closed for others who hold it and whose path is
+/// never removed.
+///
+/// # Errors
+/// Called outside a tokio runtime, or the runtime cannot register the socket.
+pub fn serve_publisher(listener: Listening) -> io::Result<PublisherHandle> {
+    let profile = Profile {
+        role: Role::Publisher,
+        messages: limits::PUBLISHER_MESSAGES,
+        backlog: limits::PUBLISHER_BACKLOG,
+    };
+    Ok(PublisherHandle {
+        endpoint: Endpoint::start(listener, profile, serve_subscriber)?,
+    })
+}
+
+async fn serve_subscriber(shared: Arc<Shared<SubscriptionSet>>, mut link: Link, id: ClientId) -> Ended {
+    loop {
+        let event = match link.next().await {
+            Ok(event) => event,
+            Err(ended) => return ended,
+        };
+        let mut table = shared.peers.lock();
+        let Some(subscriptions) = table.state_mut(id) else {
+            return Ended::Closing;
+        };
+        match event {
+            Event::Subscribe(prefix) => {
+                if let Err(refused) = subscriptions.subscribe(&prefix) {
+                    return refused.into();
+                }
+            }
+            Event::Cancel(prefix) => subscriptions.cancel(&prefix),
+            Event::Message(_) => {}
+        }
+    }
+}
+
+impl PublisherHandle {
+    /// Sends one event to every subscriber of a prefix of `topic`, without waiting.
+    pub fn publish(&self, topic: &str, payload: &[u8]) {
+        let shared = self.endpoint.shared();
+        let mut useless = Vec::new();
+        let mut encoded: Option<Bytes> = None;
+        for (id, peer) in shared.peers.lock().iter() {
+            if !peer.state.matches(topic.as_bytes()) {
+                continue;
+            }
+            let event = encoded
+                .get_or_insert_with(|| encode_event(topic, payload))
+                .clone();
+            match peer.outbox.offer(Outgoing {
+                head: Bytes::new(),
+                body: event,
+            }) {
+                Offered::Written | Offered::Queued => shared.counters.sent.count(),
+                Offered::Full => shared.counters.dropped.count(),
+                Offered::Torn => useless.push(id),
+                Offered::Closed => {}
+            }
+        }
+        for id in useless {
+            shared.counters.cut.count();
+            tracing::warn!("{id} closed: no room for the rest of an event it has begun to receive");
+            shared.peers.cut(id);
+        }
+    }
+
+    /// Number of connections with at least one subscription.
+    #[must_use]
+    pub fn subscribers(&self) -> usize {
+        self.endpoint
+            .shared()
+            .peers
+            .lock()
+            .iter()
+            .filter(|(_, peer)| !peer.state.is_empty())
+            .count()
+    }
+
+    /// A snapshot of the counters.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        self.endpoint.statistics()
+    }
+
+    /// Stops accepting, sends every queued event, and waits until each subscriber has received them and closed its
+    /// end, or until the deadline. Returns the number of connections that were not finished by then.
+    pub async fn flush_and_close(self, deadline: Instant) -> usize {
+        self.endpoint.flush_and_close(deadline).await
+    }
+}
+
+impl EventPublisher for PublisherHandle {
+    fn publish(&self, topic: &str, payload: &[u8]) {
+        Self::publish(self, topic, payload);
+    }
+}
+
+/// Two frames in one piece.
+fn encode_event(topic: &str, payload: &[u8]) -> Bytes {
+    let mut event = Vec::with_capacity(topic.len() + payload.len() + 18);
+    encode_header(FrameKind::Message(Continuation::More), topic.len(), &mut event);
+    event.extend_from_slice(topic.as_bytes());
+    encode_header(FrameKind::Message(Continuation::Last), payload.len(), &mut event);
+    event.extend_from_slice(payload);
+    event.into()
+}
