@@ -25,30 +25,30 @@ macro_rules! scenarios {
         const SCENARIOS: &[(&str, &[&str])] = &[$((stringify!($name), &$without),)+];
 
         mod ours {
-            $(#[test] fn $name() -> Result<(), ringmaster_tests::Failure> {
-                Ok(super::ours(stringify!($name), ringmaster_tests::daemon::Subject::Ringmaster)?)
+            $(#[test] fn $name() -> anyhow::Result<()> {
+                super::ours(stringify!($name), ringmaster_tests::daemon::Subject::Ringmaster)
             })+
         }
 
         mod real_ctl {
-            $(#[test] fn $name() -> Result<(), ringmaster_tests::Failure> {
-                Ok(super::ours(stringify!($name), ringmaster_tests::daemon::Subject::Circus)?)
+            $(#[test] fn $name() -> anyhow::Result<()> {
+                super::ours(stringify!($name), ringmaster_tests::daemon::Subject::Circus)
             })+
         }
 
         mod our_ctl {
             $(#[test]
             #[ignore = "our circusctl with the real circusd; run with --ignored after a change of circusctl"]
-            fn $name() -> Result<(), ringmaster_tests::Failure> {
-                Ok(super::our_ctl(stringify!($name))?)
+            fn $name() -> anyhow::Result<()> {
+                super::our_ctl(stringify!($name))
             })+
         }
 
         mod reference {
             $(#[test]
             #[ignore = "replays against Circus itself; run with --ignored after a change of the rules"]
-            fn $name() -> Result<(), ringmaster_tests::Failure> {
-                Ok(super::reference(stringify!($name))?)
+            fn $name() -> anyhow::Result<()> {
+                super::reference(stringify!($name))
             })+
         }
     };

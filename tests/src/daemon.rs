@@ -91,3 +91,12 @@ pub fn exit_code(status: ExitStatus) -> i32 {
         .or_else(|| status.signal().map(|number| -number))
         .unwrap_or(i32::MIN)
 }
+
+/// The implementation that the stories run on: ours, or the real Circus when `RINGMASTER_TEST_SUBJECT` is `circus`,
+/// which shows whether a story itself is sound where both behave the same.
+pub fn subject() -> Subject {
+    match std::env::var("RINGMASTER_TEST_SUBJECT").as_deref() {
+        Ok("circus") => Subject::Circus,
+        _ => Subject::Ringmaster,
+    }
+}
