@@ -4,3 +4,4 @@
 pub mod config;
 pub mod endpoints;
 pub mod options;
+pub mod sampling;
