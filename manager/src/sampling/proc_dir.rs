@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Dir, Mode, OFlags, open, openat};
 use rustix::io::{Errno, read};
 
-/// One read of this size holds all of `stat`, the `Uid:` line of `status` (before any list that can grow),
+/// One read of this size holds all of `stat` and `statm`, the `Uid:` line of `status` (before any list that can grow),
 /// and an argv[0] as long as PATH_MAX.
 const FILE_BYTES: usize = 4096;
 

@@ -13,10 +13,6 @@ pub(super) struct Stat {
     pub(super) nice: i64,
     /// When it started.
     pub(super) start_ticks: u64,
-    /// Virtual memory in bytes.
-    pub(super) virtual_bytes: u64,
-    /// Resident memory in pages.
-    pub(super) resident_pages: u64,
 }
 
 impl Stat {
@@ -34,8 +30,27 @@ impl Stat {
             reaped_ticks: count(16)?.saturating_add(count(17)?),
             nice: field(19)?.parse().ok()?,
             start_ticks: count(22)?,
-            virtual_bytes: count(23)?,
-            resident_pages: count(24)?,
+        })
+    }
+}
+
+/// What we need of `/proc/PID/statm`, in pages. (`stat` has the same two numbers, but recent kernels put only
+/// an estimate there: 0.2 MiB less for a small process on Linux 6.18.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Memory {
+    /// Virtual memory.
+    pub(super) virtual_pages: u64,
+    /// Resident memory.
+    pub(super) resident_pages: u64,
+}
+
+impl Memory {
+    /// Reads the first two numbers.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut fields = text.split_ascii_whitespace().map(str::parse);
+        Some(Self {
+            virtual_pages: fields.next()?.ok()?,
+            resident_pages: fields.next()?.ok()?,
         })
     }
 }
@@ -90,8 +105,6 @@ mod tests {
             reaped_ticks: 25890,
             nice: 0,
             start_ticks: 63386,
-            virtual_bytes: 5_500_928,
-            resident_pages: 1125,
         };
         assert_eq!(Stat::parse(BASH), Some(expected));
     }
@@ -128,6 +141,18 @@ mod tests {
     }
 
     #[test]
+    fn memory_in_pages() {
+        let expected = Memory {
+            virtual_pages: 1343,
+            resident_pages: 1125,
+        };
+        assert_eq!(Memory::parse("1343 1125 771 220 0 300 0\n"), Some(expected));
+        for text in ["", "1343", "x 1125", "1343 -1"] {
+            assert_eq!(Memory::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn the_real_uid_is_the_first_one() {
         let status =
             "Name:\thead\nUmask:\t0022\nState:\tR (running)\nUid:\t1000\t0\t0\t0\nGid:\t5\t5\t5\t5\n";
@@ -142,7 +167,7 @@ mod tests {
         assert_eq!(pids("").count(), 0);
     }
 
-    /// Expected names are what Circus 0.19 shows.
+    /// Expected names are what Circus 0.19 shows, but for the unbalanced quote, on which its `stats` fails.
     #[test]
     fn program_names() {
         for (cmdline, expected) in [

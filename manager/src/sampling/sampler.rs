@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::info::{ProcessInfo, Usage};
 use super::proc_dir::{ProcDir, Unread};
-use super::proc_text::{Stat, pids, program_name, real_uid};
+use super::proc_text::{Memory, Stat, pids, program_name, real_uid};
 use super::users::Users;
 
 /// Children shown for one process. A fork bomb must not become a reply of many megabytes.
@@ -39,11 +39,13 @@ pub enum SampleError {
         /// What the operating system says.
         reason: io::Error,
     },
-    /// `/proc/PID/stat` is not what proc(5) describes.
-    #[error("cannot understand /proc/{pid}/stat: '{text}'")]
+    /// A file is not what proc(5) describes.
+    #[error("cannot understand /proc/{pid}/{file}: '{text}'")]
     Malformed {
         /// The process.
         pid: i32,
+        /// Name of the file.
+        file: &'static str,
         /// The text of the file.
         text: String,
     },
@@ -251,17 +253,20 @@ impl Host {
             children_left_out: 0,
         };
         let mut mark = None;
-        if let Some(text) = seen(pid, dir.text("stat"))? {
-            let stat = Stat::parse(&text).ok_or(SampleError::Malformed { pid, text })?;
+        let texts = (seen(pid, dir.text("stat"))?, seen(pid, dir.text("statm"))?);
+        if let (Some(stat), Some(memory)) = texts {
+            let stat = parsed(pid, "stat", stat, Stat::parse)?;
             if stat.ended {
                 return Err(SampleError::Gone);
             }
+            let memory = parsed(pid, "statm", memory, Memory::parse)?;
             let now = Mark {
                 start_ticks: stat.start_ticks,
                 own_ticks: stat.own_ticks,
                 at: Instant::now(),
             };
-            info.usage = Some(self.usage(&stat, previous, now, boot, boottime));
+            let cpu_percent = previous.map_or(0.0, |previous| self.cpu_percent(previous, now));
+            info.usage = Some(self.usage(&stat, memory, cpu_percent, boot, boottime));
             mark = Some(now);
         }
         info.cmdline = seen(pid, dir.file("cmdline"))?.as_deref().and_then(program_name);
@@ -271,21 +276,21 @@ impl Host {
     fn usage(
         &self,
         stat: &Stat,
-        previous: Option<Mark>,
-        now: Mark,
+        memory: Memory,
+        cpu_percent: f64,
         boot: Duration,
         boottime: Duration,
     ) -> Usage {
-        let resident = stat.resident_pages.saturating_mul(self.page);
+        let resident = memory.resident_pages.saturating_mul(self.page);
         let start = self.time(stat.start_ticks);
         Usage {
             resident,
-            virtual_memory: stat.virtual_bytes,
-            cpu_percent: previous.map_or(0.0, |previous| self.cpu_percent(previous, now)),
+            virtual_memory: memory.virtual_pages.saturating_mul(self.page),
+            cpu_percent,
             memory_percent: memory_percent(resident, self.memory),
             cpu_time: self.time(stat.own_ticks.saturating_add(stat.reaped_ticks)),
             nice: stat.nice,
-            create_time: ((boot.saturating_add(start)).as_secs_f64() * 100.0).round() / 100.0,
+            create_time: (boot.saturating_add(start).as_secs_f64() * 100.0).round() / 100.0,
             age: boottime.saturating_sub(start).as_secs_f64(),
         }
     }
@@ -338,6 +343,15 @@ fn seen<T>(pid: i32, read: Result<T, Unread>) -> Result<Option<T>, SampleError> 
         Err(Unread::Forbidden) => Ok(None),
         Err(other) => Err(unreadable(pid, other)),
     }
+}
+
+fn parsed<T>(
+    pid: i32,
+    file: &'static str,
+    text: String,
+    parse: fn(&str) -> Option<T>,
+) -> Result<T, SampleError> {
+    parse(&text).ok_or(SampleError::Malformed { pid, file, text })
 }
 
 fn unreadable(pid: i32, unread: Unread) -> SampleError {

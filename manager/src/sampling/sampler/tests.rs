@@ -188,6 +188,19 @@ fn a_pid_that_cannot_be() {
     }
 }
 
+#[test]
+fn a_forbidden_file_is_no_error() {
+    assert!(matches!(seen::<()>(1, Err(Unread::Forbidden)), Ok(None)));
+    assert!(matches!(seen::<()>(1, Err(Unread::Gone)), Err(SampleError::Gone)));
+    let error = seen::<()>(7, Err(Unread::Failed(io::Error::from_raw_os_error(24)))).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot read /proc/7: Too many open files (os error 24)"
+    );
+    let error = parsed(7, "stat", "x".to_owned(), Stat::parse).unwrap_err();
+    assert_eq!(error.to_string(), "cannot understand /proc/7/stat: 'x'");
+}
+
 fn host() -> Host {
     Host {
         memory: 1 << 30,
