@@ -41,7 +41,7 @@ pub enum ClientError {
         reason: io::Error,
     },
     /// Somebody listens there who does not speak ZMTP as a ROUTER does, or fails in the middle of it.
-    #[error("error: {endpoint} does not answer as circusd does: {reason}")]
+    #[error("error: what listens at {endpoint} does not answer as circusd does: {reason}")]
     Foreign {
         /// Where we are connected.
         endpoint: Endpoint,

