@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches};
 use thiserror::Error;
 
+use crate::client::Patience;
 use crate::commands::{COMMANDS, Command, CommandOption};
 use crate::request::Arguments;
 
@@ -43,8 +45,8 @@ pub struct Call {
     pub arguments: Arguments,
     /// `--endpoint`.
     pub endpoint: Option<String>,
-    /// `--timeout` in seconds; below zero, as in Circus, means to wait for ever.
-    pub timeout_s: i64,
+    /// `--timeout`; below zero, as in Circus, means to wait for ever.
+    pub patience: Patience,
     /// How to print the reply.
     pub format: Format,
     /// The tunnel option that was given, if any.
@@ -160,7 +162,10 @@ fn call(command: &'static Command, globals: &ArgMatches, rest: &ArgMatches) -> C
         command,
         arguments: Arguments::new(words, flags, values),
         endpoint: text(globals, "endpoint"),
-        timeout_s: globals.get_one::<i64>("timeout").copied().unwrap_or_default(),
+        patience: globals
+            .get_one::<i64>("timeout")
+            .and_then(|seconds| u64::try_from(*seconds).ok())
+            .map(Duration::from_secs),
         format: match (globals.get_flag("json"), globals.get_flag("prettify")) {
             (true, true) => Format::PrettyJson,
             (true, false) => Format::Json,
@@ -209,19 +214,9 @@ fn parser() -> clap::Command {
 }
 
 fn subcommand(command: &'static Command) -> clap::Command {
-    let usage = [
-        &["circusctl [options]", command.name, command.arguments],
-        &["[--OPTION...]"][..],
-    ]
-    .concat();
-    let usage = if command.options.is_empty() {
-        usage.get(..3).unwrap_or_default().join(" ")
-    } else {
-        usage.join(" ")
-    };
     clap::Command::new(command.name)
         .about(command.summary)
-        .override_usage(usage.trim_end().to_owned())
+        .override_usage(usage_line(command))
         .disable_help_flag(true)
         .arg(
             Arg::new(WORDS)
@@ -237,6 +232,21 @@ fn subcommand(command: &'static Command) -> clap::Command {
                 .action(ArgAction::HelpShort)
                 .help("show this help"),
         )
+}
+
+/// `circusctl [options] kill NAME [PID] [--waiting] [--signum SIGNUM] ...`
+fn usage_line(command: &Command) -> String {
+    let mut line = format!("circusctl [options] {}", command.name);
+    if !command.arguments.is_empty() {
+        line = format!("{line} {}", command.arguments);
+    }
+    for option in command.options {
+        line = match option.value {
+            None => format!("{line} [--{}]", option.name),
+            Some(value) => format!("{line} [--{} {value}]", option.name),
+        };
+    }
+    line
 }
 
 fn option(option: &CommandOption) -> Arg {

@@ -6,11 +6,10 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::cli::{self, Call, ENDPOINT_VARIABLE, Format, Invocation, UsageError};
+use crate::cli::{self, ENDPOINT_VARIABLE, Format, Invocation, UsageError};
 use crate::client::{self, ClientError, Patience};
 use crate::commands::Command;
 use crate::endpoint::{self, Endpoint, EndpointError};
@@ -111,7 +110,7 @@ fn run(
         command: call.command.name,
         properties,
     };
-    let received = block_on_call(&endpoint, patience(&call), &request)?;
+    let received = block_on_call(&endpoint, call.patience, &request)?;
     match call.format {
         Format::Text => return print_answer(call.command, &received.reply),
         Format::Json => show(&received.raw)?,
@@ -132,10 +131,6 @@ fn choose_endpoint(option: Option<&str>, variable: Option<OsString>) -> Result<E
     };
     text.parse()
         .map_err(|reason| Failure::Endpoint { origin, reason })
-}
-
-fn patience(call: &Call) -> Patience {
-    u64::try_from(call.timeout_s).ok().map(Duration::from_secs)
 }
 
 /// One thread is all that one request needs; starting more would cost more than the request.

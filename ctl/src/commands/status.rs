@@ -29,6 +29,7 @@ fn answer(reply: &Reply) -> Answer {
     }
     match reply.status() {
         "error" => Answer::Refused("error".to_owned()),
+        "" => reply.refusal(),
         status => Answer::Done(status.to_owned()),
     }
 }

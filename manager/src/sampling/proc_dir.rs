@@ -9,8 +9,8 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Dir, Mode, OFlags, open, openat};
 use rustix::io::{Errno, read};
 
-/// One read of this size holds all of `stat` and `statm`, the `Uid:` line of `status` (before any list that can grow),
-/// and an argv[0] as long as PATH_MAX.
+/// One read of this size holds all of `stat` and `statm`, the `Uid:` line of `status` (before any list that can
+/// grow), and an argv[0] as long as PATH_MAX.
 const FILE_BYTES: usize = 4096;
 
 /// How many threads of one process are asked for their children. More threads than this seldom fork, and a

@@ -119,7 +119,8 @@ impl Sampler {
         self.after(pid, result)
     }
 
-    /// A process without its children: what `dstats` shows of the daemon.
+    /// A process without its children: what `dstats` shows of the daemon. What was remembered of its children is
+    /// forgotten.
     ///
     /// # Errors
     /// As [`Sampler::process`].
