@@ -18,11 +18,12 @@ pub mod words;
 
 pub use environment::{Environment, substituted_env};
 pub use problem::{ConfigError, ConfigErrors, Place, Problem, ProblemKind, Severity};
+pub use reader::{Document, Entry, Item, Section};
 
 use crate::options::{CircusOptions, SocketOptions, WatcherOptions};
 use environment::Environments;
 use near::nearest;
-use reader::{Document, Section};
+
 use sections::Reading;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
