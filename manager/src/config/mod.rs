@@ -14,6 +14,7 @@ mod near;
 mod problem;
 mod reader;
 mod sections;
+mod watchers;
 pub mod words;
 
 pub use environment::{Environment, substituted_env};
@@ -80,6 +81,7 @@ pub fn load(path: &Path, process_env: &BTreeMap<String, String>) -> Result<Confi
     for section in &files.document.sections {
         found.read(&files.document, section, &environments, &mut config);
     }
+    found.check_sockets(&files.document, &mut config);
     found.keep_one_of_each_name(&mut config);
 
     let (fatal, problems): (Vec<_>, Vec<_>) = config
@@ -133,6 +135,21 @@ impl<'a> Found<'a> {
             config.problems.extend(unknown_section(section));
         }
         config.problems.extend(reading.into_problems());
+    }
+
+    /// Looks for sockets that watchers name and nobody defines, once all sections are known.
+    fn check_sockets(&self, document: &Document, config: &mut Config) {
+        let defined: Vec<&str> = self
+            .sockets
+            .iter()
+            .map(|(_, socket)| socket.name.as_str())
+            .collect();
+        for (section, watcher) in &self.watchers {
+            if let Some(mut reading) = Reading::new(document, section) {
+                reading.missing_sockets(watcher, &defined);
+                config.problems.extend(reading.into_problems());
+            }
+        }
     }
 
     /// Sorts by name, and leaves out the second of two watchers and the first of two sockets with one name: Circus
