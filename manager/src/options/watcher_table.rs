@@ -98,13 +98,14 @@ impl WatcherOption {
             Kind::Text(_)
             | Kind::MaybeText(_)
             | Kind::TextUnlessEmpty(_)
-            | Kind::MaybePath(_)
             | Kind::Directory(_)
             | Kind::Args(_)
             | Kind::Identity(_)
             | Kind::Stream(..)
             | Kind::Hooks(_) => true,
-            Kind::Flag(_)
+            // `executable` goes the way of numbers in Circus.
+            Kind::MaybePath(_)
+            | Kind::Flag(_)
             | Kind::MaybeFlag(_)
             | Kind::Count(_)
             | Kind::Whole(_)
