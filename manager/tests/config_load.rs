@@ -6,6 +6,7 @@
     reason = "a test stops where a fact is missing"
 )]
 
+use proptest::prelude::*;
 use ringmaster_manager::config::{Config, ConfigErrors, Environment, check, load, substituted_env};
 use ringmaster_manager::options::{SocketAddressSpec, SocketFamily};
 use std::path::Path;
@@ -75,15 +76,16 @@ fn one_bad_watcher_is_named_and_the_rest_starts() {
 fn misspelt_options_and_sections_get_a_suggestion() {
     assert_eq!(
         problems(
-            "[DEFAULT]\nnumproces = 1\n[circus]\nendpiont = x\n[watcher:a]\ncmd = x\nnumproceses = 3\nmyopt = 1\n\
+            "[DEFAULT]\nnumproces = 1\n[circus]\nendpiont = x\n[watcher:a]\ncmd = x\nnumproceses = 3\nmyopt = 1\nstdout_steam.class = x\n\
              flapping.window = 3\n[Watcher:b]\ncmd = x\n[wacher:c]\ncmd = x\n[other]\ncmd = x\n[socket:s]\nbacklg = 1\n"
         ),
         [
             "t.ini:4: [circus] unknown option 'endpiont' (did you mean 'endpoint'?)",
             "t.ini:7: [watcher:a] unknown option 'numproceses' (did you mean 'numprocesses'?)",
-            "t.ini:10: [Watcher:b] unknown section, ignored (did you mean 'watcher'?)",
-            "t.ini:12: [wacher:c] unknown section, ignored (did you mean 'watcher'?)",
-            "t.ini:17: [socket:s] unknown option 'backlg' (did you mean 'backlog'?)",
+            "t.ini:9: [watcher:a] unknown option 'stdout_steam.class' (did you mean 'stdout_stream'?)",
+            "t.ini:11: [Watcher:b] unknown section, ignored (did you mean 'watcher'?)",
+            "t.ini:13: [wacher:c] unknown section, ignored (did you mean 'watcher'?)",
+            "t.ini:18: [socket:s] unknown option 'backlg' (did you mean 'backlog'?)",
         ]
     );
 }
@@ -300,9 +302,24 @@ fn check_says_what_would_run() {
          \x20   outlives circusd, replaced when it ends; stopped by SIGTERM, killed after 30 s; replaced after 60 to 90 s\n\
          \x20   stdout to FileStream /log/web\n\
          \x20   stderr to where circusd's goes\n\
-         2 problems, 1 of them leave something out:\n\
+         2 problems (1 leaves something out):\n\
          \x20 t.ini:20: [watcher:bad] shell = y: expected yes or no (also true, false, on, off, 1, 0) \
          (this watcher is left out)\n\
          \x20 t.ini:19: [watcher:bad] cmd: expected a command; without one the watcher cannot start\n"
     );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_bytes_are_loaded_without_panic(bytes in any::<Vec<u8>>(), tail in "(\\[watcher:[a-c]\\]\n[a-z_.]{1,9}=[0-9a-z$()]{0,5}\n){0,4}") {
+        let folder = Folder::with(&[("t.ini", "")]);
+        let mut content = bytes;
+        content.extend(tail.as_bytes());
+        std::fs::write(folder.0.path().join("t.ini"), content).unwrap();
+        if let Ok(config) = folder.load(&[]) {
+            prop_assert!(check::report(&config).ends_with('\n'));
+        }
+    }
 }

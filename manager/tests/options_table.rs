@@ -90,6 +90,7 @@ fn refusals_have_the_texts_of_circus() {
             json!(1),
             "'close_child_stdout' isn't a valid boolean",
         ),
+        ("retry_in", json!("x"), "'retry_in' isn't a number"),
         ("uid", json!(1.5), "'uid' isn't an integer or string"),
         ("env", json!("A=b"), "'env' isn't a valid object"),
         ("env", json!({"A": 1}), "'A' isn't a string"),
@@ -146,6 +147,7 @@ fn accepted_values_are_stored_and_name_their_consequence() {
     assert_eq!(done("numprocesses", json!(-4)), Change::Manage);
     assert_eq!(done("numprocesses", json!(true)), Change::Manage);
     assert_eq!(done("warmup_delay", json!(0)), Change::Manage);
+    assert_eq!(done("retry_in", json!(1)), Change::Manage);
     assert_eq!(done("max_age", json!(0)), Change::Reload);
     assert_eq!(done("stop_signal", json!(2)), Change::Manage);
     assert_eq!(done("env", json!({"A": "b"})), Change::Reload);

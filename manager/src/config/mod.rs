@@ -2,8 +2,8 @@
 //!
 //! [`load`] turns a path into a [`Config`] and a list of problems, all of them at once. It opens nothing but the files,
 //! starts nothing and resolves no user, host or path: that happens where the values are used. Walk: `include` reads the
-//! files into one `reader::Document`; `environment` gathers the `[env…]` sections; `sections` types each section by the
-//! tables of `options`; this module sorts and looks for what is given twice.
+//! files into one `reader::Document`; `environment` gathers the `[env…]` sections; `sections` and `watchers` type each
+//! section by the tables of `options`; this module sorts and looks for what is given twice.
 
 pub mod check;
 mod environment;
@@ -19,7 +19,7 @@ pub mod words;
 
 pub use environment::{Environment, substituted_env};
 pub use problem::{ConfigError, ConfigErrors, Place, Problem, ProblemKind, Severity};
-pub use reader::{Document, Entry, Item, Section};
+pub use reader::{Document, Entry, Item, Repeat, Section};
 
 use crate::options::{CircusOptions, SocketOptions, WatcherOptions};
 use environment::Environments;
@@ -152,8 +152,8 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// Sorts by name, and leaves out the second of two watchers and the first of two sockets with one name: Circus
-    /// finds the first watcher and the last socket (spec g).
+    /// Sorts by name, and leaves out the second of two watchers and the first of two sockets with one name (of sockets
+    /// the last section counts in Circus, spec g; of watchers it runs both and reaches one).
     fn keep_one_of_each_name(mut self, config: &mut Config) {
         self.watchers.sort_by(|a, b| a.1.name.cmp(&b.1.name));
         config.plugins.sort_by(|a, b| a.name.cmp(&b.name));

@@ -83,7 +83,9 @@ impl<'a> Reading<'a> {
         if item.from_default || key.starts_with("flapping.") {
             return;
         }
-        if let Some(near) = nearest(key, known) {
+        // `stdout_steam.class` is like the family `stdout_stream`.
+        let stem = key.split('.').next().unwrap_or(key);
+        if let Some(near) = nearest(stem, known) {
             let kind = ProblemKind::UnknownOption {
                 key: key.clone(),
                 near,

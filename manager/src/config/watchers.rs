@@ -56,8 +56,7 @@ impl Reading<'_> {
                 watcher
                     .extra
                     .insert(key.to_owned(), variables.expand(&entry.value));
-                let known = WATCHER_OPTIONS.iter().filter(|row| row.separator.is_none());
-                return self.unknown(item, known.map(|row| row.name));
+                return self.unknown(item, WATCHER_OPTIONS.iter().map(|row| row.name));
             }
             (_, Some(row)) => row,
         };
