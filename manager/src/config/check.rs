@@ -40,6 +40,7 @@ fn heading(what: &str, count: usize) -> String {
 
 fn socket(socket: &SocketOptions) -> String {
     let address = match &socket.address {
+        SocketAddressSpec::Inet { host, port } if host.contains(':') => format!("[{host}]:{port}"),
         SocketAddressSpec::Inet { host, port } => format!("{host}:{port}"),
         SocketAddressSpec::Unix(path) => path.display().to_string(),
     };
