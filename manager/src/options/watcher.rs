@@ -42,7 +42,10 @@ pub enum RlimitValue {
 
 /// One watcher section (spec a.5), typed. Built by `config`, changed by `set`.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(clippy::struct_excessive_bools, reason = "each is an independent on/off option of Circus's own list")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is an independent on/off option of Circus's own list"
+)]
 pub struct WatcherOptions {
     /// As written; looked up in lower case.
     pub name: String,
