@@ -461,7 +461,7 @@ fn the_end_of_a_short_life_may_be_told_first() {
     rig.event(Event::Attached(Vec::new()));
     rig.exit(101, ExitStatus::Code(7));
     rig.release();
-    assert_eq!(rig.topics(), ["a.spawn", "a.start", "a.reap"]);
+    assert_eq!(rig.topics(), ["a.spawn", "a.reap", "a.start"]);
 }
 
 #[test]
