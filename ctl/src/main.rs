@@ -1,2 +1,11 @@
-//! (first lines come with the code)
-fn main() {}
+//! The `circusctl` program: hands the process's arguments and environment to the library.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ringmaster_ctl::run::main(
+        std::env::args_os(),
+        std::env::var_os(ringmaster_ctl::cli::ENDPOINT_VARIABLE),
+    )
+}

@@ -1,6 +1,18 @@
 //! circusd as a library: configuration, watchers, commands, streams and endpoints.
+//!
+//! The walk of a control command: `endpoints` (bytes to a request), `shell` (request to an event), `arbiter` (event to
+//! state and effects), `commands` (what the request means), `watcher` (how it is carried out), `shell` (effects done).
 #![forbid(unsafe_code)]
 
+pub mod arbiter;
+pub mod cli;
+pub mod clock;
+pub mod commands;
 pub mod config;
+pub mod daemon;
 pub mod endpoints;
+pub mod kernel_link;
 pub mod options;
+pub mod process;
+pub mod sampling;
+pub mod watcher;

@@ -42,7 +42,7 @@ impl Errno {
 pub struct Call {
     /// Comes back as it is; null when absent.
     pub id: Value,
-    /// The command's name in lower case.
+    /// The command's name as sent; looked up in lower case.
     pub command: String,
     /// Its properties; anything but an object is kept for the command to complain about.
     pub properties: Value,
@@ -80,7 +80,7 @@ impl Call {
         };
         Ok(Self {
             id: fields.remove("id").unwrap_or(Value::Null),
-            command: command.to_lowercase(),
+            command,
             properties: fields
                 .remove("properties")
                 .unwrap_or_else(|| Value::Object(Map::new())),
@@ -194,7 +194,7 @@ mod tests {
         let call = Call::parse(br#" {"command": "LIST", "id": 3, "msg_type": "cast"} "#).unwrap();
         assert_eq!(
             (call.id, call.command.as_str(), call.cast),
-            (json!(3), "list", true)
+            (json!(3), "LIST", true)
         );
         assert_eq!(call.properties, json!({}));
         assert_eq!(Call::parse(b"{"), Err(CallError::InvalidJson));

@@ -4,6 +4,7 @@
 //! * [`message`]: every request, reply and notice between manager and core, with its frozen number.
 //! * [`ring`]: the layout of a process file, in which the core keeps captured output and the manager reads it.
 //! * [`circus`]: the JSON envelope and the error numbers of Circus's control protocol.
+//! * [`instance`]: the name and directory by which a core and its clients find each other.
 //! * [`limits`]: every bound of the above, with its reason.
 //!
 //! There is no I/O here, no clock and no unsafe code. Released bodies and layouts never change: a change is a new
@@ -12,6 +13,7 @@
 
 pub mod circus;
 pub mod frame;
+pub mod instance;
 pub mod limits;
 pub mod message;
 pub mod ring;

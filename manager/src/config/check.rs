@@ -40,6 +40,7 @@ fn heading(what: &str, count: usize) -> String {
 
 fn socket(socket: &SocketOptions) -> String {
     let address = match &socket.address {
+        SocketAddressSpec::Inet { host, port } if host.contains(':') => format!("[{host}]:{port}"),
         SocketAddressSpec::Inet { host, port } => format!("{host}:{port}"),
         SocketAddressSpec::Unix(path) => path.display().to_string(),
     };
@@ -132,9 +133,14 @@ fn problems(config: &Config) -> String {
         .iter()
         .filter(|problem| problem.severity == Severity::LeftOut)
         .count();
-    let mut text = format!("{count} problem{}", if count == 1 { "" } else { "s" });
+    let mut text = if count == 1 {
+        "1 problem".to_owned()
+    } else {
+        format!("{count} problems")
+    };
     if left_out > 0 {
-        let _ = write!(text, ", {left_out} of them leave something out");
+        let verb = if left_out == 1 { "leaves" } else { "leave" };
+        let _ = write!(text, " ({left_out} {verb} something out)");
     }
     text.push(':');
     for problem in &config.problems {

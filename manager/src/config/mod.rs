@@ -2,8 +2,8 @@
 //!
 //! [`load`] turns a path into a [`Config`] and a list of problems, all of them at once. It opens nothing but the files,
 //! starts nothing and resolves no user, host or path: that happens where the values are used. Walk: `include` reads the
-//! files into one `reader::Document`; `environment` gathers the `[env…]` sections; `sections` types each section by the
-//! tables of `options`; this module sorts and looks for what is given twice.
+//! files into one `reader::Document`; `environment` gathers the `[env…]` sections; `sections` and `watchers` type each
+//! section by the tables of `options`; this module sorts and looks for what is given twice.
 
 pub mod check;
 mod environment;
@@ -14,15 +14,17 @@ mod near;
 mod problem;
 mod reader;
 mod sections;
+mod watchers;
 pub mod words;
 
 pub use environment::{Environment, substituted_env};
 pub use problem::{ConfigError, ConfigErrors, Place, Problem, ProblemKind, Severity};
+pub use reader::{Document, Entry, Item, Repeat, Section};
 
 use crate::options::{CircusOptions, SocketOptions, WatcherOptions};
 use environment::Environments;
 use near::nearest;
-use reader::{Document, Section};
+
 use sections::Reading;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -79,6 +81,7 @@ pub fn load(path: &Path, process_env: &BTreeMap<String, String>) -> Result<Confi
     for section in &files.document.sections {
         found.read(&files.document, section, &environments, &mut config);
     }
+    found.check_sockets(&files.document, &mut config);
     found.keep_one_of_each_name(&mut config);
 
     let (fatal, problems): (Vec<_>, Vec<_>) = config
@@ -134,8 +137,23 @@ impl<'a> Found<'a> {
         config.problems.extend(reading.into_problems());
     }
 
-    /// Sorts by name, and leaves out the second of two watchers and the first of two sockets with one name: Circus
-    /// finds the first watcher and the last socket (spec g).
+    /// Looks for sockets that watchers name and nobody defines, once all sections are known.
+    fn check_sockets(&self, document: &Document, config: &mut Config) {
+        let defined: Vec<&str> = self
+            .sockets
+            .iter()
+            .map(|(_, socket)| socket.name.as_str())
+            .collect();
+        for (section, watcher) in &self.watchers {
+            if let Some(mut reading) = Reading::new(document, section) {
+                reading.missing_sockets(watcher, &defined);
+                config.problems.extend(reading.into_problems());
+            }
+        }
+    }
+
+    /// Sorts by name, and leaves out the second of two watchers and the first of two sockets with one name (of sockets
+    /// the last section counts in Circus, spec g; of watchers it runs both and reaches one).
     fn keep_one_of_each_name(mut self, config: &mut Config) {
         self.watchers.sort_by(|a, b| a.1.name.cmp(&b.1.name));
         config.plugins.sort_by(|a, b| a.name.cmp(&b.name));

@@ -121,6 +121,20 @@ pub enum ProblemKind {
     /// A stream with neither class nor file name (spec h).
     #[error("{0}: expected {0}.class or {0}.filename among its keys")]
     StreamWithoutClass(&'static str),
+    /// A watcher without a command.
+    #[error("cmd: expected a command; without one the watcher cannot start")]
+    NoCommand,
+    /// A command that cannot be split into words.
+    #[error("{key}: {error}; the watcher cannot start")]
+    NoWords {
+        /// `cmd`, `args` or `shell_args`.
+        key: &'static str,
+        /// Python's text.
+        error: super::words::WordsError,
+    },
+    /// A reference to a socket that no section defines.
+    #[error("there is no [socket:{0}]; the variable stays as it is written")]
+    NoSuchSocket(String),
     /// `AF_UNIX` without a path.
     #[error("family = AF_UNIX: expected a path, too")]
     UnixWithoutPath,

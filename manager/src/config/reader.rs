@@ -205,27 +205,21 @@ impl Reader<'_> {
             .iter()
             .find(|entry| entry.key == key)
             .map(|entry| entry.place.clone());
+        let open = match (key.is_empty(), &first) {
+            // A key of no characters cannot be continued.
+            (true, _) => Open::Nothing,
+            (false, Some(_)) => Open::Ignored,
+            (false, None) => Open::Entry(entries.len()),
+        };
         match first {
-            Some(first) => {
-                self.open = Open::Ignored;
-                self.repeat(target, key, place, first);
-            }
-            None => {
-                let entry = Entry {
-                    key: key.to_owned(),
-                    value: value.to_owned(),
-                    place,
-                };
-                // A key of no characters cannot be continued.
-                let open = if key.is_empty() {
-                    Open::Nothing
-                } else {
-                    Open::Entry(entries.len())
-                };
-                entries.push(entry);
-                self.open = open;
-            }
+            Some(first) => self.repeat(target, key, place, first),
+            None => entries.push(Entry {
+                key: key.to_owned(),
+                value: value.to_owned(),
+                place,
+            }),
         }
+        self.open = open;
     }
 
     fn repeat(&mut self, target: Target, key: &str, place: Place, first: Place) {

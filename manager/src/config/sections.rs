@@ -1,23 +1,22 @@
-//! Single sections to typed options: `[circus]`, `[watcher:]`, `[socket:]`, `[plugin:]`.
+//! Single sections to typed options: `[circus]`, `[socket:]`, `[plugin:]`; `[watcher:]` is in `watchers`.
 //!
 //! Each function goes through the section's items, finds each key's row in the option table, and notes what is wrong.
 //! Whether a section is used is decided here: one problem that leaves it out is enough, and all of them are reported.
 
 use super::PluginSection;
-use super::environment::{Environments, Variables};
+use super::environment::Variables;
 use super::near::nearest;
 use super::problem::{Problem, ProblemKind, Severity};
 use super::reader::{Document, Entry, Item, Section};
 use crate::options::{
-    CIRCUS_KEYS_NEVER_READ, CIRCUS_OPTIONS, CircusOption, CircusOptions, Effect, Expected, HOOK_NAMES,
-    SOCKET_OPTIONS, SocketDraft, SocketOption, SocketOptions, StreamClass, WATCHER_OPTIONS, WatcherOption,
-    WatcherOptions, python,
+    CIRCUS_KEYS_NEVER_READ, CIRCUS_OPTIONS, CircusOption, CircusOptions, Effect, Expected, SOCKET_OPTIONS,
+    SocketDraft, SocketOption, SocketOptions, python,
 };
 
 /// One section with its problems so far.
 pub struct Reading<'a> {
-    section: &'a Section,
-    items: Vec<Item<'a>>,
+    pub(super) section: &'a Section,
+    pub(super) items: Vec<Item<'a>>,
     problems: Vec<Problem>,
 }
 
@@ -38,7 +37,7 @@ impl<'a> Reading<'a> {
     }
 
     /// A problem at an entry.
-    fn note(&mut self, entry: &Entry, severity: Severity, kind: ProblemKind) {
+    pub(super) fn note(&mut self, entry: &Entry, severity: Severity, kind: ProblemKind) {
         let section = self.section.name.clone();
         self.problems.push(Problem {
             place: entry.place.clone(),
@@ -49,7 +48,7 @@ impl<'a> Reading<'a> {
     }
 
     /// A problem at the entry of that key, or at the header when there is none.
-    fn note_at(&mut self, key: &str, severity: Severity, kind: ProblemKind) {
+    pub(super) fn note_at(&mut self, key: &str, severity: Severity, kind: ProblemKind) {
         let entry = self.items.iter().find(|item| item.entry.key == key);
         let place = entry
             .map_or(&self.section.place, |item| &item.entry.place)
@@ -62,7 +61,7 @@ impl<'a> Reading<'a> {
         });
     }
 
-    fn bad_value(&mut self, entry: &Entry, severity: Severity, value: &str, expected: Expected) {
+    pub(super) fn bad_value(&mut self, entry: &Entry, severity: Severity, value: &str, expected: Expected) {
         let kind = ProblemKind::Value {
             key: entry.key.clone(),
             value: value.to_owned(),
@@ -71,7 +70,7 @@ impl<'a> Reading<'a> {
         self.note(entry, severity, kind);
     }
 
-    fn no_effect(&mut self, entry: &Entry, value: &str) {
+    pub(super) fn no_effect(&mut self, entry: &Entry, value: &str) {
         let kind = ProblemKind::NoEffectYet {
             key: entry.key.clone(),
             value: value.to_owned(),
@@ -79,12 +78,14 @@ impl<'a> Reading<'a> {
         self.note(entry, Severity::Warning, kind);
     }
 
-    fn unknown(&mut self, item: Item<'_>, known: impl Iterator<Item = &'static str>) {
+    pub(super) fn unknown(&mut self, item: Item<'_>, known: impl Iterator<Item = &'static str>) {
         let key = &item.entry.key;
         if item.from_default || key.starts_with("flapping.") {
             return;
         }
-        if let Some(near) = nearest(key, known) {
+        // `stdout_steam.class` is like the family `stdout_stream`.
+        let stem = key.split('.').next().unwrap_or(key);
+        if let Some(near) = nearest(stem, known) {
             let kind = ProblemKind::UnknownOption {
                 key: key.clone(),
                 near,
@@ -93,7 +94,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn is_left_out(&self) -> bool {
+    pub(super) fn is_left_out(&self) -> bool {
         self.problems
             .iter()
             .any(|problem| problem.severity == Severity::LeftOut)
@@ -186,122 +187,5 @@ impl<'a> Reading<'a> {
         }
         self.note_at("use", Severity::Warning, ProblemKind::PluginsNotYet);
         (!self.is_left_out()).then_some(plugin)
-    }
-
-    /// `[watcher:NAME]`; `None` when it is left out.
-    pub fn watcher(&mut self, document: &Document, environments: &Environments) -> Option<WatcherOptions> {
-        let items = self.items.clone();
-        let value = |key: &str| {
-            items
-                .iter()
-                .find(|item| item.entry.key == key)
-                .map(|item| &item.entry.value)
-        };
-        let in_title = self.section.name.strip_prefix("watcher:").unwrap_or_default();
-        let mut watcher = WatcherOptions::new(value("name").map_or(in_title, String::as_str));
-
-        // The environment is needed to expand the values, and `copy_env` to know the environment.
-        let copy_env = value("copy_env").and_then(|text| python::to_bool(&environments.global.expand(text)));
-        watcher.env = environments.of_watcher(document, &watcher.name, copy_env.unwrap_or_default());
-        let variables = environments.seen_by_watcher(&watcher.env);
-        watcher
-            .extra
-            .insert("__name__".to_owned(), variables.expand(&self.section.name));
-
-        for item in items {
-            self.watcher_item(&mut watcher, item, environments, &variables);
-        }
-        self.watcher_as_a_whole(&watcher);
-        (!self.is_left_out()).then_some(watcher)
-    }
-
-    fn watcher_item(
-        &mut self,
-        watcher: &mut WatcherOptions,
-        item: Item<'_>,
-        environments: &Environments,
-        variables: &Variables,
-    ) {
-        let entry = item.entry;
-        let row = match (entry.key.as_str(), WatcherOption::find(&entry.key)) {
-            ("name", _) => return,
-            ("env", _) => {
-                return self.bad_value(entry, Severity::Warning, &entry.value, Expected::EnvSection);
-            }
-            (key, None) => {
-                watcher
-                    .extra
-                    .insert(key.to_owned(), variables.expand(&entry.value));
-                let known = WATCHER_OPTIONS.iter().filter(|row| row.separator.is_none());
-                return self.unknown(item, known.map(|row| row.name));
-            }
-            (_, Some(row)) => row,
-        };
-        // A typed value is read before the sections `[env:NAME]` are known, a text after that (spec a.3 item 2).
-        let text = match row.is_text() {
-            true => variables.expand(&entry.value),
-            false => variables.expand(&environments.global.expand(&entry.value)),
-        };
-        if let Err(expected) = row.read(watcher, &entry.key, &text) {
-            return self.bad_value(entry, Severity::LeftOut, &text, expected);
-        }
-        if entry.key == "use_papa" {
-            // Circus 0.18 and later knows no such option: it shows the text as it shows any custom one.
-            watcher.extra.insert(entry.key.clone(), text.clone());
-        }
-        if row.effect == Effect::NotYet && row.is_changed(watcher) {
-            self.no_effect(entry, &text);
-        }
-        if let Some(hook) = entry.key.strip_prefix("hooks.")
-            && !HOOK_NAMES.contains(&hook)
-        {
-            self.note(
-                entry,
-                Severity::Warning,
-                ProblemKind::UnknownHook(hook.to_owned()),
-            );
-        }
-    }
-
-    /// What no single option shows. Circus drops the watcher in these cases, too (spec a.5).
-    fn watcher_as_a_whole(&mut self, watcher: &WatcherOptions) {
-        if watcher.singleton && watcher.numprocesses > 1 {
-            let kind = ProblemKind::SingletonCount(watcher.numprocesses);
-            self.note_at("numprocesses", Severity::LeftOut, kind);
-        }
-        if watcher.copy_path && !watcher.copy_env {
-            self.note_at(
-                "copy_path",
-                Severity::LeftOut,
-                ProblemKind::NeedsCopyEnv("copy_path"),
-            );
-        }
-        if watcher.virtualenv.is_some() && !watcher.copy_env {
-            self.note_at(
-                "virtualenv",
-                Severity::LeftOut,
-                ProblemKind::NeedsCopyEnv("virtualenv"),
-            );
-        }
-        let streams = [
-            ("stdout_stream", "stdout_stream.class", &watcher.stdout_stream),
-            ("stderr_stream", "stderr_stream.class", &watcher.stderr_stream),
-        ];
-        for (name, class_key, stream) in streams {
-            let Some(stream) = stream else { continue };
-            if let StreamClass::Python(class) = &stream.class {
-                let kind = ProblemKind::NoEffectYet {
-                    key: class_key.to_owned(),
-                    value: class.clone(),
-                };
-                self.note_at(class_key, Severity::Warning, kind);
-            }
-            let has_class = self.items.iter().any(|item| item.entry.key == class_key);
-            if !has_class && !stream.settings.contains_key("filename") {
-                let first = self.items.iter().find(|item| item.entry.key.starts_with(name));
-                let key = first.map_or(String::new(), |item| item.entry.key.clone());
-                self.note_at(&key, Severity::LeftOut, ProblemKind::StreamWithoutClass(name));
-            }
-        }
     }
 }

@@ -34,6 +34,14 @@ pub use statistics::Statistics;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId(u64);
 
+#[cfg(test)]
+impl ClientId {
+    /// A client that no endpoint knows.
+    pub fn for_test(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 impl std::fmt::Display for ClientId {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "client {}", self.0)

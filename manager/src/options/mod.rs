@@ -14,6 +14,7 @@ mod signal;
 mod socket;
 mod socket_table;
 mod stream;
+mod variables;
 mod watcher;
 mod watcher_table;
 
@@ -29,7 +30,9 @@ pub use socket::{SocketAddressSpec, SocketFamily, SocketKind, SocketOptions};
 pub use socket_table::{SOCKET_OPTIONS, SocketDraft, SocketOption};
 pub use stream::{STREAM_CLASS_NAMES, StreamClass, StreamOptions};
 pub use watcher::{Args, HOOK_NAMES, Identity, RLIMIT_NAMES, Retries, RlimitValue, WatcherOptions};
-pub use watcher_table::{Change, Effect, Shown, WATCHER_OPTIONS, WatcherOption, get, set, shown};
+pub use watcher_table::{Change, Effect, Shown, WATCHER_OPTIONS, WatcherOption, check, get, set, shown};
+
+pub use variables::variable;
 
 use stream::stream_class_names;
 use watcher::{rlimit_name, rlimit_names};

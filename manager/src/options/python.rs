@@ -101,6 +101,11 @@ pub fn repr(value: &Value) -> String {
     }
 }
 
+/// `str(value)`: as [`repr`], but a text is itself.
+pub fn display(value: &Value) -> String {
+    value.as_str().map_or_else(|| repr(value), str::to_owned)
+}
+
 /// `repr(text)`: single quotes, or double quotes when the text holds only single ones.
 pub fn repr_str(text: &str) -> String {
     let quote = if text.contains('\'') && !text.contains('"') {

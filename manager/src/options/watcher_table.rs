@@ -98,13 +98,14 @@ impl WatcherOption {
             Kind::Text(_)
             | Kind::MaybeText(_)
             | Kind::TextUnlessEmpty(_)
-            | Kind::MaybePath(_)
             | Kind::Directory(_)
             | Kind::Args(_)
             | Kind::Identity(_)
             | Kind::Stream(..)
             | Kind::Hooks(_) => true,
-            Kind::Flag(_)
+            // `executable` goes the way of numbers in Circus.
+            Kind::MaybePath(_)
+            | Kind::Flag(_)
             | Kind::MaybeFlag(_)
             | Kind::Count(_)
             | Kind::Whole(_)
@@ -158,14 +159,32 @@ impl WatcherOption {
     }
 }
 
-/// What `set` does for one key: finds the row, checks, stores.
+/// A key that `set` and `add` take, check and forget (spec c.8); in a file it is a custom option, for the flapping plugin.
+const FORGOTTEN_KEY: &str = "retry_in";
+
+/// Checks one key of a `set` or `add` request without storing it. Both check all keys before they change anything.
 ///
 /// # Errors
-/// [`OptionError`]; an unknown or not settable key is `unknown key 'X'`.
+/// Circus's texts of errno 3; an unknown or not settable key is `unknown key 'X'`.
+pub fn check(key: &str, value: &Value) -> Result<(), OptionError> {
+    match WatcherOption::find(key) {
+        Some(row) => row.check(key, value),
+        None if key != FORGOTTEN_KEY => Err(OptionError::UnknownKey(key.to_owned())),
+        None if value.is_number() || value.is_boolean() => Ok(()),
+        None => Err(OptionError::NotNumber(key.to_owned())),
+    }
+}
+
+/// What `set` does for one key: checks it, stores it, and says what follows.
+///
+/// # Errors
+/// As [`check`], and what only shows while the value is stored (errno 5).
 pub fn set(watcher: &mut WatcherOptions, key: &str, value: &Value) -> Result<Change, OptionError> {
-    let row = WatcherOption::find(key).ok_or_else(|| OptionError::UnknownKey(key.to_owned()))?;
-    row.set(watcher, key, value)?;
-    Ok(row.change)
+    check(key, value)?;
+    match WatcherOption::find(key) {
+        Some(row) => row.set(watcher, key, value).map(|()| row.change),
+        None => Ok(Change::Manage),
+    }
 }
 
 /// The object that the `options` command answers with: every shown row and every custom key, sorted (spec c.8).

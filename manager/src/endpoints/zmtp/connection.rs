@@ -431,3 +431,6 @@ fn subscription_message(message: Message) -> Served {
 fn peer_error(reason: &[u8]) -> CloseReason {
     CloseReason::PeerError(String::from_utf8_lossy(reason).into_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,7 +129,7 @@ mod tests {
                 prop_assert_eq!(FrameHeader::decode(&bytes[..cut]), Ok(None));
             }
             let header = FrameHeader::decode(&bytes).unwrap().unwrap();
-            prop_assert_eq!(header, FrameHeader { kind, body_len: length as u64, header_len: bytes.len() });
+            prop_assert_eq!(header, FrameHeader { kind, body_len: u64::try_from(length).unwrap(), header_len: bytes.len() });
         }
     }
 }

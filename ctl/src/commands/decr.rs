@@ -1,0 +1,15 @@
+//! `decr`: fewer processes.
+
+use super::{Arity, Command, WAITING, incr};
+
+pub(super) const COMMAND: Command = Command {
+    name: "decr",
+    arguments: "NAME [NB]",
+    summary: "Remove processes from a watcher",
+    details: "NB is how many, 1 by default; the number never goes below 0. Shows the new number with --waiting, \
+              otherwise ok.",
+    arity: Arity::new(1, 2),
+    options: &[WAITING],
+    properties: incr::properties,
+    answer: incr::answer,
+};

@@ -1,0 +1,175 @@
+//! The commands: each file says how its words become request properties and how its reply becomes text.
+//!
+//! [`COMMANDS`] is the only list of them; parsing, help and tests walk it. A new command is one file and one
+//! row. Nothing here touches a socket or a stream.
+
+use crate::reply::{Answer, Reply};
+use crate::request::{ArgumentError, Arguments, Properties};
+
+mod decr;
+mod dstats;
+mod get;
+mod globaloptions;
+mod incr;
+mod kill;
+mod list;
+mod listsockets;
+mod numprocesses;
+mod numwatchers;
+mod options;
+mod quit;
+mod reload;
+mod restart;
+mod signal;
+mod start;
+mod stats;
+mod status;
+mod stop;
+
+/// Every command of the command line, in the order of the help.
+pub const COMMANDS: &[Command] = &[
+    decr::COMMAND,
+    dstats::COMMAND,
+    get::COMMAND,
+    globaloptions::COMMAND,
+    incr::COMMAND,
+    kill::COMMAND,
+    list::COMMAND,
+    listsockets::COMMAND,
+    numprocesses::COMMAND,
+    numwatchers::COMMAND,
+    options::COMMAND,
+    quit::COMMAND,
+    reload::COMMAND,
+    restart::COMMAND,
+    signal::COMMAND,
+    start::COMMAND,
+    stats::COMMAND,
+    status::COMMAND,
+    stop::COMMAND,
+];
+
+/// One command of the command line.
+#[derive(Debug, Clone, Copy)]
+pub struct Command {
+    /// The word people type, which is also the daemon's name for it.
+    pub name: &'static str,
+    /// Its words as the usage line shows them, options left out.
+    pub arguments: &'static str,
+    /// One line for the list of commands.
+    pub summary: &'static str,
+    /// What `circusctl --help COMMAND` adds.
+    pub details: &'static str,
+    /// How many words it takes.
+    pub arity: Arity,
+    /// Options after the command word.
+    pub options: &'static [CommandOption],
+    /// Makes the request's properties of the arguments.
+    pub properties: fn(&Arguments) -> Result<Properties, ArgumentError>,
+    /// Makes the text of the reply.
+    pub answer: fn(&Reply) -> Answer,
+}
+
+/// How many words a command takes, and Circus's text when it gets another number.
+#[derive(Debug, Clone, Copy)]
+pub struct Arity {
+    /// At least so many.
+    pub least: usize,
+    /// At most so many; `usize::MAX` for any number.
+    pub most: usize,
+    /// What Circus prints otherwise.
+    pub otherwise: &'static str,
+}
+
+impl Arity {
+    /// `least` to `most` words, with the text that most commands have.
+    const fn new(least: usize, most: usize) -> Self {
+        Self {
+            least,
+            most,
+            otherwise: "Invalid number of arguments",
+        }
+    }
+
+    /// The same with another text.
+    const fn or(self, otherwise: &'static str) -> Self {
+        Self { otherwise, ..self }
+    }
+}
+
+/// An option after the command word.
+#[derive(Debug, Clone, Copy)]
+pub struct CommandOption {
+    /// Its name without dashes.
+    pub name: &'static str,
+    /// Name of its value in the help; a flag has none.
+    pub value: Option<&'static str>,
+    /// One line for the help.
+    pub help: &'static str,
+}
+
+/// Answer when the work is done, and with its result.
+const WAITING: CommandOption = CommandOption {
+    name: "waiting",
+    value: None,
+    help: "answer when the work is done, not when it has begun",
+};
+
+/// How NAME selects watchers.
+const MATCH: CommandOption = CommandOption {
+    name: "match",
+    value: Some("METHOD"),
+    help: "how NAME selects watchers: glob (default), simple (the exact name) or regex",
+};
+
+impl Command {
+    /// The row of a command word.
+    pub fn find(name: &str) -> Option<&'static Command> {
+        COMMANDS.iter().find(|command| command.name == name)
+    }
+
+    /// Checks the number of words and makes the properties.
+    ///
+    /// # Errors
+    /// What [`ArgumentError`] lists.
+    pub fn request(&self, arguments: &Arguments) -> Result<Properties, ArgumentError> {
+        let count = arguments.words().len();
+        if count < self.arity.least || count > self.arity.most {
+            return Err(ArgumentError::Count {
+                wording: self.arity.otherwise,
+            });
+        }
+        (self.properties)(arguments)
+    }
+}
+
+/// Properties of a command whose only word is an optional watcher name.
+fn optional_name(arguments: &Arguments) -> Result<Properties, ArgumentError> {
+    let mut properties = Properties::new();
+    insert_word(&mut properties, "name", arguments, 0);
+    Ok(properties)
+}
+
+/// Properties of start, stop and restart: a pattern, how it matches, and whether to wait (spec c.7).
+fn matching(arguments: &Arguments) -> Result<Properties, ArgumentError> {
+    let mut properties = Properties::new();
+    insert_word(&mut properties, "name", arguments, 0);
+    properties.insert("waiting".into(), arguments.flag(WAITING.name).into());
+    properties.insert(
+        "match".into(),
+        arguments.value(MATCH.name).unwrap_or("glob").into(),
+    );
+    Ok(properties)
+}
+
+/// Copies a word, if it is there, into a property.
+fn insert_word(properties: &mut Properties, property: &str, arguments: &Arguments, position: usize) {
+    if let Some(word) = arguments.word(position) {
+        properties.insert(property.into(), word.into());
+    }
+}
+
+/// The answer of commands that have nothing to show.
+fn just_ok(reply: &Reply) -> Answer {
+    reply.when_ok(|| "ok".to_owned())
+}

@@ -1,0 +1,52 @@
+//! `options`: all options of a watcher. The lines that `get` and `globaloptions` share are made here.
+
+use serde_json::Value;
+
+use super::{Arity, Command, optional_name};
+use crate::python;
+use crate::reply::{Answer, Reply};
+
+pub(super) const COMMAND: Command = Command {
+    name: "options",
+    arguments: "NAME",
+    summary: "Show all options of a watcher",
+    details: "One line 'KEY: VALUE' for each option.",
+    arity: Arity::new(1, 1).or("number of arguments invalid"),
+    options: &[],
+    properties: optional_name,
+    answer,
+};
+
+/// Text of options and get.
+pub(super) fn answer(reply: &Reply) -> Answer {
+    reply.when_ok(|| lines(reply))
+}
+
+/// One `KEY: VALUE` line for each entry of `options`, in the order of the reply.
+pub(super) fn lines(reply: &Reply) -> String {
+    let lines: Vec<String> = reply
+        .object("options")
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| format!("{key}: {}", value_text(key, value)))
+        .collect();
+    lines.join("\n")
+}
+
+/// Python's text, with two exceptions: nothing for null, and `A=b,C=d` sorted by name for `env` (spec c.7).
+fn value_text(key: &str, value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::Object(variables) if key == "env" => {
+            let mut variables: Vec<String> = variables
+                .iter()
+                .map(|(name, value)| format!("{name}={}", python::text(value)))
+                .collect();
+            variables.sort();
+            variables.join(",")
+        }
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+            python::text(value)
+        }
+    }
+}

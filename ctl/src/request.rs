@@ -1,0 +1,117 @@
+//! What a person typed after the command word, and the request made of it.
+//!
+//! Only shapes live here; which argument means what is said by each file in `commands`.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use thiserror::Error;
+
+/// The `properties` object of a request (spec c.2).
+pub type Properties = Map<String, Value>;
+
+/// The words and options after the command word.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Arguments {
+    words: Vec<String>,
+    flags: Vec<&'static str>,
+    values: BTreeMap<&'static str, String>,
+}
+
+impl Arguments {
+    /// Words in the order they were typed; flags and values by option name, without dashes.
+    pub fn new(words: Vec<String>, flags: Vec<&'static str>, values: BTreeMap<&'static str, String>) -> Self {
+        Self { words, flags, values }
+    }
+
+    /// All words.
+    pub fn words(&self) -> &[String] {
+        &self.words
+    }
+
+    /// The word at `position`, counted from 0.
+    pub fn word(&self, position: usize) -> Option<&str> {
+        self.words.get(position).map(String::as_str)
+    }
+
+    /// Whether `--NAME` was given.
+    pub fn flag(&self, name: &str) -> bool {
+        self.flags.contains(&name)
+    }
+
+    /// The value of `--NAME VALUE`.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+}
+
+/// Why a command line that parses makes no request. The text is what stderr shows; the exit status is 1.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ArgumentError {
+    /// Too few or too many words; the wording is the command's own (Circus has five of them).
+    #[error("{wording}")]
+    Count {
+        /// Circus's text for this command.
+        wording: &'static str,
+    },
+    /// A word or option value that has to be a whole number is not.
+    #[error("{what}: expected an integer, got '{given}'")]
+    NotAnInteger {
+        /// Name of the argument in the usage line.
+        what: &'static str,
+        /// What was typed.
+        given: String,
+    },
+    /// An option value that has to be a number of seconds is not.
+    #[error("{what}: expected a number of seconds, got '{given}'")]
+    NotSeconds {
+        /// Name of the option.
+        what: &'static str,
+        /// What was typed.
+        given: String,
+    },
+}
+
+/// Reads a whole number; `what` names the argument in the error.
+///
+/// # Errors
+/// [`ArgumentError::NotAnInteger`] for anything else.
+pub fn integer(what: &'static str, given: &str) -> Result<Value, ArgumentError> {
+    match given.trim().parse::<i64>() {
+        Ok(number) => Ok(json!(number)),
+        Err(_) => Err(ArgumentError::NotAnInteger {
+            what,
+            given: given.to_owned(),
+        }),
+    }
+}
+
+/// Reads a finite number of seconds, zero or more; `what` names the option in the error.
+///
+/// # Errors
+/// [`ArgumentError::NotSeconds`] for anything else.
+pub fn seconds(what: &'static str, given: &str) -> Result<Value, ArgumentError> {
+    match given.trim().parse::<f64>() {
+        Ok(number) if number.is_finite() && number >= 0.0 => Ok(json!(number)),
+        Ok(_) | Err(_) => Err(ArgumentError::NotSeconds {
+            what,
+            given: given.to_owned(),
+        }),
+    }
+}
+
+/// One request: a command word and its properties. The id is the client's business.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The command word as the daemon knows it.
+    pub command: &'static str,
+    /// The `properties` object.
+    pub properties: Properties,
+}
+
+impl Request {
+    /// The payload frame: a JSON object with `id`, `command` and `properties` (spec c.1, c.2).
+    pub fn encode(&self, id: &str) -> String {
+        json!({ "id": id, "command": self.command, "properties": self.properties }).to_string()
+    }
+}

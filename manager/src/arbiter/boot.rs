@@ -1,0 +1,171 @@
+//! The start of everything: processes that the core still has are taken back, then watchers start in the order of
+//! their priority (spec b.6, k).
+
+use super::{Arbiter, Effect, Phase};
+use crate::clock::Now;
+use crate::process::Wid;
+use crate::watcher::{Operation, Status, WatcherId};
+use ringmaster_protocol::message::{Exit, ExitStatus, Lifetime, ProcessId, ProcessInfo, Rusage};
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// Watchers that start at the same time when there is no `warmup_delay`. Their spawns reach the core in order, so a
+/// larger number gains nothing.
+const SIDE_BY_SIDE: usize = 16;
+
+/// How far the start is.
+#[derive(Debug, Default)]
+pub struct Boot {
+    waiting: VecDeque<WatcherId>,
+    starting: BTreeSet<WatcherId>,
+    /// The pause between two watchers.
+    next_at: Option<Duration>,
+}
+
+impl Boot {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.next_at.filter(|_| !self.waiting.is_empty())
+    }
+}
+
+impl Arbiter {
+    /// The core has told which processes it has: at start, or after it was away.
+    pub(super) fn attached(
+        &mut self,
+        processes: Vec<ProcessInfo>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+        touched: &mut BTreeSet<WatcherId>,
+    ) {
+        self.connected = true;
+        touched.append(&mut self.unsettled);
+        self.miss(&processes, now, effects, touched);
+        let mut found: BTreeSet<WatcherId> = BTreeSet::new();
+        for info in processes {
+            if let (Some(id), Some(exit)) = (self.owners.get(&info.id).copied(), &info.exit) {
+                self.with_watcher(id, now, effects, |watcher, turn| watcher.exited(info.id, exit, turn));
+                touched.insert(id);
+            }
+            if self.owners.contains_key(&info.id) {
+                continue;
+            }
+            let owner = owner(&info).and_then(|(name, wid)| Some((self.names.get(&name.to_lowercase()).copied()?, wid)));
+            let Some((id, wid)) = owner else {
+                leave(&info, effects);
+                continue;
+            };
+            self.owners.insert(info.id, id);
+            let open = self.watchers.get(&id).is_some_and(|watcher| watcher.processes.is_empty());
+            self.with_watcher(id, now, effects, |watcher, turn| {
+                if open {
+                    watcher.open_streams(turn);
+                }
+                watcher.adopt(wid, &info, turn);
+            });
+            found.insert(id);
+            touched.insert(id);
+        }
+        let order = self.by_priority();
+        let wanted = |id: &WatcherId| {
+            found.contains(id)
+                || self.watchers.get(id).is_some_and(|watcher| watcher.options.autostart && watcher.status == Status::Stopped)
+        };
+        let waiting: VecDeque<WatcherId> = order.into_iter().filter(wanted).collect();
+        for id in &found {
+            if let Some(watcher) = self.watchers.get(id) {
+                tracing::info!("{} already running", watcher.options.name);
+            }
+        }
+        self.phase = Phase::Booting(Boot { waiting, starting: BTreeSet::new(), next_at: None });
+    }
+
+    /// The core has none of these any more: their ends were seen by nobody.
+    fn miss(&mut self, processes: &[ProcessInfo], now: Now, effects: &mut Vec<Effect>, touched: &mut BTreeSet<WatcherId>) {
+        let there: BTreeSet<ProcessId> = processes.iter().map(|info| info.id).collect();
+        let missed: Vec<_> = self.owners.iter().filter(|(id, _)| !there.contains(id)).map(|(p, w)| (*p, *w)).collect();
+        for (process, id) in missed {
+            let exit = Exit {
+                status: ExitStatus::Unknown,
+                realtime_ns: u64::try_from(Duration::from_secs_f64(now.wall.max(0.0)).as_nanos()).unwrap_or(u64::MAX),
+                rusage: Rusage::default(),
+                heads: [0, 0],
+            };
+            self.with_watcher(id, now, effects, |watcher, turn| {
+                watcher.exited(process, &exit, turn);
+                watcher.drained(process, turn);
+            });
+            touched.insert(id);
+        }
+    }
+
+    /// The core is away: nothing is asked of it until it is back, and what was asked is void.
+    pub(super) fn detached(&mut self) {
+        self.connected = false;
+        self.tickets.clear();
+        for watcher in self.watchers.values_mut() {
+            watcher.processes.drop_spawning();
+        }
+    }
+
+    /// Starts the watchers whose turn it is. Gives whether anything moved.
+    pub(super) fn boot(&mut self, now: Now, touched: &mut BTreeSet<WatcherId>) -> bool {
+        let Phase::Booting(boot) = &mut self.phase else {
+            return false;
+        };
+        let watchers = &self.watchers;
+        boot.starting.retain(|id| watchers.get(id).is_some_and(crate::watcher::Watcher::busy));
+        if boot.waiting.is_empty() {
+            if boot.starting.is_empty() {
+                self.phase = Phase::Serving;
+            }
+            return false;
+        }
+        let pause = Duration::from_secs(self.options.warmup_delay);
+        let slow = |id: &WatcherId| watchers.get(id).is_some_and(|watcher| !watcher.options.warmup_delay.duration().is_zero());
+        let room = if pause.is_zero() && !boot.starting.iter().any(slow) { SIDE_BY_SIDE } else { 1 };
+        if boot.starting.len() >= room || boot.next_at.is_some_and(|at| at > now.mono) {
+            return false;
+        }
+        let Some(id) = boot.waiting.pop_front() else {
+            return false;
+        };
+        boot.starting.insert(id);
+        boot.next_at = Some(now.mono.saturating_add(pause));
+        self.enqueue(&[id], &Operation::Start, None, touched);
+        true
+    }
+}
+
+/// The watcher and the number that an earlier circusd noted on a process.
+fn owner(info: &ProcessInfo) -> Option<(String, Wid)> {
+    let note: serde_json::Value = serde_json::from_slice(&info.note).ok()?;
+    let name = note.get("watcher")?.as_str()?.to_owned();
+    let wid = u32::try_from(note.get("wid")?.as_u64()?).ok()?;
+    Some((name, Wid(wid)))
+}
+
+/// A process of no configured watcher: a persistent one is none of our business, an ended one is forgotten.
+fn leave(info: &ProcessInfo, effects: &mut Vec<Effect>) {
+    if info.exit.is_some() {
+        effects.push(Effect::Forget(info.id));
+        return;
+    }
+    match info.lifetime {
+        Lifetime::Persistent => {
+            tracing::warn!("{} (pid {}) belongs to no watcher of this configuration and is left running", info.name, info.pid);
+        }
+        Lifetime::Leased => {
+            tracing::warn!("{} (pid {}) belongs to no watcher of this configuration and is stopped", info.name, info.pid);
+            effects.push(Effect::Signal {
+                process: info.id,
+                signal: Some(crate::options::Signal::TERM),
+                target: ringmaster_protocol::message::Target::Tree,
+                then: super::AfterSignal::Ignore,
+            });
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What the arbiter wants done. The shell does it, in order, and knows nothing about why.
+
+use crate::endpoints::ClientId;
+use crate::options::{Signal, StreamOptions};
+use crate::process::Launch;
+use crate::watcher::WatcherId;
+use ringmaster_protocol::message::{ProcessId, Target};
+use serde_json::Value;
+
+/// Who is to be answered, when somebody is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asker {
+    /// The connection; `None` for a cast and for what circusd does by itself.
+    pub client: Option<ClientId>,
+    /// Comes back with the answer.
+    pub id: Value,
+}
+
+/// A question about processes that only /proc can answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sample {
+    /// `dstats`: circusd itself.
+    Own,
+    /// `stats` of all watchers: `(name, processes)`.
+    All(Vec<(String, Vec<Sampled>)>),
+    /// `stats` of one watcher.
+    Watcher(String, Vec<Sampled>),
+    /// `stats` of one process; the value is echoed as it was sent.
+    Process(Value, Sampled),
+}
+
+/// A process to look at, with what only the manager knows of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampled {
+    /// Its pid.
+    pub pid: i32,
+    /// Seconds since the Unix epoch.
+    pub started: f64,
+    /// Its number.
+    pub wid: u32,
+}
+
+/// How circusd ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The process ends.
+    Quit,
+    /// The configuration is read again and everything begins anew in the same process (spec b.6).
+    Restart,
+}
+
+/// Everything that the arbiter can want.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Send one payload to one client.
+    Reply {
+        /// Whom.
+        client: ClientId,
+        /// What.
+        payload: Vec<u8>,
+    },
+    /// Publish one event.
+    Publish {
+        /// `watcher.NAME.EVENT`.
+        topic: String,
+        /// JSON.
+        payload: Vec<u8>,
+    },
+    /// Ask the core for a process; comes back as `Event::Spawned`.
+    Spawn(Box<Launch>),
+    /// Ask the core to send a signal.
+    Signal {
+        /// Which process.
+        process: ProcessId,
+        /// `None`: 0, which only looks.
+        signal: Option<Signal>,
+        /// Whom it reaches.
+        target: Target,
+        /// What to do with the answer.
+        then: AfterSignal,
+    },
+    /// The end of a process is taken care of; the core may forget it.
+    Forget(ProcessId),
+    /// Have the output of a process taken from its ring, through the streams of its watcher.
+    Attach {
+        /// Which process.
+        process: ProcessId,
+        /// Its pid, for prefixes.
+        pid: i32,
+        /// Whose streams.
+        watcher: WatcherId,
+    },
+    /// Open the streams of a watcher.
+    OpenStreams {
+        /// Whose.
+        watcher: WatcherId,
+        /// For messages.
+        name: String,
+        /// Where stdout goes; `None`: captured output is discarded.
+        stdout: Option<StreamOptions>,
+        /// Where stderr goes.
+        stderr: Option<StreamOptions>,
+    },
+    /// Close the streams of a watcher, after what it has written is in them.
+    CloseStreams(WatcherId),
+    /// Open log files anew (reload of everything).
+    ReopenLogs,
+    /// Look at processes; comes back as `Event::Sampled`.
+    Sample(Asker, Box<Sample>),
+    /// Leave the loop.
+    Finish(Ending),
+}
+
+/// What to do with the core's answer to a signal.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AfterSignal {
+    /// Nothing.
+    Ignore,
+    /// Publish a `kill` event for every pid that it reached.
+    Announce(WatcherId),
+    /// Answer the client.
+    Answer(Asker),
+}

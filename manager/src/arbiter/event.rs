@@ -1,0 +1,84 @@
+//! What can wake the arbiter. What is not here cannot.
+
+use super::effect::{AfterSignal, Asker};
+use crate::endpoints::ClientId;
+use crate::process::SpawnTicket;
+use ringmaster_protocol::message::{Exited, ProcessId, ProcessInfo};
+use serde_json::{Map, Value};
+
+/// A spawn that failed, in words for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpawnFailure(pub String);
+
+/// A signal sent to circusd itself (spec b.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnSignal {
+    /// SIGTERM
+    Term,
+    /// SIGINT
+    Int,
+    /// SIGQUIT
+    Quit,
+    /// SIGHUP
+    Hup,
+    /// SIGWINCH
+    Winch,
+}
+
+impl OwnSignal {
+    /// As Circus logs it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Term => "SIG_TERM",
+            Self::Int => "SIG_INT",
+            Self::Quit => "SIG_QUIT",
+            Self::Hup => "SIG_HUP",
+            Self::Winch => "SIG_WINCH",
+        }
+    }
+}
+
+/// Everything that can happen.
+#[derive(Debug)]
+pub enum Event {
+    /// Processes that the core has for us, at start or after it came back; watchers that are not running yet start now.
+    Attached(Vec<ProcessInfo>),
+    /// The connection to the core is lost; [`Event::Attached`] follows when it is back.
+    Detached,
+    /// A client sent one payload.
+    Request {
+        /// Who.
+        client: ClientId,
+        /// What.
+        payload: Vec<u8>,
+    },
+    /// The core's answer to a spawn.
+    Spawned {
+        /// Which.
+        ticket: SpawnTicket,
+        /// The process, or why there is none.
+        result: Result<Box<ProcessInfo>, SpawnFailure>,
+    },
+    /// The core's answer to a signal.
+    Signalled {
+        /// What is to be done with it.
+        then: AfterSignal,
+        /// Whom it reached, or why none.
+        result: Result<Vec<i32>, String>,
+    },
+    /// A process has ended.
+    Exited(Exited),
+    /// The last words of an ended process are in its log.
+    Drained(ProcessId),
+    /// Facts from /proc are there.
+    Sampled {
+        /// Who asked.
+        asker: Asker,
+        /// What to answer, or the text of a refusal.
+        result: Result<Map<String, Value>, String>,
+    },
+    /// A deadline has come.
+    Wake,
+    /// circusd got a signal.
+    Signal(OwnSignal),
+}

@@ -1,0 +1,397 @@
+//! The arbiter: owner of all watchers, the one place where events become state and effects.
+//!
+//! It does not wait, read or write anything: the shell hands in one [`Event`] at a time together with the time, and
+//! carries out the [`Effect`]s in order. What commands mean is in `commands`, what a watcher does in `watcher`.
+
+mod batch;
+mod boot;
+mod effect;
+mod event;
+mod socket_table;
+#[cfg(test)]
+mod tests;
+
+pub use batch::{Batches, ReplyShape};
+pub use effect::{AfterSignal, Asker, Effect, Ending, Sample, Sampled};
+pub use event::{Event, OwnSignal, SpawnFailure};
+pub use socket_table::{BoundSocket, SOCKET_PREFIX, SocketPlace, SocketTable};
+
+use crate::clock::Now;
+use crate::commands;
+use crate::options::{CircusOptions, WatcherOptions};
+use crate::process::SpawnTicket;
+use crate::watcher::{BatchId, Operation, Outcome, Turn, Watcher, WatcherId, World};
+use boot::Boot;
+use ringmaster_protocol::circus::{self, Errno};
+use ringmaster_protocol::message::{Exit, Exited, ProcessId, ProcessInfo};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// What the arbiter as a whole is doing.
+#[derive(Debug)]
+pub enum Phase {
+    /// Watchers are being started, one after another.
+    Booting(Boot),
+    /// Nothing but events.
+    Serving,
+    /// Everything is being stopped.
+    Ending(Ending),
+    /// The last effect has been handed out.
+    Ended,
+}
+
+/// The owner of everything.
+#[derive(Debug)]
+pub struct Arbiter {
+    /// `[circus]`.
+    pub options: CircusOptions,
+    /// Shared by all watchers.
+    pub world: World,
+    /// By number, which is the order of their names.
+    pub watchers: BTreeMap<WatcherId, Watcher>,
+    names: BTreeMap<String, WatcherId>,
+    owners: BTreeMap<ProcessId, WatcherId>,
+    tickets: BTreeMap<SpawnTicket, WatcherId>,
+    next_ticket: u64,
+    /// Ends of processes whose spawn has not been answered yet.
+    early_exits: BTreeMap<ProcessId, Exit>,
+    batches: Batches,
+    deadlines: BTreeSet<(Duration, WatcherId)>,
+    armed: BTreeMap<WatcherId, Duration>,
+    phase: Phase,
+    /// Whether the core is there.
+    connected: bool,
+    /// What is to be settled when it is back.
+    unsettled: BTreeSet<WatcherId>,
+}
+
+impl Arbiter {
+    /// All watchers stopped. `watchers` come with the environment of their children.
+    pub fn new(
+        options: CircusOptions,
+        world: World,
+        watchers: Vec<(WatcherOptions, BTreeMap<String, String>)>,
+    ) -> Self {
+        let mut all = BTreeMap::new();
+        let mut names = BTreeMap::new();
+        for ((watcher, environment), number) in watchers.into_iter().zip(0..) {
+            let id = WatcherId(number);
+            names.insert(watcher.name.to_lowercase(), id);
+            all.insert(id, Watcher::new(id, watcher, environment));
+        }
+        Self {
+            phase: Phase::Booting(Boot::new()),
+            options,
+            world,
+            watchers: all,
+            names,
+            owners: BTreeMap::new(),
+            tickets: BTreeMap::new(),
+            next_ticket: 0,
+            early_exits: BTreeMap::new(),
+            batches: Batches::default(),
+            deadlines: BTreeSet::new(),
+            armed: BTreeMap::new(),
+            connected: false,
+            unsettled: BTreeSet::new(),
+        }
+    }
+
+    /// Takes one event and gives what is to be done.
+    pub fn handle(&mut self, now: Now, event: Event) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let mut touched = BTreeSet::new();
+        match event {
+            Event::Attached(processes) => self.attached(processes, now, &mut effects, &mut touched),
+            Event::Detached => self.detached(),
+            Event::Request { client, payload } => {
+                commands::serve(self, now, client, &payload, &mut effects, &mut touched);
+            }
+            Event::Spawned { ticket, result } => {
+                let Some(id) = self.tickets.remove(&ticket) else {
+                    return effects;
+                };
+                self.spawned(id, ticket, result, now, &mut effects);
+                touched.insert(id);
+            }
+            Event::Signalled { then, result } => self.signalled(then, result, now, &mut effects),
+            Event::Exited(Exited { process, exit }) => {
+                if let Some(id) = self.owners.get(&process).copied() {
+                    self.with_watcher(id, now, &mut effects, |watcher, turn| watcher.exited(process, &exit, turn));
+                    touched.insert(id);
+                } else if !self.tickets.is_empty() {
+                    self.early_exits.insert(process, exit);
+                }
+            }
+            Event::Drained(process) => {
+                if let Some(id) = self.owners.get(&process).copied() {
+                    self.with_watcher(id, now, &mut effects, |watcher, turn| watcher.drained(process, turn));
+                    touched.insert(id);
+                } else {
+                    effects.push(Effect::Forget(process));
+                }
+            }
+            Event::Sampled { asker, result } => sampled(asker, result, now, &mut effects),
+            Event::Wake => {}
+            Event::Signal(signal) => self.own_signal(signal, now, &mut effects, &mut touched),
+        }
+        self.settle(now, touched, &mut effects);
+        effects
+    }
+
+    fn spawned(
+        &mut self,
+        id: WatcherId,
+        ticket: SpawnTicket,
+        result: Result<Box<ProcessInfo>, SpawnFailure>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Ok(info) = &result {
+            self.owners.insert(info.id, id);
+        }
+        self.with_watcher(id, now, effects, |watcher, turn| {
+            watcher.spawned(ticket, result.as_deref().map_err(|failure| failure.0.as_str()), turn);
+        });
+        // The end of a short life may be told before its beginning: answers and notices take two ways.
+        let early = result.ok().and_then(|info| Some((info.id, self.early_exits.remove(&info.id)?)));
+        if let Some((process, exit)) = early {
+            self.with_watcher(id, now, effects, |watcher, turn| watcher.exited(process, &exit, turn));
+        }
+        if self.tickets.is_empty() {
+            self.early_exits.clear();
+        }
+    }
+
+    /// When [`Event::Wake`] is due.
+    pub fn deadline(&self) -> Option<Duration> {
+        let watchers = self.deadlines.first().map(|(at, _)| *at);
+        let boot = match &self.phase {
+            Phase::Booting(boot) => boot.deadline(),
+            Phase::Serving | Phase::Ending(_) | Phase::Ended => None,
+        };
+        [watchers, boot].into_iter().flatten().min()
+    }
+
+    /// A watcher by its name in any case.
+    pub fn watcher(&self, name: &str) -> Option<&Watcher> {
+        self.watchers.get(self.names.get(&name.to_lowercase())?)
+    }
+
+    /// The lower-cased names in order, with their watchers.
+    pub fn by_name(&self) -> impl Iterator<Item = (&str, &Watcher)> {
+        self.names.iter().filter_map(|(name, id)| Some((name.as_str(), self.watchers.get(id)?)))
+    }
+
+    /// Watchers in the order in which they start: high priority first, then by name.
+    pub fn by_priority(&self) -> Vec<WatcherId> {
+        let mut ids: Vec<WatcherId> = self.watchers.keys().copied().collect();
+        ids.sort_by_key(|id| std::cmp::Reverse(self.watchers.get(id).map(|watcher| watcher.options.priority)));
+        ids
+    }
+
+    /// What excludes other commands now, in Circus's words (spec c.5).
+    pub fn exclusive(&self) -> Option<Exclusive> {
+        match &self.phase {
+            Phase::Ending(Ending::Quit) => Some(Exclusive::Stopping),
+            Phase::Ending(Ending::Restart) | Phase::Ended => Some(Exclusive::Restarting),
+            Phase::Booting(_) | Phase::Serving => None,
+        }
+    }
+
+    /// Queues the same operation on several watchers. With an asker the answer is sent when all are done; `None` means
+    /// that nobody waits.
+    pub fn enqueue(
+        &mut self,
+        ids: &[WatcherId],
+        operation: &Operation,
+        asker: Option<(Asker, ReplyShape)>,
+        touched: &mut BTreeSet<WatcherId>,
+    ) -> bool {
+        let batch = asker.map(|(asker, shape)| self.batches.open(asker, shape, ids.len()));
+        for id in ids {
+            let Some(watcher) = self.watchers.get_mut(id) else {
+                continue;
+            };
+            if !watcher.enqueue(operation.clone(), batch) {
+                if let Some(batch) = batch {
+                    self.batches.drop(batch);
+                }
+                return false;
+            }
+            touched.insert(*id);
+        }
+        true
+    }
+
+    /// Begins the end. Persistent watchers are left running; the others stop, all at once, low priority first.
+    pub fn end(&mut self, ending: Ending, asker: Option<Asker>, now: Now, effects: &mut Vec<Effect>, touched: &mut BTreeSet<WatcherId>) {
+        tracing::info!("Arbiter exiting");
+        self.phase = Phase::Ending(ending);
+        let mut order = self.by_priority();
+        order.reverse();
+        let mut leaving = Vec::new();
+        for id in order {
+            let Some(watcher) = self.watchers.get_mut(&id) else {
+                continue;
+            };
+            for waiter in watcher.abandon() {
+                self.batches.fail(waiter, Exclusive::Stopping, now, effects);
+            }
+            if watcher.options.use_papa {
+                if !watcher.processes.is_empty() {
+                    tracing::info!("{} left running in papa", watcher.options.name);
+                }
+                continue;
+            }
+            leaving.push(id);
+        }
+        let shape = asker.map(|asker| (asker, ReplyShape::Plain));
+        if let (true, Some((asker, _))) = (leaving.is_empty(), &shape) {
+            batch::answer(asker, now, Map::new(), effects);
+        }
+        if !leaving.is_empty() {
+            self.enqueue(&leaving, &Operation::Stop, shape, touched);
+        }
+    }
+
+    /// Runs watchers until nothing moves, answers those who waited, and keeps the deadlines.
+    fn settle(&mut self, now: Now, mut touched: BTreeSet<WatcherId>, effects: &mut Vec<Effect>) {
+        while let Some((at, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now.mono) {
+            self.deadlines.remove(&(at, id));
+            self.armed.remove(&id);
+            touched.insert(id);
+        }
+        if !self.connected {
+            self.unsettled.append(&mut touched);
+            return;
+        }
+        loop {
+            while let Some(id) = touched.pop_first() {
+                self.with_watcher(id, now, effects, Watcher::settle);
+                self.arm(id);
+            }
+            if !self.boot(now, &mut touched) && touched.is_empty() {
+                break;
+            }
+        }
+        if let Phase::Ending(ending) = self.phase && self.all_gone() {
+            self.phase = Phase::Ended;
+            effects.push(Effect::Finish(ending));
+        }
+    }
+
+    fn all_gone(&self) -> bool {
+        self.watchers.values().all(|watcher| watcher.options.use_papa || (!watcher.busy() && watcher.processes.is_empty()))
+    }
+
+    fn arm(&mut self, id: WatcherId) {
+        let wanted = self.watchers.get(&id).and_then(Watcher::deadline);
+        if let Some(old) = self.armed.remove(&id) {
+            self.deadlines.remove(&(old, id));
+        }
+        if let Some(at) = wanted {
+            self.deadlines.insert((at, id));
+            self.armed.insert(id, at);
+        }
+    }
+
+    /// Lets `work` act on one watcher and takes care of what it finished.
+    fn with_watcher<T>(
+        &mut self,
+        id: WatcherId,
+        now: Now,
+        effects: &mut Vec<Effect>,
+        work: impl FnOnce(&mut Watcher, &mut Turn<'_>) -> T,
+    ) -> Option<T> {
+        let watcher = self.watchers.get_mut(&id)?;
+        let mut finished: Vec<(BatchId, Outcome)> = Vec::new();
+        let before = effects.len();
+        let mut turn = Turn {
+            now,
+            world: &self.world,
+            effects,
+            next_ticket: &mut self.next_ticket,
+            tickets: &mut self.tickets,
+            finished: &mut finished,
+        };
+        let result = work(watcher, &mut turn);
+        for effect in effects.iter().skip(before) {
+            if let Effect::Forget(process) = effect {
+                self.owners.remove(process);
+            }
+        }
+        for (batch, outcome) in finished {
+            self.batches.finish(batch, outcome, now, effects);
+        }
+        Some(result)
+    }
+
+    fn signalled(&mut self, then: AfterSignal, result: Result<Vec<i32>, String>, now: Now, effects: &mut Vec<Effect>) {
+        match (then, result) {
+            (AfterSignal::Announce(id), Ok(pids)) => {
+                for pid in pids {
+                    self.with_watcher(id, now, effects, |watcher, turn| watcher.publish_kill(pid, turn));
+                }
+            }
+            (AfterSignal::Answer(asker), Ok(_)) => batch::answer(&asker, now, Map::new(), effects),
+            (AfterSignal::Answer(asker), Err(reason)) => {
+                if let Some(client) = asker.client {
+                    let payload = circus::error(&asker.id, now.wall, Errno::Command, &reason, None);
+                    effects.push(Effect::Reply { client, payload });
+                }
+            }
+            (AfterSignal::Ignore, Ok(_)) => {}
+            (AfterSignal::Ignore | AfterSignal::Announce(_), Err(reason)) => {
+                tracing::debug!("a signal reached nobody: {reason}");
+            }
+        }
+    }
+
+    /// Signals to circusd (spec b.4).
+    fn own_signal(&mut self, signal: OwnSignal, now: Now, effects: &mut Vec<Effect>, touched: &mut BTreeSet<WatcherId>) {
+        tracing::info!("Got signal {}", signal.name());
+        if self.exclusive().is_some() {
+            return;
+        }
+        match signal {
+            OwnSignal::Term | OwnSignal::Int | OwnSignal::Quit => self.end(Ending::Quit, None, now, effects, touched),
+            OwnSignal::Hup => {
+                effects.push(Effect::ReopenLogs);
+                let all = self.by_priority();
+                self.enqueue(&all, &Operation::Reload { sequential: false }, None, touched);
+            }
+            OwnSignal::Winch => {}
+        }
+    }
+}
+
+/// Something that truly excludes a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exclusive {
+    /// circusd is quitting.
+    Stopping,
+    /// circusd starts anew.
+    Restarting,
+}
+
+impl std::fmt::Display for Exclusive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stopping => f.write_str("arbiter is already running arbiter_stop command"),
+            Self::Restarting => f.write_str("arbiter is restarting..."),
+        }
+    }
+}
+
+fn sampled(asker: Asker, result: Result<Map<String, Value>, String>, now: Now, effects: &mut Vec<Effect>) {
+    let Some(client) = asker.client else {
+        return;
+    };
+    let payload = match result {
+        Ok(properties) => circus::ok(&asker.id, now.wall, properties),
+        Err(reason) => circus::error(&asker.id, now.wall, Errno::Message, &reason, None),
+    };
+    effects.push(Effect::Reply { client, payload });
+}

@@ -1,0 +1,69 @@
+//! The command line of circusd (spec b.1).
+
+use clap::{Parser, ValueEnum};
+use std::path::PathBuf;
+
+/// What `--version` prints first: the Circus whose behaviour this is. Scripts look for it.
+pub const CIRCUS_VERSION: &str = "0.19.0";
+
+/// As `--version` prints it.
+const VERSION: &str = concat!("0.19.0 (Ringmaster ", env!("CARGO_PKG_VERSION"), ")");
+
+/// Levels that `--log-level` and `loglevel` know, in lower or upper case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// Only what ends circusd.
+    #[value(alias = "CRITICAL")]
+    Critical,
+    /// What failed.
+    #[value(alias = "ERROR")]
+    Error,
+    /// What looks wrong.
+    #[value(alias = "WARNING")]
+    Warning,
+    /// What happens.
+    #[value(alias = "INFO")]
+    Info,
+    /// Everything.
+    #[value(alias = "DEBUG")]
+    Debug,
+}
+
+/// Run some watchers.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "circusd", disable_version_flag = true)]
+pub struct Arguments {
+    /// Configuration file.
+    pub config: Option<PathBuf>,
+    /// Log level [default: info].
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub log_level: Option<LogLevel>,
+    /// Where log messages go: a file, or `-` for standard error [default: -].
+    #[arg(long, value_name = "FILE")]
+    pub log_output: Option<String>,
+    /// Python logging configuration; accepted for compatibility and not read yet.
+    #[arg(long, value_name = "FILE")]
+    pub logger_config: Option<String>,
+    /// Run in the background.
+    #[arg(long)]
+    pub daemon: bool,
+    /// File for the process id.
+    #[arg(long, value_name = "FILE")]
+    pub pidfile: Option<PathBuf>,
+    /// Show what would run, and everything that is wrong, without running it.
+    #[arg(long)]
+    pub check: bool,
+    /// Show the version.
+    #[arg(long)]
+    pub version: bool,
+    /// Set by `--daemon` for the process that stays.
+    #[arg(long, hide = true)]
+    pub daemonized: bool,
+}
+
+impl Arguments {
+    /// The text of `--version`.
+    pub fn version_text() -> &'static str {
+        VERSION
+    }
+}

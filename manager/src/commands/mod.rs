@@ -1,0 +1,182 @@
+//! Circus's commands. One file a command, one row in [`COMMANDS`]; a new command goes into both and nowhere else.
+//!
+//! A command reads its properties, checks them, and either answers at once or queues operations whose end is the
+//! answer. It never waits.
+
+mod dstats;
+mod get;
+mod globaloptions;
+mod incr;
+mod kill;
+mod list;
+mod listen;
+mod listsockets;
+mod matching;
+mod numprocesses;
+mod numwatchers;
+mod options;
+mod properties;
+mod quit;
+mod refusal;
+mod reload;
+mod restart;
+mod signal;
+mod start;
+mod stats;
+mod status;
+mod stop;
+
+pub use refusal::Refusal;
+pub use stats::answer as answer_sample;
+
+use crate::arbiter::{Arbiter, Asker, Effect, ReplyShape};
+use crate::clock::Now;
+use crate::endpoints::ClientId;
+use crate::watcher::{Operation, Watcher, WatcherId};
+use properties::Properties;
+use ringmaster_protocol::circus::{self, Call, CallError, Errno};
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+
+/// One command.
+#[derive(Debug)]
+pub struct Command {
+    /// As on the wire, in lower case.
+    pub name: &'static str,
+    /// Properties that must be there, checked in this order.
+    pub required: &'static [&'static str],
+    /// One line for people.
+    pub summary: &'static str,
+    run: fn(&mut Context<'_>, &Properties<'_>) -> Result<Answer, Refusal>,
+}
+
+/// All commands, sorted by name.
+pub const COMMANDS: &[Command] = &[
+    incr::DECR,
+    dstats::COMMAND,
+    get::COMMAND,
+    globaloptions::COMMAND,
+    incr::INCR,
+    kill::COMMAND,
+    list::COMMAND,
+    listen::COMMAND,
+    listsockets::COMMAND,
+    numprocesses::COMMAND,
+    numwatchers::COMMAND,
+    options::COMMAND,
+    quit::COMMAND,
+    reload::COMMAND,
+    restart::COMMAND,
+    signal::COMMAND,
+    start::COMMAND,
+    stats::COMMAND,
+    status::COMMAND,
+    stop::COMMAND,
+];
+
+/// What a command gives at once.
+enum Answer {
+    /// The properties of the answer.
+    Now(Map<String, Value>),
+    /// The answer comes later, by itself.
+    Later,
+}
+
+impl Answer {
+    /// `{"status": "ok"}`.
+    fn plain() -> Self {
+        Self::Now(Map::new())
+    }
+
+    /// One property.
+    fn one(key: &str, value: impl Into<Value>) -> Self {
+        Self::Now(Map::from_iter([(key.to_owned(), value.into())]))
+    }
+}
+
+/// What a command may use.
+struct Context<'a> {
+    arbiter: &'a mut Arbiter,
+    now: Now,
+    effects: &'a mut Vec<Effect>,
+    touched: &'a mut BTreeSet<WatcherId>,
+    asker: Asker,
+}
+
+impl Context<'_> {
+    /// The watcher that `name` names.
+    fn watcher(&self, properties: &Properties<'_>) -> Result<&Watcher, Refusal> {
+        let name = properties.name()?.ok_or(Refusal::Missing("name"))?;
+        self.arbiter.watcher(name).ok_or_else(|| Refusal::NoWatcher(name.to_owned()))
+    }
+
+    /// Refuses while circusd is going down: the only thing that truly excludes a command.
+    fn check_exclusive(&self) -> Result<(), Refusal> {
+        self.arbiter.exclusive().map_or(Ok(()), |exclusive| Err(Refusal::Conflict(exclusive)))
+    }
+
+    /// Queues an operation; the answer is now, or at its end when the client waits (spec c.4).
+    fn queue(&mut self, ids: &[WatcherId], operation: &Operation, shape: ReplyShape, waiting: bool) -> Result<Answer, Refusal> {
+        self.check_exclusive()?;
+        let waiter = waiting.then(|| (self.asker.clone(), shape));
+        let answer = if waiting && !ids.is_empty() { Answer::Later } else { Answer::plain() };
+        if self.arbiter.enqueue(ids, operation, waiter, self.touched) { Ok(answer) } else { Err(Refusal::TooManyWaiting) }
+    }
+}
+
+/// Serves one payload from a client.
+pub fn serve(
+    arbiter: &mut Arbiter,
+    now: Now,
+    client: ClientId,
+    payload: &[u8],
+    effects: &mut Vec<Effect>,
+    touched: &mut BTreeSet<WatcherId>,
+) {
+    let call = match Call::parse(payload) {
+        Ok(call) => call,
+        Err(error @ CallError::InvalidJson) => {
+            let payload = circus::error(&Value::Null, now.wall, Errno::InvalidJson, &error.to_string(), None);
+            effects.push(Effect::Reply { client, payload });
+            return;
+        }
+        Err(CallError::NoCommand) => {
+            tracing::warn!("a request without a command is ignored");
+            return;
+        }
+    };
+    let asker = Asker { client: (!call.cast).then_some(client), id: call.id.clone() };
+    let mut context = Context { arbiter, now, effects, touched, asker: asker.clone() };
+    let answer = run(&mut context, &call);
+    let payload = match (answer, asker.client) {
+        (_, None) | (Ok(Answer::Later), _) => return,
+        (Ok(Answer::Now(properties)), Some(_)) => circus::ok(&asker.id, now.wall, properties),
+        (Err(refusal), Some(_)) => refusal.reply(&asker.id, now.wall, payload),
+    };
+    effects.push(Effect::Reply { client, payload });
+}
+
+fn run(context: &mut Context<'_>, call: &Call) -> Result<Answer, Refusal> {
+    let name = call.command.to_lowercase();
+    let command = COMMANDS
+        .iter()
+        .find(|command| command.name == name)
+        .ok_or_else(|| Refusal::UnknownCommand(call.command.clone()))?;
+    let properties = Properties::new(&call.properties)?;
+    properties.require(command.required)?;
+    (command.run)(context, &properties)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::COMMANDS;
+
+    #[test]
+    fn the_table_is_sorted_and_every_row_has_a_summary() {
+        let names: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted.len(), names.len());
+        assert!(COMMANDS.iter().all(|command| !command.summary.is_empty() && command.summary.ends_with('.')));
+    }
+}

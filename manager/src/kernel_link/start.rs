@@ -1,0 +1,363 @@
+//! Finds the core of an instance, and starts it when it is not there.
+
+use super::connection::{KernelEvent, KernelLink, establish};
+use super::error::ReachError;
+use ringmaster_protocol::instance::{InstanceName, instance_directory, socket_path};
+use ringmaster_protocol::message::{Role, Welcome};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, getuid, pidfd_open};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
+/// The core's program.
+const PAPA: &str = "papa";
+
+/// How long `papa --daemonize` may take until the core listens. It maps its state and opens a socket; only a very slow
+/// disk or a machine without memory makes that long.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Bytes of what `papa` wrote to stderr that are quoted in an error.
+const QUOTED: usize = 2000;
+
+/// Which core is meant, and how to start it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoreAddress {
+    instance: InstanceName,
+    /// Where its socket is, when `papa_endpoint` says so.
+    socket: Option<PathBuf>,
+    /// The program, when `papa_path` says so.
+    papa: Option<PathBuf>,
+}
+
+impl CoreAddress {
+    /// From the values of `[circus]`: `instance` (`None`: made from `endpoint`), `endpoint`, `papa_endpoint`, `papa_path`.
+    pub fn new(
+        instance: Option<&str>,
+        endpoint: &str,
+        papa_endpoint: Option<&str>,
+        papa: Option<&Path>,
+    ) -> Result<Self, ReachError> {
+        let instance = match instance {
+            Some(name) => InstanceName::new(name)?,
+            None => InstanceName::from_endpoint(endpoint),
+        };
+        let socket = papa_endpoint.map(socket_of_endpoint).transpose()?.flatten();
+        let papa = papa.map(Path::to_path_buf);
+        Ok(Self {
+            instance,
+            socket,
+            papa,
+        })
+    }
+
+    /// The instance.
+    pub fn instance(&self) -> &InstanceName {
+        &self.instance
+    }
+
+    /// Where the core listens.
+    pub fn socket(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(|| {
+            let directory =
+                instance_directory(&self.instance, |key| std::env::var_os(key), getuid().as_raw());
+            socket_path(&directory)
+        })
+    }
+
+    /// The arguments of `papa` for this core, without `--daemonize`.
+    fn arguments(&self) -> Vec<OsString> {
+        let mut arguments = vec!["--instance".into(), self.instance.as_str().into()];
+        if let Some(socket) = &self.socket {
+            arguments.push("-u".into());
+            arguments.push(socket.into());
+        }
+        arguments
+    }
+}
+
+/// The path of `ipc://PATH` (one or more slashes, as Circus's papa client took them; spec k), `None` for `tcp://…`, which
+/// leaves the socket where it is (DESIGN §2).
+fn socket_of_endpoint(value: &str) -> Result<Option<PathBuf>, ReachError> {
+    if value.starts_with("tcp://") {
+        return Ok(None);
+    }
+    let path = value
+        .strip_prefix("ipc:")
+        .map(|rest| rest.trim_start_matches('/'));
+    match path {
+        Some(path) if !path.is_empty() && value.starts_with("ipc:/") => Ok(Some(Path::new("/").join(path))),
+        Some(_) | None => Err(ReachError::Endpoint {
+            value: value.to_owned(),
+        }),
+    }
+}
+
+/// What [`reach`] has found.
+#[derive(Debug)]
+pub struct Reached {
+    /// The connection.
+    pub link: KernelLink,
+    /// What the core says about itself.
+    pub welcome: Welcome,
+    /// What it tells unasked.
+    pub events: mpsc::Receiver<KernelEvent>,
+    /// Whether the core was started now.
+    pub started: bool,
+}
+
+/// Connects to the core as a manager; starts it first if nothing listens. `build` is what this program says about itself.
+pub async fn reach(address: &CoreAddress, build: &str) -> Result<Reached, ReachError> {
+    let socket = address.socket();
+    let (stream, started) = match connect(&socket).await {
+        Ok(stream) => (stream, false),
+        Err(error) if is_absent(&error) => (start_and_connect(address, &socket).await?, true),
+        Err(source) => return Err(ReachError::Connect { socket, source }),
+    };
+    let owner = stream
+        .peer_cred()
+        .map(|credentials| credentials.uid())
+        .map_err(|source| ReachError::Connect {
+            socket: socket.clone(),
+            source,
+        })?;
+    let own = getuid().as_raw();
+    if owner != own && owner != 0 {
+        return Err(ReachError::Foreign { socket, owner, own });
+    }
+    match establish(stream, build.to_owned(), Role::Manager).await {
+        Ok((link, welcome, events)) => Ok(Reached {
+            link,
+            welcome,
+            events,
+            started,
+        }),
+        Err(source) => Err(ReachError::Greeting { socket, source }),
+    }
+}
+
+async fn connect(socket: &Path) -> std::io::Result<UnixStream> {
+    UnixStream::connect(socket).await
+}
+
+/// Whether nobody listens, as opposed to: somebody does, but not for us.
+fn is_absent(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
+}
+
+async fn start_and_connect(address: &CoreAddress, socket: &Path) -> Result<UnixStream, ReachError> {
+    let papa = find_papa(address, socket)?;
+    let (address, program) = (address.clone(), papa.clone());
+    let outcome = match tokio::task::spawn_blocking(move || start(&address, &program)).await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(not_started(&papa, std::io::Error::other(error))),
+    };
+    // Another manager may have started the core at the same time: then ours has refused to, and all is well.
+    match (connect(socket).await, outcome) {
+        (Ok(stream), _) => Ok(stream),
+        (Err(_), Err(failure)) => Err(failure),
+        (Err(source), Ok(())) => Err(ReachError::StillAbsent {
+            papa,
+            socket: socket.to_path_buf(),
+            source,
+        }),
+    }
+}
+
+/// `papa_path`, or `papa` beside this executable, or on PATH.
+fn find_papa(address: &CoreAddress, socket: &Path) -> Result<PathBuf, ReachError> {
+    let candidates: Vec<PathBuf> = match &address.papa {
+        Some(papa) => vec![papa.clone()],
+        None => {
+            let beside = std::env::current_exe()
+                .ok()
+                .and_then(|exe| exe.parent().map(|directory| directory.join(PAPA)));
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            let on_path = std::env::split_paths(&path)
+                .filter(|directory| directory.is_absolute())
+                .map(|directory| directory.join(PAPA))
+                .collect::<Vec<_>>();
+            beside.into_iter().chain(on_path).collect()
+        }
+    };
+    match candidates.iter().find(|candidate| is_program(candidate)) {
+        Some(papa) => Ok(papa.clone()),
+        None => Err(ReachError::PapaNotFound {
+            socket: socket.to_path_buf(),
+            looked: candidates.iter().map(|path| path.display().to_string()).collect(),
+        }),
+    }
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata()
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
+fn not_started(papa: &Path, source: std::io::Error) -> ReachError {
+    ReachError::PapaNotStarted {
+        papa: papa.to_path_buf(),
+        source,
+    }
+}
+
+/// Runs `papa … --daemonize`, which ends when the core listens. Blocks for at most [`START_TIMEOUT`].
+fn start(address: &CoreAddress, papa: &Path) -> Result<(), ReachError> {
+    // A file and not a pipe: the daemon inherits it, so its end would never come.
+    let words = rustix::fs::memfd_create("papa-stderr", rustix::fs::MemfdFlags::CLOEXEC)
+        .map(File::from)
+        .map_err(|errno| not_started(papa, errno.into()))?;
+    let stderr = words.try_clone().map_err(|error| not_started(papa, error))?;
+    let mut child = Command::new(papa)
+        .args(address.arguments())
+        .arg("--daemonize")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(stderr)
+        .spawn()
+        .map_err(|error| not_started(papa, error))?;
+    match ended(&mut child).map_err(|error| not_started(papa, error))? {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(ReachError::PapaFailed {
+            papa: papa.to_path_buf(),
+            status: status.to_string(),
+            words: quoted(&words),
+        }),
+        None => Err(ReachError::PapaSlow {
+            papa: papa.to_path_buf(),
+            after: START_TIMEOUT,
+            by_hand: by_hand(address, papa),
+        }),
+    }
+}
+
+/// Waits for the end of a child: its pidfd becomes readable (pidfd_open(2)). `None`: it took too long and was killed.
+fn ended(child: &mut Child) -> std::io::Result<Option<ExitStatus>> {
+    let pidfd: OwnedFd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    let timeout = Timespec::try_from(START_TIMEOUT).map_err(std::io::Error::other)?;
+    let mut waiting = [PollFd::new(&pidfd, PollFlags::IN)];
+    let ready = loop {
+        match poll(&mut waiting, Some(&timeout)) {
+            Err(Errno::INTR) => {}
+            outcome => break outcome?,
+        }
+    };
+    if ready == 0 {
+        // It may have ended just now; then there is nothing to kill.
+        let _ = child.kill();
+        child.wait()?;
+        return Ok(None);
+    }
+    child.wait().map(Some)
+}
+
+/// What the program wrote, on one line.
+fn quoted(words: &File) -> String {
+    let mut bytes = vec![0; QUOTED];
+    let length = words.read_at(&mut bytes, 0).unwrap_or(0);
+    bytes.truncate(length);
+    let text = String::from_utf8_lossy(&bytes);
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.is_empty() {
+        "it said nothing".to_owned()
+    } else {
+        line
+    }
+}
+
+/// The command line for a person.
+fn by_hand(address: &CoreAddress, papa: &Path) -> String {
+    let mut words = vec![papa.display().to_string()];
+    words.extend(
+        address
+            .arguments()
+            .iter()
+            .map(|argument| argument.to_string_lossy().into_owned()),
+    );
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn address(socket: &Path, papa: &Path) -> CoreAddress {
+        let endpoint = format!("ipc://{}", socket.display());
+        CoreAddress::new(Some("test"), "tcp://127.0.0.1:5555", Some(&endpoint), Some(papa)).unwrap()
+    }
+
+    fn script(directory: &Path, body: &str) -> PathBuf {
+        let path = directory.join("papa");
+        fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    fn reach_text(address: &CoreAddress) -> String {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime
+            .block_on(reach(address, "test"))
+            .map(|_| ())
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn endpoints_name_sockets_as_the_papa_client_of_circus_did() {
+        let socket = |value: &str| socket_of_endpoint(value).ok();
+        assert_eq!(socket("ipc:///run/p.sock"), Some(Some("/run/p.sock".into())));
+        assert_eq!(socket("ipc://run/p.sock"), Some(Some("/run/p.sock".into())));
+        assert_eq!(socket("ipc:/run/p.sock"), Some(Some("/run/p.sock".into())));
+        assert_eq!(socket("tcp://127.0.0.1:20202"), Some(None));
+        assert_eq!(socket("ipc://"), None);
+        assert_eq!(socket("/run/p.sock"), None);
+    }
+
+    #[test]
+    fn an_absent_papa_is_named_with_the_places_that_were_tried() {
+        let directory = tempfile::tempdir().unwrap();
+        let (socket, papa) = (directory.path().join("sock"), directory.path().join("nowhere"));
+        let text = reach_text(&address(&socket, &papa));
+        assert!(text.contains(&papa.display().to_string()), "{text}");
+        assert!(text.contains("papa_path"), "{text}");
+    }
+
+    #[test]
+    fn the_words_of_a_papa_that_fails_are_passed_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let papa = script(directory.path(), "echo 'directory is not 0700' >&2; exit 3");
+        let text = reach_text(&address(&directory.path().join("sock"), &papa));
+        assert!(text.contains("exit status: 3"), "{text}");
+        assert!(text.contains("directory is not 0700"), "{text}");
+    }
+
+    #[test]
+    fn a_papa_that_succeeds_without_listening_is_told_apart() {
+        let directory = tempfile::tempdir().unwrap();
+        let papa = script(directory.path(), "exit 0");
+        let text = reach_text(&address(&directory.path().join("sock"), &papa));
+        assert!(text.contains("nothing listens at"), "{text}");
+    }
+
+    #[test]
+    fn papa_is_asked_for_the_instance_and_the_socket() {
+        let directory = tempfile::tempdir().unwrap();
+        let papa = script(directory.path(), "echo \"args: $*\" >&2; exit 1");
+        let socket = directory.path().join("sock");
+        let text = reach_text(&address(&socket, &papa));
+        let expected = format!("args: --instance test -u {} --daemonize", socket.display());
+        assert!(text.contains(&expected), "{text}");
+    }
+}

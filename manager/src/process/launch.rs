@@ -1,0 +1,387 @@
+//! From a watcher's options to what the core is asked for: expansion, splitting, environment, descriptors.
+//!
+//! Pure. User and group names stay names here, because looking them up may block; the shell resolves them.
+
+use super::{SpawnTicket, Wid};
+use crate::arbiter::SocketTable;
+use crate::config::{expand, words};
+use crate::options::{self, Args, Identity, RlimitValue, Seconds, WatcherOptions};
+use ringmaster_protocol::limits::DEFAULT_RING;
+use ringmaster_protocol::message::{Lifetime, Overflow, Rlimit, Spawn, Stdin, Stdout, StopPlan};
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
+
+/// A descriptor of circusd itself that a child gets because no stream is configured for it (spec f.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inherited {
+    /// fd 0.
+    Stdin,
+    /// fd 1.
+    Stdout,
+    /// fd 2.
+    Stderr,
+}
+
+/// A spawn that only lacks the numbers of its user and groups.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Launch {
+    /// Pairs the answer.
+    pub ticket: SpawnTicket,
+    /// The request, without `uid`, `gid` and `groups`.
+    pub spawn: Spawn,
+    /// User to resolve.
+    pub uid: Option<Identity>,
+    /// Group to resolve.
+    pub gid: Option<Identity>,
+    /// Descriptors to send, in the order in which the request counts them.
+    pub inherited: Vec<Inherited>,
+}
+
+/// Why a watcher's command cannot even be tried.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LaunchError {
+    /// `cmd` is empty.
+    #[error("the watcher has no command; expected an option 'cmd'")]
+    NoCommand,
+    /// A quote is not closed or an escape ends the text.
+    #[error("{option} = {text:?} cannot be split into words: {reason}")]
+    Words {
+        /// `cmd`, `args` or `shell_args`.
+        option: &'static str,
+        /// After expansion.
+        text: String,
+        /// From the splitter.
+        reason: String,
+    },
+    /// `stdin_socket` names no socket.
+    #[error("stdin_socket = {name} names no configured socket")]
+    NoSocket {
+        /// As configured.
+        name: String,
+    },
+}
+
+/// Where a process is to be started.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The watcher's options.
+    pub options: &'a WatcherOptions,
+    /// The environment of its children, complete.
+    pub environment: &'a BTreeMap<String, String>,
+    /// All sockets.
+    pub sockets: &'a SocketTable,
+    /// Directory for watchers that name none.
+    pub working_dir: &'a Path,
+    /// Number of the process.
+    pub wid: Wid,
+    /// Pairs the answer.
+    pub ticket: SpawnTicket,
+    /// Distinguishes the tickets of this circusd from those of an earlier one.
+    pub session: u32,
+    /// circusd's own, which children inherit (spec a.4).
+    pub umask: u32,
+}
+
+impl Place<'_> {
+    /// The whole request.
+    pub fn launch(&self) -> Result<Launch, LaunchError> {
+        let options = self.options;
+        let mut inherited = Vec::new();
+        let stdin = self.stdin(&mut inherited)?;
+        let stdout = self.output(Inherited::Stdout, &mut inherited);
+        let stderr = self.output(Inherited::Stderr, &mut inherited);
+        let spawn = Spawn {
+            name: process_name(&options.name, self.wid),
+            token: u64::from(self.session) << 32 | (self.ticket.0 & 0xffff_ffff),
+            lifetime: if options.use_papa { Lifetime::Persistent } else { Lifetime::Leased },
+            stop: StopPlan { signal: options.stop_signal.number(), grace_ms: milliseconds(options.graceful_timeout) },
+            argv: self.argv()?.into_iter().map(String::into_bytes).collect(),
+            env: self.environment.iter().map(|(k, v)| (k.clone().into_bytes(), v.clone().into_bytes())).collect(),
+            cwd: Some(self.directory().into_os_string().into_vec()),
+            uid: None,
+            gid: None,
+            groups: None,
+            rlimits: options.rlimits.iter().filter_map(|(name, value)| rlimit(name, *value)).collect(),
+            umask: Some(self.umask),
+            stdin,
+            stdout,
+            stderr,
+            sockets: self.passed_sockets(),
+            ring: DEFAULT_RING,
+            overflow: Overflow::DropOldest,
+            note: note(&options.name, self.wid),
+            ext: Vec::new(),
+        };
+        Ok(Launch { ticket: self.ticket, spawn, uid: options.uid.clone(), gid: options.gid.clone(), inherited })
+    }
+
+    /// The working directory; a relative one starts at circusd's own.
+    fn directory(&self) -> PathBuf {
+        match &self.options.working_dir {
+            Some(directory) => self.working_dir.join(directory),
+            None => self.working_dir.to_owned(),
+        }
+    }
+
+    fn stdin(&self, inherited: &mut Vec<Inherited>) -> Result<Stdin, LaunchError> {
+        if let Some(name) = &self.options.stdin_socket {
+            return match self.sockets.by_name(name) {
+                Some(socket) => Ok(Stdin::Socket(socket.kernel_name())),
+                None => Err(LaunchError::NoSocket { name: name.clone() }),
+            };
+        }
+        if self.options.close_child_stdin || self.options.use_papa {
+            return Ok(Stdin::Null);
+        }
+        Ok(Stdin::Passed(pass(Inherited::Stdin, inherited)))
+    }
+
+    /// A configured stream is captured; so is everything of a persistent process, because a descriptor inherited
+    /// from this circusd would not outlive it.
+    fn output(&self, which: Inherited, inherited: &mut Vec<Inherited>) -> Stdout {
+        let (stream, close) = match which {
+            Inherited::Stderr => (&self.options.stderr_stream, self.options.close_child_stderr),
+            Inherited::Stdin | Inherited::Stdout => (&self.options.stdout_stream, self.options.close_child_stdout),
+        };
+        if close {
+            Stdout::Null
+        } else if stream.is_some() || self.options.use_papa {
+            Stdout::Captured
+        } else {
+            Stdout::Passed(pass(which, inherited))
+        }
+    }
+
+    /// With `use_sockets` all; a `so_reuseport` socket only if the command names it (spec f.12).
+    fn passed_sockets(&self) -> Vec<String> {
+        self.sockets
+            .iter()
+            .filter(|socket| match socket.reuse_port {
+                true => self.mentions_socket(&socket.name),
+                false => self.options.use_sockets,
+            })
+            .map(|socket| socket.kernel_name())
+            .collect()
+    }
+
+    fn mentions_socket(&self, name: &str) -> bool {
+        let variable = format!("circus.sockets.{name}");
+        let args = match &self.options.args {
+            Args::Text(text) => text.contains(&variable),
+            Args::List(words) => words.iter().any(|word| word.contains(&variable)),
+        };
+        args || self.options.cmd.contains(&variable)
+    }
+
+    fn argv(&self) -> Result<Vec<String>, LaunchError> {
+        let options = self.options;
+        let cmd = self.expand(&options.cmd);
+        if cmd.trim().is_empty() {
+            return Err(LaunchError::NoCommand);
+        }
+        if options.shell {
+            return self.shell_argv(cmd);
+        }
+        let mut argv = split("cmd", &cmd)?;
+        match &options.args {
+            Args::Text(text) => argv.extend(split("args", &self.expand(text))?),
+            Args::List(list) => argv.extend(list.iter().map(|word| self.expand(word))),
+        }
+        Ok(argv)
+    }
+
+    /// `/bin/sh -c "cmd args" shell_args…`. Circus 0.19 quotes every word, so that `;` or `$X` mean nothing;
+    /// the documented meaning is honoured here (spec n.2).
+    fn shell_argv(&self, cmd: String) -> Result<Vec<String>, LaunchError> {
+        let mut script = cmd;
+        match &self.options.args {
+            Args::Text(text) if text.trim().is_empty() => {}
+            Args::Text(text) => {
+                script.push(' ');
+                script.push_str(&self.expand(text));
+            }
+            Args::List(list) => {
+                for word in list {
+                    script.push(' ');
+                    script.push_str(&shell_words::quote(&self.expand(word)));
+                }
+            }
+        }
+        let mut argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), script];
+        if let Some(extra) = &self.options.shell_args {
+            argv.extend(split("shell_args", &self.expand(extra))?);
+        }
+        Ok(argv)
+    }
+
+    fn expand(&self, text: &str) -> String {
+        expand::expand_wid(&expand::expand(text, &|name| self.variable(name)), self.wid.0)
+    }
+
+    /// The value of `$(circus.NAME)` at spawn time (spec a.3 item 5); `name` is in lower case, without `circus.`.
+    fn variable(&self, name: &str) -> Option<String> {
+        if let Some(variable) = name.strip_prefix("env.") {
+            let found = self.environment.iter().rev().find(|(key, _)| key.to_lowercase() == variable);
+            return found.map(|(_, value)| value.clone());
+        }
+        if let Some(socket) = name.strip_prefix("sockets.") {
+            return self.sockets.by_name(socket).map(|socket| socket.number.to_string());
+        }
+        let options = self.options;
+        match name {
+            "wid" => Some(self.wid.0.to_string()),
+            "working_dir" => Some(self.directory().to_string_lossy().into_owned()),
+            "use_fds" => Some(python_bool(options.use_sockets)),
+            "name" => None,
+            _ => match name.strip_prefix("rlimits.") {
+                Some(limit) => options.rlimits.get(limit).map(|value| match value {
+                    RlimitValue::Infinity => "-1".to_owned(),
+                    RlimitValue::At(value) => value.to_string(),
+                }),
+                None => options::get(options, name).map(|value| python_text(&value)),
+            },
+        }
+    }
+}
+
+/// The name at the core: Papa's scheme (spec k).
+pub fn process_name(watcher: &str, wid: Wid) -> String {
+    format!("circus.{}.{}", watcher.to_lowercase(), wid.0)
+}
+
+fn note(watcher: &str, wid: Wid) -> Vec<u8> {
+    serde_json::json!({ "watcher": watcher, "wid": wid.0 }).to_string().into_bytes()
+}
+
+fn pass(which: Inherited, inherited: &mut Vec<Inherited>) -> u8 {
+    let position = inherited.len();
+    inherited.push(which);
+    u8::try_from(position).unwrap_or(u8::MAX)
+}
+
+fn split(option: &'static str, text: &str) -> Result<Vec<String>, LaunchError> {
+    words::split(text).map_err(|error| LaunchError::Words { option, text: text.to_owned(), reason: error.to_string() })
+}
+
+/// What Python's `str()` makes of an option.
+fn python_text(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| options::python::repr(value), str::to_owned)
+}
+
+fn python_bool(value: bool) -> String {
+    if value { "True".to_owned() } else { "False".to_owned() }
+}
+
+fn milliseconds(seconds: Seconds) -> u64 {
+    u64::try_from(seconds.duration().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn rlimit(name: &str, value: RlimitValue) -> Option<Rlimit> {
+    let limit = match value {
+        // Nobody may raise this one to infinity: the most there is (spec a.5).
+        RlimitValue::Infinity if name == "nofile" => hard_limit_of_files(),
+        RlimitValue::Infinity => u64::MAX,
+        RlimitValue::At(limit) => limit,
+    };
+    let (_, resource) = RLIMIT_NUMBERS.iter().find(|(known, _)| *known == name)?;
+    Some(Rlimit { resource: *resource, soft: limit, hard: limit })
+}
+
+/// Linux's numbers for resource limits (`asm-generic/resource.h`).
+const RLIMIT_NUMBERS: &[(&str, u32)] = &[
+    ("cpu", 0),
+    ("fsize", 1),
+    ("data", 2),
+    ("stack", 3),
+    ("core", 4),
+    ("rss", 5),
+    ("nproc", 6),
+    ("nofile", NOFILE),
+    ("memlock", 8),
+    ("as", 9),
+    ("sigpending", 11),
+    ("msgqueue", 12),
+    ("nice", 13),
+    ("rtprio", 14),
+    ("rttime", 15),
+];
+
+const NOFILE: u32 = 7;
+
+fn hard_limit_of_files() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::RLIMIT_NAMES;
+
+    fn place<'a>(
+        options: &'a WatcherOptions,
+        environment: &'a BTreeMap<String, String>,
+        sockets: &'a SocketTable,
+    ) -> Place<'a> {
+        let working_dir = Path::new("/here");
+        Place { options, environment, sockets, working_dir, wid: Wid(3), ticket: SpawnTicket(7), session: 1, umask: 0o22 }
+    }
+
+    fn argv(change: impl FnOnce(&mut WatcherOptions)) -> Vec<String> {
+        let mut options = WatcherOptions::new("Web");
+        options.numprocesses = 4;
+        change(&mut options);
+        let environment = BTreeMap::from([("Key".to_owned(), "value".to_owned())]);
+        let launch = place(&options, &environment, &SocketTable::default()).launch().unwrap();
+        launch.spawn.argv.into_iter().map(|word| String::from_utf8(word).unwrap()).collect()
+    }
+
+    #[test]
+    fn every_limit_that_can_be_configured_has_a_number() {
+        for name in RLIMIT_NAMES {
+            assert!(rlimit(name, RlimitValue::At(1)).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn variables_are_expanded_before_the_words_are_split() {
+        let words = argv(|options| {
+            options.cmd = "run $(circus.wid) ((circus.env.key)) $WID".to_owned();
+            options.args = Args::Text("--n=$(circus.numprocesses) '$(circus.unknown)' $(circus.working_dir)".to_owned());
+        });
+        assert_eq!(words, ["run", "3", "value", "3", "--n=4", "$(circus.unknown)", "/here"]);
+    }
+
+    #[test]
+    fn a_shell_gets_the_command_as_it_is_written() {
+        let words = argv(|options| {
+            options.shell = true;
+            options.cmd = "echo $HOME | cat".to_owned();
+            options.shell_args = Some("a 'b c'".to_owned());
+        });
+        assert_eq!(words, ["/bin/sh", "-c", "echo $HOME | cat", "a", "b c"]);
+    }
+
+    #[test]
+    fn output_goes_where_it_outlives_whom_it_has_to() {
+        let environment = BTreeMap::new();
+        let sockets = SocketTable::default();
+        let mut options = WatcherOptions::new("w");
+        options.cmd = "x".to_owned();
+        let launch = place(&options, &environment, &sockets).launch().unwrap();
+        assert_eq!((launch.spawn.stdout, launch.spawn.stderr), (Stdout::Passed(0), Stdout::Passed(1)));
+        assert_eq!(launch.inherited, [Inherited::Stdout, Inherited::Stderr]);
+        options.use_papa = true;
+        options.close_child_stderr = true;
+        let launch = place(&options, &environment, &sockets).launch().unwrap();
+        assert_eq!((launch.spawn.stdout, launch.spawn.stderr), (Stdout::Captured, Stdout::Null));
+        assert_eq!(launch.spawn.lifetime, Lifetime::Persistent);
+    }
+
+    #[test]
+    fn a_watcher_without_a_command_says_what_it_lacks() {
+        let options = WatcherOptions::new("w");
+        let error = place(&options, &BTreeMap::new(), &SocketTable::default()).launch().unwrap_err();
+        assert_eq!(error, LaunchError::NoCommand);
+    }
+}

@@ -1,0 +1,110 @@
+//! One process of a watcher, as the manager sees it. What the system does with it is the core's business.
+
+mod launch;
+
+pub use launch::{Inherited, Launch, LaunchError, Place};
+
+use ringmaster_protocol::message::{ExitStatus, ProcessId};
+use std::time::Duration;
+
+/// The number of a process within its watcher, from 1 (spec f.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wid(pub u32);
+
+/// Pairs a spawn with its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SpawnTicket(pub u64);
+
+/// A process that the core has started.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Started {
+    /// Its name at the core.
+    pub id: ProcessId,
+    /// Its pid.
+    pub pid: i32,
+    /// When, in seconds since the Unix epoch.
+    pub at: f64,
+    /// When, on the monotonic clock; an adopted process counts from its adoption.
+    pub at_mono: Duration,
+    /// When `max_age` is over.
+    pub expires: Option<Duration>,
+    /// Whether its output is in a ring, so that its last words are waited for.
+    pub captured: bool,
+}
+
+/// How an ordered end proceeds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stopping {
+    /// When SIGKILL is due; `None` after it has been sent.
+    pub kill_at: Option<Duration>,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// As the core saw it.
+    pub status: ExitStatus,
+    /// Until when its last words are waited for before the end is announced.
+    pub announce_by: Duration,
+}
+
+impl Ended {
+    /// Circus's `exit_code`: the status, or the negative signal (spec d). A status that nobody saw is told as null.
+    pub fn exit_code(&self) -> Option<i32> {
+        match self.status {
+            ExitStatus::Code(code) => Some(code),
+            ExitStatus::Signal(signal) => Some(-signal),
+            ExitStatus::Unknown => None,
+        }
+    }
+}
+
+/// What state a process is in, with what is only known in that state.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ProcessState {
+    /// The core has been asked for it.
+    Spawning(SpawnTicket),
+    /// It runs.
+    Running(Started),
+    /// It has been told to end.
+    Stopping(Started, Stopping),
+    /// It has ended; its last words are being written.
+    Ended(Started, Ended),
+}
+
+/// A process and its number.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Process {
+    /// Its number.
+    pub wid: Wid,
+    /// Its state.
+    pub state: ProcessState,
+}
+
+impl Process {
+    /// What the core started, unless it has not yet.
+    pub fn started(&self) -> Option<&Started> {
+        match &self.state {
+            ProcessState::Spawning(_) => None,
+            ProcessState::Running(started) | ProcessState::Stopping(started, _) | ProcessState::Ended(started, _) => {
+                Some(started)
+            }
+        }
+    }
+
+    /// The pid while it lives.
+    pub fn live_pid(&self) -> Option<i32> {
+        match &self.state {
+            ProcessState::Running(started) | ProcessState::Stopping(started, _) => Some(started.pid),
+            ProcessState::Spawning(_) | ProcessState::Ended(..) => None,
+        }
+    }
+
+    /// Whether it runs and nobody has told it to end.
+    pub fn running(&self) -> Option<&Started> {
+        match &self.state {
+            ProcessState::Running(started) => Some(started),
+            ProcessState::Spawning(_) | ProcessState::Stopping(..) | ProcessState::Ended(..) => None,
+        }
+    }
+}

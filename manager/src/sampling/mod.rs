@@ -1,0 +1,14 @@
+//! What the operating system says about a process: the numbers of `stats` and `dstats` (spec c.9).
+//!
+//! [`Sampler::process`] reads a process and its direct children from `/proc` when it is asked to, each file
+//! once, and remembers CPU times so that the next call can say what was used in between. Nothing here runs on
+//! a timer, signals anything, or knows watchers; `started` and `wid` are added by whoever knows them.
+
+mod info;
+mod proc_dir;
+mod proc_text;
+mod sampler;
+mod users;
+
+pub use info::{ProcessInfo, Usage};
+pub use sampler::{SampleError, Sampler};

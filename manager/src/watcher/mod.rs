@@ -1,0 +1,190 @@
+//! One watcher: its options, its processes, its status, and the operations that wait for their turn.
+//!
+//! Nothing here waits or does: events change state, [`Watcher::settle`] drives the present operation as far as it
+//! goes and pushes effects. Operations on one watcher run one after another, on different watchers side by side.
+
+mod housekeeping;
+mod operation;
+mod processes;
+mod reload;
+mod resize;
+mod start;
+mod stop;
+
+pub use operation::{BatchId, Operation, Outcome};
+pub use processes::{Backoff, Processes};
+
+use crate::arbiter::{Effect, SocketTable};
+use crate::clock::Now;
+use crate::options::WatcherOptions;
+use crate::process::SpawnTicket;
+use operation::{Current, Step};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Names a watcher within one circusd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WatcherId(pub u32);
+
+/// Circus's watcher states (spec f).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// No process, none wanted.
+    Stopped,
+    /// The first processes are being started.
+    Starting,
+    /// Kept running.
+    Active,
+    /// The processes are being stopped.
+    Stopping,
+}
+
+impl Status {
+    /// As replies show it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Starting => "starting",
+            Self::Active => "active",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// What all watchers share.
+#[derive(Debug)]
+pub struct World {
+    /// The sockets.
+    pub sockets: SocketTable,
+    /// Directory for watchers that name none.
+    pub working_dir: PathBuf,
+    /// Upper bound of the respawn back-off.
+    pub check_delay: Duration,
+    /// Drawn at random by each circusd.
+    pub session: u32,
+    /// circusd's own umask.
+    pub umask: u32,
+}
+
+/// One event's worth of work: when it is, what is shared, and what is to be done.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// Both clocks.
+    pub now: Now,
+    /// Shared facts.
+    pub world: &'a World,
+    /// Grows.
+    pub effects: &'a mut Vec<Effect>,
+    /// The next spawn's number.
+    pub next_ticket: &'a mut u64,
+    /// Which watcher asked for which spawn.
+    pub tickets: &'a mut BTreeMap<SpawnTicket, WatcherId>,
+    /// Operations that ended in this turn, with those who wait for them.
+    pub finished: &'a mut Vec<(BatchId, Outcome)>,
+}
+
+/// One watcher.
+#[derive(Debug)]
+pub struct Watcher {
+    /// Its number.
+    pub id: WatcherId,
+    /// Its options.
+    pub options: WatcherOptions,
+    /// The environment of its children.
+    environment: BTreeMap<String, String>,
+    /// Its status.
+    pub status: Status,
+    /// Its processes.
+    pub processes: Processes,
+    current: Option<Current>,
+    queue: VecDeque<Current>,
+}
+
+/// Operations that may wait for one watcher. People and scripts queue a handful; a thousand is a runaway client.
+const MAX_QUEUE: usize = 1000;
+
+impl Watcher {
+    /// A stopped watcher. `environment` is that of its children, complete.
+    pub fn new(id: WatcherId, options: WatcherOptions, environment: BTreeMap<String, String>) -> Self {
+        Self {
+            id,
+            options,
+            environment,
+            status: Status::Stopped,
+            processes: Processes::default(),
+            current: None,
+            queue: VecDeque::new(),
+        }
+    }
+
+    /// The name as it appears in topics: lower case, spaces as `_` (spec d).
+    pub fn topic_name(&self) -> String {
+        self.options.name.to_lowercase().replace(' ', "_")
+    }
+
+    /// Queues an operation. `false`: too many are waiting already.
+    pub fn enqueue(&mut self, operation: Operation, waiter: Option<BatchId>) -> bool {
+        if self.queue.len() >= MAX_QUEUE {
+            return false;
+        }
+        self.queue.push_back(Current::new(operation, waiter));
+        true
+    }
+
+    /// Drops everything that is under way or waiting; gives those who waited for it.
+    pub fn abandon(&mut self) -> Vec<BatchId> {
+        let current = self.current.take();
+        current.into_iter().chain(self.queue.drain(..)).filter_map(|operation| operation.waiter).collect()
+    }
+
+    /// Whether an operation is under way or waits.
+    pub fn busy(&self) -> bool {
+        self.current.is_some() || !self.queue.is_empty()
+    }
+
+    /// Drives operations and housekeeping until nothing moves.
+    pub fn settle(&mut self, turn: &mut Turn<'_>) {
+        self.conclude_ended(turn);
+        self.escalate(turn);
+        loop {
+            let Some(mut current) = self.current.take().or_else(|| self.queue.pop_front()) else {
+                self.keep_house(turn);
+                if self.queue.is_empty() {
+                    return;
+                }
+                continue;
+            };
+            match current.advance(self, turn) {
+                Step::Wait => {
+                    self.current = Some(current);
+                    return;
+                }
+                Step::Done(outcome) => {
+                    if let Some(batch) = current.waiter {
+                        turn.finished.push((batch, outcome));
+                    }
+                }
+            }
+        }
+    }
+
+    /// When [`Self::settle`] has to be called again without an event.
+    pub fn deadline(&self) -> Option<Duration> {
+        let operation = self.current.as_ref().and_then(Current::deadline);
+        let house = if self.current.is_none() { self.housekeeping_deadline() } else { None };
+        [operation, house, self.processes.deadline()].into_iter().flatten().min()
+    }
+
+    /// Publishes one of this watcher's events (spec d).
+    fn publish(&self, turn: &mut Turn<'_>, event: &str, fields: &[(&str, serde_json::Value)]) {
+        publish(turn.effects, &self.topic_name(), event, fields);
+    }
+}
+
+/// Pushes `watcher.NAME.EVENT`.
+pub fn publish(effects: &mut Vec<Effect>, name: &str, event: &str, fields: &[(&str, serde_json::Value)]) {
+    let object = fields.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    let payload = ringmaster_protocol::circus::to_json(&serde_json::Value::Object(object));
+    effects.push(Effect::Publish { topic: format!("watcher.{name}.{event}"), payload });
+}

@@ -1,0 +1,382 @@
+//! The processes of one watcher: who is there, who may come, who has to go.
+
+use super::{Status, Turn, Watcher};
+use crate::arbiter::{AfterSignal, Effect};
+use crate::options::Signal;
+use crate::process::{Ended, Place, Process, ProcessState, SpawnTicket, Started, Stopping, Wid};
+use ringmaster_protocol::message::{Exit, ProcessId, ProcessInfo, Target};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// A process that lives shorter than this counts as failing (DESIGN §3).
+const HEALTHY_AGE: Duration = Duration::from_secs(1);
+
+/// The first pause after a failing start; doubles with each further one, up to `check_delay`.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest wait for the last words of an ended process before its end is announced without them (a full disk must
+/// not hide a death).
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How often in a row the process of one number has failed, and when it may be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// In a row.
+    pub failures: u32,
+    /// Not before.
+    pub until: Duration,
+}
+
+/// All processes of a watcher by number.
+#[derive(Debug, Default)]
+pub struct Processes {
+    all: BTreeMap<Wid, Process>,
+    backoff: BTreeMap<Wid, Backoff>,
+    /// Ended and announced, but their last words are not written yet: the number is not free at the core.
+    lingering: BTreeMap<ProcessId, Wid>,
+    /// Spawn attempts that failed in a row, for `max_retry`.
+    pub(super) failed_attempts: u32,
+    /// Processes that ever were there: started or adopted.
+    pub(super) seen: u64,
+}
+
+impl Processes {
+    /// By number.
+    pub fn iter(&self) -> impl Iterator<Item = &Process> {
+        self.all.values()
+    }
+
+    /// No process is there, coming or going.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Processes there, coming or going.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Living processes, those being stopped included.
+    pub fn live_pids(&self) -> Vec<i32> {
+        let mut pids: Vec<i32> = self.iter().filter_map(Process::live_pid).collect();
+        pids.sort_unstable();
+        pids
+    }
+
+    /// Pids of all that have not been announced as ended.
+    pub fn pids(&self) -> BTreeSet<i32> {
+        self.iter().filter_map(|process| process.started().map(|started| started.pid)).collect()
+    }
+
+    /// Numbers of the processes that run undisturbed, oldest first.
+    pub fn running_by_age(&self) -> Vec<Wid> {
+        let mut running: Vec<_> = self.iter().filter_map(|p| p.running().map(|s| (s.at, s.id, p.wid))).collect();
+        running.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        running.into_iter().map(|(_, _, wid)| wid).collect()
+    }
+
+    /// Running and coming ones.
+    pub fn wanted_count(&self) -> usize {
+        self.iter()
+            .filter(|process| matches!(process.state, ProcessState::Running(_) | ProcessState::Spawning(_)))
+            .count()
+    }
+
+    /// The process with that pid, while it lives.
+    pub fn by_pid(&self, pid: i32) -> Option<&Process> {
+        self.iter().find(|process| process.live_pid() == Some(pid))
+    }
+
+    /// The smallest free number.
+    fn free_wid(&self) -> Wid {
+        let lingering: BTreeSet<Wid> = self.lingering.values().copied().collect();
+        let mut free = Wid(1);
+        let mut taken = self.all.keys().peekable();
+        loop {
+            while taken.next_if(|wid| **wid < free).is_some() {}
+            if !lingering.contains(&free) && taken.peek() != Some(&&free) {
+                return free;
+            }
+            free = Wid(free.0.saturating_add(1));
+        }
+    }
+
+    fn by_id(&mut self, id: ProcessId) -> Option<&mut Process> {
+        self.all.values_mut().find(|process| process.started().is_some_and(|started| started.id == id))
+    }
+
+    /// When the free number may be tried again, if not now.
+    pub(super) fn pause(&self, now: Duration) -> Option<Duration> {
+        self.backoff.get(&self.free_wid()).map(|backoff| backoff.until).filter(|until| *until > now)
+    }
+
+    /// The next overdue kill or announcement.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.iter()
+            .filter_map(|process| match &process.state {
+                ProcessState::Stopping(_, stopping) => stopping.kill_at,
+                ProcessState::Ended(_, ended) => Some(ended.announce_by),
+                ProcessState::Spawning(_) | ProcessState::Running(_) => None,
+            })
+            .min()
+    }
+
+    fn note_end(&mut self, wid: Wid, age: Duration, now: Duration, longest: Duration) {
+        if age >= HEALTHY_AGE {
+            self.backoff.remove(&wid);
+            return;
+        }
+        let failures = self.backoff.get(&wid).map_or(0, |backoff| backoff.failures).saturating_add(1);
+        let pause = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(longest);
+        self.backoff.insert(wid, Backoff { failures, until: now.saturating_add(pause) });
+    }
+
+    /// Forgets those that were asked for: the core is away.
+    pub fn drop_spawning(&mut self) {
+        self.all.retain(|_, process| !matches!(process.state, ProcessState::Spawning(_)));
+    }
+
+    /// Forgets earlier failures: somebody has asked for a start.
+    pub(super) fn forgive(&mut self) {
+        self.backoff.clear();
+        self.failed_attempts = 0;
+    }
+}
+
+impl Watcher {
+    /// Asks for one more process. The answer comes as [`Self::spawned`].
+    pub(super) fn spawn_one(&mut self, turn: &mut Turn<'_>) {
+        let wid = self.processes.free_wid();
+        *turn.next_ticket += 1;
+        let ticket = SpawnTicket(*turn.next_ticket);
+        let place = Place {
+            options: &self.options,
+            environment: &self.environment,
+            sockets: &turn.world.sockets,
+            working_dir: &turn.world.working_dir,
+            wid,
+            ticket,
+            session: turn.world.session,
+            umask: turn.world.umask,
+        };
+        match place.launch() {
+            Ok(launch) => {
+                self.processes.all.insert(wid, Process { wid, state: ProcessState::Spawning(ticket) });
+                turn.tickets.insert(ticket, self.id);
+                turn.effects.push(Effect::Spawn(Box::new(launch)));
+            }
+            Err(error) => self.spawn_failed(wid, &error.to_string(), turn),
+        }
+    }
+
+    fn spawn_failed(&mut self, wid: Wid, reason: &str, turn: &mut Turn<'_>) {
+        tracing::warn!("error in '{}': {reason}", self.options.name);
+        self.processes.all.remove(&wid);
+        self.processes.failed_attempts = self.processes.failed_attempts.saturating_add(1);
+        let longest = turn.world.check_delay;
+        self.processes.note_end(wid, Duration::ZERO, turn.now.mono, longest);
+    }
+
+    /// The core's answer to [`Self::spawn_one`].
+    pub fn spawned(&mut self, ticket: SpawnTicket, result: Result<&ProcessInfo, &str>, turn: &mut Turn<'_>) {
+        let asked = |process: &&Process| process.state == ProcessState::Spawning(ticket);
+        let Some(wid) = self.processes.iter().find(asked).map(|process| process.wid) else {
+            return;
+        };
+        match result {
+            Ok(info) => {
+                self.processes.failed_attempts = 0;
+                self.adopt(wid, info, turn);
+            }
+            Err(reason) => self.spawn_failed(wid, reason, turn),
+        }
+    }
+
+    /// Takes a process that the core has: just started, or found again.
+    pub fn adopt(&mut self, wid: Wid, info: &ProcessInfo, turn: &mut Turn<'_>) {
+        let at = seconds(info.started_ns);
+        let captured = info.streams.iter().any(|stream| stream.captured);
+        let age = Duration::try_from_secs_f64(turn.now.wall - at).unwrap_or_default();
+        let expires = self.max_age().map(|max_age| turn.now.mono.saturating_add(max_age.saturating_sub(age)));
+        let started = Started { id: info.id, pid: info.pid, at, at_mono: turn.now.mono, expires, captured };
+        self.processes.all.insert(wid, Process { wid, state: ProcessState::Running(started) });
+        self.processes.seen += 1;
+        if captured {
+            turn.effects.push(Effect::Attach { process: info.id, pid: info.pid, watcher: self.id });
+        }
+        self.publish(turn, "spawn", &[("process_pid", info.pid.into()), ("time", at.into())]);
+        if let Some(exit) = &info.exit {
+            self.exited(info.id, exit, turn);
+        }
+    }
+
+    /// `max_age` with its random part (spec f.10); the spread only has to keep a fleet from moving in step.
+    fn max_age(&self) -> Option<Duration> {
+        if self.options.max_age == 0 {
+            return None;
+        }
+        let spread = match self.options.max_age_variance {
+            0 => 0,
+            variance => std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0) % (variance + 1),
+        };
+        Some(Duration::from_secs(self.options.max_age.saturating_add(spread)))
+    }
+
+    /// Stops one process as the options say.
+    pub(super) fn stop_process(&mut self, wid: Wid, turn: &mut Turn<'_>) {
+        let timeout = self.options.graceful_timeout.duration();
+        self.stop_process_with(wid, self.options.stop_signal, timeout, turn);
+    }
+
+    /// Sends `signal` now and SIGKILL to the whole tree after `timeout`. A process that is stopping already goes on so.
+    pub(super) fn stop_process_with(&mut self, wid: Wid, signal: Signal, timeout: Duration, turn: &mut Turn<'_>) {
+        let Some(process) = self.processes.all.get_mut(&wid) else {
+            return;
+        };
+        let ProcessState::Running(started) = process.state else {
+            return;
+        };
+        let kill_at = (signal != Signal::KILL).then(|| turn.now.mono.saturating_add(timeout));
+        process.state = ProcessState::Stopping(started, Stopping { kill_at });
+        let send = |target, then| Effect::Signal { process: started.id, signal: Some(signal), target, then };
+        if self.options.stop_children {
+            // Before the parent: afterwards it may be gone, and nobody knows its children (spec f.6).
+            turn.effects.push(send(Target::Children, AfterSignal::Announce(self.id)));
+        }
+        turn.effects.push(send(Target::Main, AfterSignal::Ignore));
+        self.publish_kill(started.pid, turn);
+    }
+
+    /// Stops every process that runs.
+    pub(super) fn stop_all(&mut self, turn: &mut Turn<'_>) {
+        for wid in self.processes.running_by_age() {
+            self.stop_process(wid, turn);
+        }
+    }
+
+    /// Publishes that a signal was sent to `pid` in order to end it.
+    pub fn publish_kill(&self, pid: i32, turn: &mut Turn<'_>) {
+        self.publish(turn, "kill", &[("process_pid", pid.into()), ("time", turn.now.wall.into())]);
+    }
+
+    /// Sends the overdue SIGKILLs.
+    pub(super) fn escalate(&mut self, turn: &mut Turn<'_>) {
+        let mut killed = Vec::new();
+        for process in self.processes.all.values_mut() {
+            let ProcessState::Stopping(started, stopping) = &mut process.state else {
+                continue;
+            };
+            if stopping.kill_at.is_some_and(|at| at <= turn.now.mono) {
+                stopping.kill_at = None;
+                turn.effects.push(kill_tree(started.id));
+                killed.push(started.pid);
+            }
+        }
+        for pid in killed {
+            self.publish_kill(pid, turn);
+        }
+    }
+
+    /// A process has ended. What an ordered end leaves of its tree is killed.
+    pub fn exited(&mut self, id: ProcessId, exit: &Exit, turn: &mut Turn<'_>) {
+        let longest = turn.world.check_delay;
+        let Some(process) = self.processes.by_id(id) else {
+            return;
+        };
+        let (started, ordered) = match process.state {
+            ProcessState::Running(started) => (started, false),
+            ProcessState::Stopping(started, _) => (started, true),
+            ProcessState::Spawning(_) | ProcessState::Ended(..) => return,
+        };
+        let wid = process.wid;
+        let announce_by =
+            if started.captured { turn.now.mono.saturating_add(LAST_WORDS) } else { turn.now.mono };
+        process.state = ProcessState::Ended(started, Ended { status: exit.status, announce_by });
+        if ordered {
+            turn.effects.push(kill_tree(id));
+        }
+        let lived = Duration::try_from_secs_f64(seconds(exit.realtime_ns) - started.at).unwrap_or_default();
+        if ordered {
+            self.processes.backoff.remove(&wid);
+        } else {
+            self.processes.note_end(wid, lived, turn.now.mono, longest);
+        }
+        if !started.captured {
+            self.conclude(wid, turn);
+        }
+    }
+
+    /// The last words of an ended process are written. `false`: it is not one of ours.
+    pub fn drained(&mut self, id: ProcessId, turn: &mut Turn<'_>) -> bool {
+        if self.processes.lingering.remove(&id).is_some() {
+            turn.effects.push(Effect::Forget(id));
+            return true;
+        }
+        let Some(process) = self.processes.by_id(id) else {
+            return false;
+        };
+        let wid = process.wid;
+        if matches!(process.state, ProcessState::Ended(..)) {
+            self.conclude(wid, turn);
+            self.processes.lingering.remove(&id);
+            turn.effects.push(Effect::Forget(id));
+        }
+        true
+    }
+
+    /// Announces those whose last words take too long.
+    pub(super) fn conclude_ended(&mut self, turn: &mut Turn<'_>) {
+        let overdue: Vec<Wid> = self
+            .processes
+            .iter()
+            .filter(|process| matches!(&process.state, ProcessState::Ended(_, ended) if ended.announce_by <= turn.now.mono))
+            .map(|process| process.wid)
+            .collect();
+        for wid in overdue {
+            self.conclude(wid, turn);
+        }
+    }
+
+    /// Takes an ended process out and publishes `reap`.
+    fn conclude(&mut self, wid: Wid, turn: &mut Turn<'_>) {
+        let Some(Process { state: ProcessState::Ended(started, ended), .. }) = self.processes.all.get(&wid).copied() else {
+            return;
+        };
+        self.processes.all.remove(&wid);
+        if started.captured {
+            self.processes.lingering.insert(started.id, wid);
+        } else {
+            turn.effects.push(Effect::Forget(started.id));
+        }
+        let code = ended.exit_code().map_or(Value::Null, Value::from);
+        let fields = [("process_pid", started.pid.into()), ("time", turn.now.wall.into()), ("exit_code", code)];
+        self.publish(turn, "reap", &fields);
+    }
+
+    /// Whether the last operation or the back-off allows a spawn now, within the retries.
+    pub(super) fn retries_left(&self) -> bool {
+        match self.options.max_retry {
+            crate::options::Retries::Unlimited => true,
+            crate::options::Retries::Times(times) => self.processes.failed_attempts < times.max(1),
+        }
+    }
+
+    /// Everything is stopped: closes the streams and says so.
+    pub(super) fn become_stopped(&mut self, turn: &mut Turn<'_>) {
+        self.status = Status::Stopped;
+        turn.effects.push(Effect::CloseStreams(self.id));
+        self.publish(turn, "stop", &[("time", turn.now.wall.into())]);
+        tracing::info!("{} stopped", self.options.name);
+    }
+}
+
+/// SIGKILL for a process, its descendants and its session.
+fn kill_tree(process: ProcessId) -> Effect {
+    Effect::Signal { process, signal: Some(Signal::KILL), target: Target::Tree, then: AfterSignal::Ignore }
+}
+
+/// Seconds since the Unix epoch from nanoseconds, exact to a fraction of a microsecond.
+fn seconds(nanoseconds: u64) -> f64 {
+    Duration::from_nanos(nanoseconds).as_secs_f64()
+}

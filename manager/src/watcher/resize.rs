@@ -1,0 +1,67 @@
+//! `incr` and `decr`: another number of processes, waited for.
+
+use super::operation::{Outcome, Step};
+use super::start::{Fill, Filled};
+use super::{Status, Turn, Watcher};
+use std::time::Duration;
+
+/// How far a change of the number is.
+#[derive(Debug)]
+pub(super) struct Resize {
+    by: i64,
+    fill: Option<Fill>,
+}
+
+impl Resize {
+    pub(super) fn new(by: i64) -> Self {
+        Self { by, fill: None }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.fill.as_ref().and_then(Fill::deadline)
+    }
+
+    /// A stopped watcher only takes note of the number; surplus processes go, oldest first (spec f.5).
+    pub(super) fn advance(&mut self, watcher: &mut Watcher, turn: &mut Turn<'_>) -> Step {
+        let fill = self.fill.get_or_insert_with(|| {
+            let wanted = i64::from(watcher.options.numprocesses).saturating_add(self.by).max(0);
+            watcher.options.numprocesses = u32::try_from(wanted).unwrap_or(u32::MAX);
+            watcher.processes.forgive();
+            let missing = match watcher.status {
+                Status::Active => watcher.missing(),
+                Status::Stopped | Status::Starting | Status::Stopping => 0,
+            };
+            Fill::new(missing)
+        });
+        let outcome = Outcome::Resized(watcher.options.numprocesses);
+        if watcher.status != Status::Active {
+            return Step::Done(outcome);
+        }
+        match fill.advance(watcher, turn) {
+            Filled::Wait => return Step::Wait,
+            Filled::Complete | Filled::Failed => {}
+        }
+        watcher.stop_surplus(turn);
+        if watcher.processes.len() > watcher.processes.wanted_count() {
+            return Step::Wait;
+        }
+        Step::Done(outcome)
+    }
+}
+
+impl Watcher {
+    /// How many processes are missing.
+    pub(super) fn missing(&self) -> usize {
+        let wanted = usize::try_from(self.options.numprocesses).unwrap_or(usize::MAX);
+        wanted.saturating_sub(self.processes.wanted_count())
+    }
+
+    /// Stops the oldest processes beyond the wanted number.
+    pub(super) fn stop_surplus(&mut self, turn: &mut Turn<'_>) {
+        let wanted = usize::try_from(self.options.numprocesses).unwrap_or(usize::MAX);
+        let surplus = self.processes.wanted_count().saturating_sub(wanted);
+        for wid in self.processes.running_by_age().into_iter().take(surplus) {
+            self.stop_process(wid, turn);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Start: as many processes as are wanted, one after another with `warmup_delay` between them (spec f.1, f.2).
+
+use super::operation::{Outcome, Step};
+use super::{Status, Turn, Watcher};
+use crate::arbiter::Effect;
+use std::time::Duration;
+
+/// How far a start is.
+#[derive(Debug, Default)]
+pub(super) struct Start {
+    stage: Stage,
+    /// Publishes `reload` at the end.
+    reload: bool,
+}
+
+#[derive(Debug, Default)]
+enum Stage {
+    #[default]
+    Begin,
+    Fill {
+        kept: Vec<i32>,
+        fill: Fill,
+        was_active: bool,
+        /// Processes seen before; one that has ended already counts as started.
+        seen: u64,
+    },
+    /// It cannot be started; what there is goes.
+    Abort,
+}
+
+/// Spawning a given number of processes.
+#[derive(Debug)]
+pub(super) struct Fill {
+    /// Still to be asked for.
+    missing: usize,
+    /// The pause after the last one.
+    next_at: Option<Duration>,
+    /// Failures in a row that `missing` accounts for.
+    seen_failures: u32,
+}
+
+/// After that many failures in a row even a watcher with unlimited retries pauses between them.
+const PATIENCE: u32 = 5;
+
+/// How far a fill is.
+pub(super) enum Filled {
+    /// Until the next event.
+    Wait,
+    /// All spawns have been answered and the last pause is over.
+    Complete,
+    /// The retries are used up.
+    Failed,
+}
+
+impl Fill {
+    pub(super) fn new(missing: usize) -> Self {
+        Self { missing, next_at: None, seen_failures: 0 }
+    }
+
+    /// Asks for what is missing. Without `warmup_delay` all at once, otherwise one at a time.
+    pub(super) fn advance(&mut self, watcher: &mut Watcher, turn: &mut Turn<'_>) -> Filled {
+        let pause = watcher.options.warmup_delay.duration();
+        loop {
+            if !watcher.retries_left() {
+                return Filled::Failed;
+            }
+            // A spawn that failed since has to be asked for again.
+            let failures = watcher.processes.failed_attempts;
+            self.missing += usize::try_from(failures.saturating_sub(self.seen_failures)).unwrap_or(0);
+            self.seen_failures = failures;
+            if failures >= PATIENCE && let Some(until) = watcher.processes.pause(turn.now.mono) {
+                self.next_at = Some(until);
+            }
+            if self.next_at.is_some_and(|at| at > turn.now.mono) {
+                return Filled::Wait;
+            }
+            let coming = watcher.processes.spawning();
+            if self.missing == 0 {
+                return if coming == 0 { Filled::Complete } else { Filled::Wait };
+            }
+            let one_at_a_time = !pause.is_zero() || failures > 0;
+            if one_at_a_time && coming > 0 {
+                return Filled::Wait;
+            }
+            self.missing -= 1;
+            watcher.spawn_one(turn);
+            if !pause.is_zero() {
+                self.next_at = Some(turn.now.mono.saturating_add(pause));
+            }
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.next_at
+    }
+}
+
+impl Start {
+    /// A reload of a stopped watcher starts it and is announced as a reload, too.
+    pub(super) fn for_reload() -> Self {
+        Self { stage: Stage::Begin, reload: true }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        match &self.stage {
+            Stage::Fill { fill, .. } => fill.deadline(),
+            Stage::Begin | Stage::Abort => None,
+        }
+    }
+
+    pub(super) fn advance(&mut self, watcher: &mut Watcher, turn: &mut Turn<'_>) -> Step {
+        if let Stage::Begin = self.stage {
+            self.stage = Self::begin(watcher, turn);
+        }
+        if let Stage::Fill { kept, fill, was_active, seen } = &mut self.stage {
+            match fill.advance(watcher, turn) {
+                Filled::Wait => return Step::Wait,
+                Filled::Complete if *was_active || watcher.processes.seen > *seen || !watcher.processes.is_empty() => {
+                    let kept = std::mem::take(kept);
+                    let was_active = *was_active;
+                    return Step::Done(self.complete(kept, was_active, watcher, turn));
+                }
+                Filled::Complete | Filled::Failed => {
+                    watcher.stop_all(turn);
+                    watcher.status = Status::Stopping;
+                    self.stage = Stage::Abort;
+                }
+            }
+        }
+        if !watcher.processes.is_empty() {
+            watcher.stop_all(turn);
+            return Step::Wait;
+        }
+        watcher.become_stopped(turn);
+        watcher.processes.forgive();
+        Step::Done(Outcome::Started { started: Vec::new(), kept: Vec::new() })
+    }
+
+    fn begin(watcher: &mut Watcher, turn: &mut Turn<'_>) -> Stage {
+        let kept = watcher.processes.live_pids();
+        let was_active = watcher.status == Status::Active;
+        if !was_active {
+            watcher.status = Status::Starting;
+            watcher.open_streams(turn);
+        }
+        watcher.processes.forgive();
+        let wanted = usize::try_from(watcher.options.numprocesses).unwrap_or(usize::MAX);
+        if wanted == 0 && !was_active {
+            tracing::warn!("{} has numprocesses = 0 and stays stopped", watcher.options.name);
+        }
+        let missing = wanted.saturating_sub(watcher.processes.wanted_count());
+        Stage::Fill { kept, fill: Fill::new(missing), was_active, seen: watcher.processes.seen }
+    }
+
+    fn complete(&self, kept: Vec<i32>, was_active: bool, watcher: &mut Watcher, turn: &mut Turn<'_>) -> Outcome {
+        if !was_active {
+            watcher.status = Status::Active;
+            let started = [("time", turn.now.wall.into())];
+            watcher.publish(turn, "start", &started);
+            tracing::info!("{} started", watcher.options.name);
+        }
+        if self.reload {
+            watcher.announce_reload(turn);
+        }
+        let started = watcher.processes.live_pids().into_iter().filter(|pid| !kept.contains(pid)).collect();
+        Outcome::Started { started, kept }
+    }
+}
+
+impl super::Processes {
+    /// How many are asked for and not answered.
+    pub(super) fn spawning(&self) -> usize {
+        self.iter().filter(|process| matches!(process.state, crate::process::ProcessState::Spawning(_))).count()
+    }
+}
+
+impl Watcher {
+    /// Has the streams of this watcher opened; nothing changes for those that are open.
+    pub fn open_streams(&self, turn: &mut Turn<'_>) {
+        turn.effects.push(Effect::OpenStreams {
+            watcher: self.id,
+            name: self.options.name.clone(),
+            stdout: self.options.stdout_stream.clone(),
+            stderr: self.options.stderr_stream.clone(),
+        });
+    }
+}

@@ -1,0 +1,29 @@
+//! Stop: every process gets the stop signal, then SIGKILL for its tree (spec f.6, f.7).
+
+use super::operation::{Outcome, Step};
+use super::{Status, Turn, Watcher};
+
+/// How far a stop is.
+#[derive(Debug, Default)]
+pub(super) struct Stop {
+    begun: bool,
+}
+
+impl Stop {
+    pub(super) fn advance(&mut self, watcher: &mut Watcher, turn: &mut Turn<'_>) -> Step {
+        if !self.begun {
+            self.begun = true;
+            if watcher.status == Status::Stopped && watcher.processes.is_empty() {
+                return Step::Done(Outcome::Stopped);
+            }
+            watcher.status = Status::Stopping;
+        }
+        // A process whose spawn was under way appears later and is stopped then.
+        watcher.stop_all(turn);
+        if !watcher.processes.is_empty() {
+            return Step::Wait;
+        }
+        watcher.become_stopped(turn);
+        Step::Done(Outcome::Stopped)
+    }
+}
