@@ -57,6 +57,15 @@ pub fn is_alive(pid: i32) -> bool {
     read(pid).is_some()
 }
 
+/// A number of /proc/PID/status, in the unit given there (`VmRSS`: KiB).
+pub fn status_number(pid: i32, key: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 /// The processes that carry `marker` in their environment, work in `folder` or below, name it in their arguments, or
 /// descend from one that does. A child started with another environment and folder is found by its parent or session.
 pub fn belonging(marker: &str, folder: &Path) -> Vec<Process> {

@@ -3,9 +3,9 @@
 use super::ext;
 use ringmaster_protocol::message::{
     Done, Exit, ExitStatus, Exited, Exiting, Guarantee, LeaseInfo, LeaseLost, Leased, Lifetime, Listening,
-    Listing, Notice, Output, ProcessFile, ProcessId, ProcessInfo, Reply, Rusage, Signal, Signalled,
-    SocketAddress, SocketInfo, SocketList, SocketType, Spawned, StatusReply, Stdout, StreamEnd, StreamState,
-    Value, ValueNames, Welcome,
+    Listing, Notice, Output, ProcessFile, ProcessId, ProcessInfo, Reply, Rusage, Signalled, SocketAddress,
+    SocketInfo, SocketList, SocketType, Spawned, StatusReply, StreamEnd, StreamState, Value, ValueNames,
+    Welcome,
 };
 use ringmaster_protocol::ring::Stream;
 
