@@ -3,3 +3,4 @@
 
 pub mod kernel_link;
 pub mod options;
+pub mod streams;
