@@ -151,7 +151,7 @@ mod tests {
             "FileStream: backup_count is \"x\"; expected a whole number of old files to keep"
         );
         assert!(text("FileStream", &[("filename", "")]).contains("filename is \"\"; expected"));
-        assert!(text("FileStream", &[("time_format", "%Q")]).contains("time_format is \"%Q\"; expected"));
+        assert!(text("FileStream", &[("time_format", "%!")]).contains("time_format is \"%!\"; expected"));
         assert_eq!(
             text("Filestream", &[]),
             "there is no stream class \"Filestream\"; expected one of FileStream, StdoutStream"

@@ -60,6 +60,8 @@ enum Kind {
     Inherited {
         piece: Option<usize>,
     },
+    /// What was inherited leads nowhere any more; what comes is thrown away.
+    Gone,
 }
 
 /// The pause after an error.
@@ -99,10 +101,10 @@ pub(super) struct Sink {
     pause: Option<Pause>,
     /// The trouble was told.
     pub(super) told: bool,
-    /// A rotation failed and was not told yet.
-    pub(super) rotation_error: Option<Error>,
-    /// The reader of our stdout is gone for good: what comes is thrown away.
-    gone: bool,
+    /// How the last rotation went, until it is told.
+    rotated: Option<std::io::Result<()>>,
+    /// The trouble with rotation was told.
+    rotation_told: bool,
 }
 
 impl Sink {
@@ -133,8 +135,8 @@ impl Sink {
             owed: None,
             pause: None,
             told: false,
-            rotation_error: None,
-            gone: false,
+            rotated: None,
+            rotation_told: false,
         }
     }
 
@@ -165,6 +167,18 @@ impl Sink {
     /// When to try again.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.pause.map(|pause| pause.until)
+    }
+
+    /// Our stdout leads nowhere any more.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self.kind, Kind::Gone)
+    }
+
+    /// What changed about rotation since it was last asked: it begins to fail, or works again.
+    pub(super) fn take_rotation_change(&mut self) -> Option<std::io::Result<()>> {
+        let outcome = self.rotated.take()?;
+        let told = std::mem::replace(&mut self.rotation_told, outcome.is_err());
+        (told == outcome.is_ok()).then_some(outcome)
     }
 
     /// Begins a pause, or a longer one.
@@ -231,7 +245,7 @@ impl Sink {
 
     /// Appends all of `bytes`, rotating where it is due.
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        if self.gone {
+        if self.is_gone() {
             return Ok(());
         }
         self.refresh_size();
@@ -253,7 +267,9 @@ impl Sink {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    self.gone = matches!(self.kind, Kind::Inherited { .. }) && !is_full(&error);
+                    if matches!(self.kind, Kind::Inherited { .. }) && !is_full(&error) {
+                        self.kind = Kind::Gone;
+                    }
                     let action = Action::Write;
                     return Err(Failure {
                         written,
@@ -290,7 +306,7 @@ impl Sink {
                 }
                 cut(rest, self.size, rotation.max_bytes, self.line_start)
             }
-            Kind::File { .. } | Kind::Inherited { piece: None } => rest.len(),
+            Kind::File { .. } | Kind::Inherited { piece: None } | Kind::Gone => rest.len(),
             Kind::Inherited { piece: Some(piece) } => rest.len().min(*piece),
         }
     }
@@ -306,11 +322,12 @@ impl Sink {
         }
         match shift(path, rotation.backup_count) {
             Ok(()) => {
+                self.rotated = Some(Ok(()));
                 self.file = None;
                 true
             }
             Err(error) => {
-                self.rotation_error = Some(error);
+                self.rotated = Some(Err(error));
                 false
             }
         }

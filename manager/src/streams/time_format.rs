@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_pattern_that_means_nothing_is_an_error() {
-        assert!(TimeFormat::new("%Q").is_err());
+        assert!(TimeFormat::new("%!").is_err());
         assert!(TimeFormat::new("%").is_err());
     }
 
