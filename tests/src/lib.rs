@@ -1,1 +1,14 @@
-//! (first lines come with the code)
+//! The harness of the tests: sandboxes, the real programs, the real Circus from PyPI, and waiting.
+//!
+//! What is tested lives in the test targets beside this folder. Nothing here knows what a right answer is.
+#![forbid(unsafe_code)]
+
+pub mod daemon;
+pub mod driver;
+pub mod ports;
+pub mod processes;
+pub mod program;
+pub mod sandbox;
+pub mod stack;
+pub mod venv;
+pub mod wait;

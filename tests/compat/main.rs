@@ -1,0 +1,197 @@
+//! Compatibility with Circus 0.19, transcript by transcript.
+//!
+//! Each transcript is replayed with several casts: `ours` (our daemon and our command line), `real_ctl` (our daemon, the
+//! real `circusctl`; only transcripts that use it), and, with `--ignored`, `our_ctl` (our command line, the real daemon)
+//! and `reference` (the real Circus throughout), which proves the transcripts and the rules of comparison themselves.
+#![forbid(unsafe_code)]
+
+mod differences;
+mod events;
+mod golden;
+mod judge;
+mod replay;
+mod stage;
+mod text;
+
+use anyhow::{Context, Result};
+use golden::{Kind, Transcript};
+use ringmaster_tests::daemon::Subject;
+use stage::{Cast, Stage};
+
+/// Transcripts that are replayed, each with the watchers of it whose options are not there yet.
+macro_rules! scenarios {
+    ($($name:ident without $without:expr;)+) => {
+        /// Names and left-out watchers.
+        const SCENARIOS: &[(&str, &[&str])] = &[$((stringify!($name), &$without),)+];
+
+        mod ours {
+            $(#[test] fn $name() -> anyhow::Result<()> {
+                super::ours(stringify!($name), ringmaster_tests::daemon::Subject::Ringmaster)
+            })+
+        }
+
+        mod real_ctl {
+            $(#[test] fn $name() -> anyhow::Result<()> {
+                super::ours(stringify!($name), ringmaster_tests::daemon::Subject::Circus)
+            })+
+        }
+
+        mod our_ctl {
+            $(#[test]
+            #[ignore = "our circusctl with the real circusd; run with --ignored after a change of circusctl"]
+            fn $name() -> anyhow::Result<()> {
+                super::our_ctl(stringify!($name))
+            })+
+        }
+
+        mod reference {
+            $(#[test]
+            #[ignore = "replays against Circus itself; run with --ignored after a change of the rules"]
+            fn $name() -> anyhow::Result<()> {
+                super::reference(stringify!($name))
+            })+
+        }
+    };
+}
+
+scenarios! {
+    bad_no_cmd without [];
+    bad_quote without [];
+    bad_rlimit without [];
+    bad_sockets without [];
+    bad_stream_conf without [];
+    circusctl_cli without [];
+    circusd_cli without [];
+    circusd_sig_alrm without [];
+    circusd_sig_int without [];
+    circusd_sig_quit without [];
+    circusd_sig_usr1 without [];
+    circusd_sig_usr2 without [];
+    conflicts without [];
+    crash_respawn without [];
+    double_term without [];
+    empty_cmd_wedge without [];
+    incr_decr without [];
+    kill_string_timeout without [];
+    protocol_errors without [];
+    query_commands without [];
+    quit_cmd without [];
+    quit_ctl without [];
+    quit_waiting without [];
+    restart_all without [];
+    signals_to_circusd without [];
+    singleton_misc without [];
+    start_stop_restart without [];
+    streams without ["timed", "watched", "fancy", "queue"];
+}
+
+/// Transcripts that wait for what they are about.
+const NOT_YET: &[(&str, &str)] = &[
+    ("add_rm", "the commands add and rm"),
+    ("circus_top", "circusd-stats and circus-top"),
+    ("endpoint_owner", "endpoint_owner, the commands add and set"),
+    ("flapping", "plugins"),
+    ("multicast_discovery", "discovery; cannot be replayed as it is"),
+    (
+        "papa_017",
+        "taken with Circus 0.17; its behaviour is a story of its own",
+    ),
+    ("reloadconfig", "the command reloadconfig"),
+    ("rm_nostop", "the command rm"),
+    ("set_options", "the command set"),
+    ("watchdog_plugin", "plugins"),
+];
+
+/// Events that the real Circus itself sometimes sends and sometimes does not, beside those that the transcripts name:
+/// transcript, step, kind.
+const ALSO_RACY: &[(&str, usize, &str)] = &[
+    // Whether housekeeping or the command `kill` notices the end first decides whether there is a `reap` (spec d).
+    ("conflicts", 45, "reap"),
+];
+
+fn load(name: &str) -> Result<Transcript> {
+    let mut known = SCENARIOS.iter();
+    let (_, without) = known.find(|(known, _)| *known == name).context("a known name")?;
+    let mut transcript = Transcript::load(name, without)?;
+    for (_, step, kind) in ALSO_RACY.iter().filter(|(scenario, ..)| *scenario == name) {
+        let kinds = transcript
+            .settings
+            .racy_events
+            .entry(step.to_string())
+            .or_default();
+        kinds.push((*kind).to_owned());
+    }
+    Ok(transcript)
+}
+
+fn uses_ctl(transcript: &Transcript) -> bool {
+    transcript
+        .steps
+        .iter()
+        .any(|step| matches!(step.kind, Kind::Cli(_)))
+}
+
+fn ours(name: &str, ctl: Subject) -> Result<()> {
+    let transcript = load(name)?;
+    if ctl == Subject::Circus && !uses_ctl(&transcript) {
+        return Ok(());
+    }
+    let daemon = Subject::Ringmaster;
+    let found = run(name, &transcript, Cast { daemon, ctl })?;
+    report(differences::judge(name, &found))
+}
+
+fn our_ctl(name: &str) -> Result<()> {
+    let transcript = load(name)?;
+    if uses_ctl(&transcript) {
+        with_circus(name, &transcript, Subject::Ringmaster)
+    } else {
+        Ok(())
+    }
+}
+
+fn reference(name: &str) -> Result<()> {
+    with_circus(name, &load(name)?, Subject::Circus)
+}
+
+fn with_circus(name: &str, transcript: &Transcript, ctl: Subject) -> Result<()> {
+    let daemon = Subject::Circus;
+    let found = run(name, transcript, Cast { daemon, ctl })?;
+    report(differences::describe(&found))
+}
+
+fn run(name: &str, transcript: &Transcript, cast: Cast) -> Result<Vec<replay::Finding>> {
+    let mut stage = Stage::new(name, cast)?;
+    let found = replay::replay(transcript, &mut stage).with_context(|| stage.sandbox.logs())?;
+    // Circus leaves orphans when it dies of a signal, and so do these steps.
+    if cast.daemon == Subject::Circus || transcript.circusd_exit_code.is_none_or(|code| code < 0) {
+        stage.sandbox.kill_all();
+    }
+    stage.sandbox.finish()?;
+    Ok(found)
+}
+
+fn report(wrong: Vec<String>) -> Result<()> {
+    anyhow::ensure!(
+        wrong.is_empty(),
+        "{} differences:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    Ok(())
+}
+
+#[test]
+fn every_transcript_is_replayed_or_waits_for_a_reason() -> Result<()> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(golden::folder())? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        files.extend(name.strip_suffix(".json").map(str::to_owned));
+    }
+    files.sort();
+    let replayed = SCENARIOS.iter().map(|(name, _)| *name);
+    let mut known: Vec<&str> = replayed.chain(NOT_YET.iter().map(|(name, _)| *name)).collect();
+    known.sort_unstable();
+    assert_eq!(files, known);
+    Ok(())
+}

@@ -1,0 +1,24 @@
+//! Stories: what a user lives through, with the real programs from the outside. Each asserts that nothing is left.
+#![forbid(unsafe_code)]
+
+mod errors;
+mod kill_under_load;
+mod lifetimes;
+mod log_check;
+mod prober;
+mod quickstart;
+mod real_client;
+mod supervision;
+
+use ringmaster_tests::venv::Venv;
+use std::path::Path;
+
+/// A command line that runs one of the Python programs of the tests.
+fn python(script: &str) -> anyhow::Result<String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script);
+    Ok(format!(
+        "{} {}",
+        Venv::get()?.program("python").display(),
+        script.display()
+    ))
+}
