@@ -1,2 +1,206 @@
-//! (first lines come with the code)
-fn main() {}
+//! `papa`: serves an instance, or tells how one does.
+
+use ringmaster_kernel::shell::{self, Options, ServeError, Verbosity};
+use ringmaster_kernel::{daemon, instance::InstanceError, status};
+use ringmaster_protocol::instance::{InstanceName, instance_directory, socket_path};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+papa: the persistent process kernel of Ringmaster
+
+Usage: papa [--instance NAME] [-u PATH] [-d] [--daemonize]
+       papa status [--instance NAME | -u PATH] [--json]
+
+  --instance NAME  which instance; without it `default`, or a name made from PATH
+  -u PATH          the Unix socket, when it is not in the instance's directory
+  -d               say on standard error what happens
+  --daemonize      return when clients can connect; serve in the background
+  --json           status as JSON
+  --version        print the version
+  -h, --help       print this
+
+A core ends when its manager asks it to and nothing is left to own. SIGTERM and SIGINT end it only when it owns no
+process, no socket and no value. SIGKILL ends it at once and leaves its processes running; the next core of the same
+instance takes them back.
+
+Exit status: 0 done; 1 failed; 2 wrong usage; 3 the instance is served already, or (status) is not served.
+";
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const OTHERWISE: u8 = 3;
+
+/// What the command line asks for.
+#[derive(Debug, Default)]
+struct Arguments {
+    command: Command,
+    instance: Option<String>,
+    socket: Option<PathBuf>,
+    output: Output,
+    verbosity: Option<Verbosity>,
+    place: Place,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Command {
+    #[default]
+    Serve,
+    Status,
+    Help,
+    Version,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Output {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Place {
+    #[default]
+    Foreground,
+    Background,
+}
+
+fn main() -> ExitCode {
+    let arguments = match parse(std::env::args_os().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(text) => {
+            eprintln!("papa: {text}\nTry `papa --help`.");
+            return ExitCode::from(USAGE);
+        }
+    };
+    let name = match instance_name(&arguments) {
+        Ok(name) => name,
+        Err(text) => {
+            eprintln!("papa: {text}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    let uid = rustix::process::geteuid().as_raw();
+    let directory = instance_directory(&name, |variable| std::env::var_os(variable), uid);
+    match arguments.command {
+        Command::Help => print!("{HELP}"),
+        Command::Version => println!("papa {}", env!("CARGO_PKG_VERSION")),
+        Command::Status => {
+            let socket = arguments.socket.unwrap_or_else(|| socket_path(&directory));
+            return tell_status(&socket, &arguments.output);
+        }
+        Command::Serve => {
+            let mask = rustix::process::umask(rustix::fs::Mode::empty());
+            rustix::process::umask(mask);
+            let options = Options {
+                directory,
+                socket: arguments
+                    .socket
+                    .map(|path| std::path::absolute(&path).unwrap_or(path)),
+                verbosity: arguments.verbosity.unwrap_or(Verbosity::Quiet),
+                umask: mask.as_raw_mode(),
+            };
+            return match arguments.place {
+                Place::Foreground => finish(shell::serve(&options, || {})),
+                Place::Background => daemonize(&options),
+            };
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn finish(result: Result<(), ServeError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("papa: {error}");
+            ExitCode::from(code(&error))
+        }
+    }
+}
+
+fn code(error: &ServeError) -> u8 {
+    match error {
+        ServeError::Instance(InstanceError::Served { .. } | InstanceError::SocketTaken { .. }) => OTHERWISE,
+        ServeError::Instance(InstanceError::System { .. } | InstanceError::Unsafe { .. }) => FAILED,
+        ServeError::State(_) | ServeError::System { .. } => FAILED,
+    }
+}
+
+fn daemonize(options: &Options) -> ExitCode {
+    let outcome = daemon::start(|report| match shell::serve(options, || report.ready()) {
+        Ok(()) => 0,
+        Err(error) => {
+            report.failed(code(&error), &error.to_string());
+            code(&error)
+        }
+    });
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("papa: going to the background failed: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn tell_status(socket: &std::path::Path, output: &Output) -> ExitCode {
+    match status::ask(socket) {
+        Ok(reply) => {
+            match output {
+                Output::Json => println!("{}", status::json(&reply)),
+                Output::Text => print!("{}", status::text(&reply)),
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("papa: {error}");
+            ExitCode::from(if error.is_absence() { OTHERWISE } else { FAILED })
+        }
+    }
+}
+
+fn instance_name(arguments: &Arguments) -> Result<InstanceName, String> {
+    match (&arguments.instance, &arguments.socket) {
+        (Some(name), _) => InstanceName::new(name).map_err(|error| error.to_string()),
+        (None, Some(path)) => {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            Ok(InstanceName::from_endpoint(&format!("ipc://{}", path.display())))
+        }
+        (None, None) => Ok(InstanceName::default()),
+    }
+}
+
+fn parse(words: impl Iterator<Item = std::ffi::OsString>) -> Result<Arguments, String> {
+    let mut arguments = Arguments::default();
+    let mut words = words.enumerate();
+    while let Some((position, word)) = words.next() {
+        let mut value = |option: &str| {
+            words
+                .next()
+                .map(|(_, value)| value)
+                .ok_or(format!("{option} needs a value"))
+        };
+        match word.to_str() {
+            Some("status") if position == 0 => arguments.command = Command::Status,
+            Some("--instance") => {
+                let name = value("--instance")?;
+                arguments.instance = Some(name.to_string_lossy().into_owned());
+            }
+            Some("-u") => arguments.socket = Some(value("-u")?.into()),
+            Some("-p") => {
+                return Err(
+                    "-p: this build has no TCP endpoint; use the Unix socket (-u PATH or --instance NAME)"
+                        .into(),
+                );
+            }
+            Some("-d") => arguments.verbosity = Some(Verbosity::Debug),
+            Some("--daemonize") => arguments.place = Place::Background,
+            Some("--json") if arguments.command == Command::Status => arguments.output = Output::Json,
+            Some("-h" | "--help") => arguments.command = Command::Help,
+            Some("--version") => arguments.command = Command::Version,
+            _ => return Err(format!("unknown argument {}", word.to_string_lossy())),
+        }
+    }
+    Ok(arguments)
+}

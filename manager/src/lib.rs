@@ -15,4 +15,5 @@ pub mod kernel_link;
 pub mod options;
 pub mod process;
 pub mod sampling;
+pub mod streams;
 pub mod watcher;

@@ -8,44 +8,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::io::Errno;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 
 use super::ClientId;
-use super::limits::{self, ACCEPT_BACKOFF_FIRST, ACCEPT_BACKOFF_LAST, BacklogLimits, MessageLimits};
+use super::limits::{self, ACCEPT_BACKOFF_FIRST, ACCEPT_BACKOFF_LAST};
 use super::link::{Ended, Link};
 use super::listening::Listening;
-use super::outbox::Outbox;
-use super::peers::{Peers, Seat};
-use super::pool::Pool;
-use super::statistics::{Counters, Statistics};
-use super::stream::{Listener, ReadHalf, WriteHalf};
-use super::zmtp::{Connection, Role};
-
-/// How an endpoint differs from another one.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Profile {
-    /// The socket type it plays.
-    pub(super) role: Role,
-    /// What a peer may send.
-    pub(super) messages: MessageLimits,
-    /// What a peer may leave unread.
-    pub(super) backlog: BacklogLimits,
-}
-
-/// What the accept loop, the connections and the handle of one endpoint share.
-#[derive(Debug)]
-pub(super) struct Shared<T> {
-    pub(super) peers: Arc<Peers<T>>,
-    pub(super) counters: Counters,
-    profile: Profile,
-    partial: Arc<Pool>,
-    backlog: Arc<Pool>,
-    runtime: Handle,
-}
+use super::peers::Seat;
+use super::shared::{Profile, Shared};
+use super::stream::Listener;
 
 /// A running endpoint. Dropping it closes every connection; the listening socket stays the core's.
 #[derive(Debug)]
@@ -62,19 +36,12 @@ impl<T: Default + Send + 'static> Endpoint<T> {
     /// There is no tokio runtime, or it cannot register the socket.
     pub(super) fn start<S, F>(listening: Listening, profile: Profile, serve: S) -> io::Result<Self>
     where
-        S: Fn(Arc<Shared<T>>, Link, ClientId) -> F + Clone + Send + 'static,
+        S: Fn(Arc<Shared<T>>, Link<T>, ClientId) -> F + Clone + Send + 'static,
         F: Future<Output = Ended> + Send + 'static,
     {
         let runtime = Handle::try_current().map_err(io::Error::other)?;
         let listener = listening.into_tokio()?;
-        let shared = Arc::new(Shared {
-            peers: Peers::new(),
-            counters: Counters::default(),
-            profile,
-            partial: Pool::new(limits::PARTIAL_POOL, limits::PARTIAL_ALLOWANCE),
-            backlog: Pool::new(limits::BACKLOG_POOL, limits::BACKLOG_ALLOWANCE),
-            runtime,
-        });
+        let shared = Shared::new(profile, runtime);
         let acceptor: JoinHandle<()> =
             shared
                 .runtime
@@ -90,11 +57,6 @@ impl<T> Endpoint<T> {
     /// What the connections share.
     pub(super) fn shared(&self) -> &Shared<T> {
         &self.shared
-    }
-
-    /// A snapshot of the counters.
-    pub(super) fn statistics(&self) -> Statistics {
-        self.shared.counters.snapshot(self.shared.peers.len())
     }
 
     /// See [`Peers::finish_all`].
@@ -114,7 +76,7 @@ impl<T> Drop for Endpoint<T> {
 async fn accept_loop<T, S, F>(listener: Listener, shared: Arc<Shared<T>>, serve: S)
 where
     T: Default + Send + 'static,
-    S: Fn(Arc<Shared<T>>, Link, ClientId) -> F + Clone + Send + 'static,
+    S: Fn(Arc<Shared<T>>, Link<T>, ClientId) -> F + Clone + Send + 'static,
     F: Future<Output = Ended> + Send + 'static,
 {
     let slots = Arc::new(Semaphore::new(limits::CONNECTIONS));
@@ -123,14 +85,14 @@ where
         match listener.accept().await {
             Ok((read, write)) => {
                 pause = None;
-                let (link, outbox) = shared.wire(read, write);
-                shared.peers.enter(outbox, |seat| {
+                shared.peers.enter(|seat| {
+                    let (link, outbox) = shared.wire(seat.id(), read, write);
                     let connection = run_connection(Arc::clone(&shared), link, seat, serve.clone());
                     let task = shared.runtime.spawn(async move {
                         let _slot = slot;
                         connection.await;
                     });
-                    task.abort_handle()
+                    (outbox, task.abort_handle())
                 });
             }
             Err(error) => {
@@ -148,58 +110,26 @@ where
 /// How long to wait after accept failed: not at all when only that one connection failed (accept(2) passes errors of
 /// the connection on), longer and longer when this process or the system is out of something.
 fn pause_after(error: &io::Error, previous: Option<Duration>) -> Option<Duration> {
-    let of_the_connection = [
-        Errno::CONNABORTED,
-        Errno::CONNRESET,
-        Errno::INTR,
-        Errno::INVAL,
-        Errno::NETDOWN,
-        Errno::NETUNREACH,
-        Errno::HOSTDOWN,
-        Errno::HOSTUNREACH,
-        Errno::NOTCONN,
-        Errno::PROTO,
-        Errno::TIMEDOUT,
-    ];
-    if Errno::from_io_error(error).is_some_and(|errno| of_the_connection.contains(&errno)) {
+    let of_the_connection = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::TimedOut
+    );
+    if of_the_connection {
         return None;
     }
     let next = previous.map_or(ACCEPT_BACKOFF_FIRST, |previous| previous.saturating_mul(2));
     Some(next.min(ACCEPT_BACKOFF_LAST))
 }
 
-impl<T> Shared<T> {
-    fn wire(&self, read: ReadHalf, write: WriteHalf) -> (Link, Arc<Outbox>) {
-        self.counters.accepted.count();
-        let outbox = Outbox::new(
-            write,
-            self.profile.backlog,
-            self.backlog.charge(),
-            self.runtime.clone(),
-        );
-        let connection = Connection::new(self.profile.role, self.profile.messages);
-        let link = Link::new(read, connection, Arc::clone(&outbox), self.partial.charge());
-        (link, outbox)
-    }
-
-    fn report(&self, id: ClientId, ended: &Ended) {
-        match ended {
-            Ended::Peer | Ended::Broken(_) | Ended::Closing => tracing::debug!("{id} ended: {ended}"),
-            Ended::Violation(_) | Ended::Deadline | Ended::NoRoom(_) | Ended::Subscriptions(_) => {
-                self.counters.violations.count();
-                tracing::warn!("{id} closed: {ended}");
-            }
-            Ended::Unread => {
-                self.counters.cut.count();
-                tracing::warn!("{id} closed: {ended}");
-            }
-        }
-    }
-}
-
-async fn run_connection<T, S, F>(shared: Arc<Shared<T>>, mut link: Link, seat: Seat<T>, serve: S)
+async fn run_connection<T, S, F>(shared: Arc<Shared<T>>, mut link: Link<T>, seat: Seat<T>, serve: S)
 where
-    S: Fn(Arc<Shared<T>>, Link, ClientId) -> F,
+    S: Fn(Arc<Shared<T>>, Link<T>, ClientId) -> F,
     F: Future<Output = Ended>,
 {
     let id = seat.id();
@@ -222,7 +152,7 @@ mod tests {
 
     #[test]
     fn want_of_descriptors_pauses_longer_each_time() {
-        let error = io::Error::from(Errno::MFILE);
+        let error = io::Error::from(rustix::io::Errno::MFILE);
         let mut pause = None;
         let mut pauses = Vec::new();
         for _ in 0..7 {
@@ -235,7 +165,7 @@ mod tests {
     #[test]
     fn a_connection_that_died_in_the_queue_is_no_reason_to_pause() {
         assert_eq!(
-            pause_after(&Errno::CONNABORTED.into(), Some(ACCEPT_BACKOFF_LAST)),
+            pause_after(&rustix::io::Errno::CONNABORTED.into(), Some(ACCEPT_BACKOFF_LAST)),
             None
         );
     }

@@ -10,11 +10,12 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
-use super::acceptor::{Endpoint, Profile, Shared};
+use super::acceptor::Endpoint;
 use super::limits;
 use super::link::{Ended, Event, Link};
 use super::listening::Listening;
 use super::outbox::{Offered, Outgoing};
+use super::shared::{Profile, Shared};
 use super::statistics::Statistics;
 use super::zmtp::{Continuation, FrameKind, Message, Role, encode_header};
 use super::{ClientId, ControlServer, Delivery};
@@ -75,7 +76,7 @@ struct Queue {
     room: Arc<Semaphore>,
 }
 
-async fn serve_client(shared: Arc<Shared<()>>, mut link: Link, from: ClientId, queue: Queue) -> Ended {
+async fn serve_client(shared: Arc<Shared<()>>, mut link: Link<()>, from: ClientId, queue: Queue) -> Ended {
     let turns = Arc::new(Semaphore::new(limits::REQUESTS_IN_FLIGHT));
     loop {
         let message = match link.next().await {
@@ -146,27 +147,35 @@ impl ControlHandle {
             Some(peer) => peer.outbox.offer(message),
             None => Offered::Closed,
         };
-        match offered {
-            Offered::Written | Offered::Queued => shared.counters.sent.count(),
-            Offered::Closed => {}
-            Offered::Full | Offered::Torn => {
-                shared.counters.cut.count();
-                tracing::warn!("{to} closed: it does not read its replies");
-                shared.peers.cut(to);
-            }
+        if let Offered::Written | Offered::Queued | Offered::Overdrawn = offered {
+            shared.counters.sent.count();
         }
         match offered {
             Offered::Written => Delivery::Written,
             Offered::Queued => Delivery::Queued,
             Offered::Closed => Delivery::Gone,
-            Offered::Full | Offered::Torn => Delivery::Cut,
+            Offered::Overdrawn => {
+                shared.relieve();
+                // It may be this client that had to go.
+                if shared.peers.lock().get(to).is_some() {
+                    Delivery::Queued
+                } else {
+                    Delivery::Cut
+                }
+            }
+            Offered::Full => {
+                shared.counters.cut.count();
+                tracing::warn!("{to} closed: it does not read its replies");
+                shared.peers.cut(to);
+                Delivery::Cut
+            }
         }
     }
 
     /// A snapshot of the counters.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        self.endpoint.statistics()
+        self.endpoint.shared().statistics()
     }
 
     /// Stops accepting and reading, sends every queued reply, and waits until each client has received them and closed

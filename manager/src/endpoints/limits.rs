@@ -53,7 +53,8 @@ pub const QUEUED_REQUEST_BYTES: usize = 2 * REQUEST_BYTES;
 /// when others have used the pool up.
 pub const PARTIAL_ALLOWANCE: usize = 64 * KIB;
 
-/// Bytes of unfinished messages above the allowance, of all connections. A connection that needs more is closed.
+/// Bytes of unfinished messages above the allowance, of all connections of an endpoint: four of the largest. Beyond it
+/// the connection that holds the most is closed, so that a few who never finish cannot stop the others.
 pub const PARTIAL_POOL: usize = 64 * MIB;
 
 /// Bytes one control client may leave unread in our memory (the kernel's socket buffer comes on top). Two of the
@@ -73,7 +74,8 @@ pub const EVENT_BACKLOG_MESSAGES: usize = 1000;
 /// Outgoing bytes each connection may hold without asking the pool, so that a small reply is possible at any time.
 pub const BACKLOG_ALLOWANCE: usize = 64 * KIB;
 
-/// Outgoing bytes above the allowance, of all connections of an endpoint.
+/// Outgoing bytes above the allowance, of all connections of an endpoint. Beyond it the connection that holds the most
+/// is closed.
 pub const BACKLOG_POOL: usize = 64 * MIB;
 
 /// Distinct topic prefixes of one subscriber. Circus clients use one to three; libzmq itself drops subscriptions

@@ -9,17 +9,19 @@ use bytes::Bytes;
 
 use super::limits::{HANDSHAKE_DEADLINE, LARGE_READ_CHUNK, READ_CHUNK};
 use super::outbox::{Offered, Outbox, Outgoing};
-use super::pool::Charge;
+use super::pool::{Balance, Charge};
+use super::shared::Shared;
 use super::stream::ReadHalf;
 use super::zmtp::{Action, CloseReason, Connection, Message, Revision};
 
 /// The receiving side of a connection.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct Link<T> {
     read: ReadHalf,
     connection: Connection,
     outbox: Arc<Outbox>,
     partial: Charge,
+    shared: Arc<Shared<T>>,
 }
 
 /// What a peer sent.
@@ -48,9 +50,6 @@ pub(super) enum Ended {
     /// The handshake took too long.
     #[error("the handshake was not over within {} s", HANDSHAKE_DEADLINE.as_secs())]
     Deadline,
-    /// The peer's unfinished message does not fit.
-    #[error("no room for an unfinished message of {0} bytes beside those of other clients")]
-    NoRoom(usize),
     /// The peer asks but does not read.
     #[error("the peer does not read what it is sent")]
     Unread,
@@ -68,14 +67,21 @@ enum Step {
     Event(Event),
 }
 
-impl Link {
+impl<T> Link<T> {
     /// A connection that was just accepted.
-    pub(super) fn new(read: ReadHalf, connection: Connection, outbox: Arc<Outbox>, partial: Charge) -> Self {
+    pub(super) fn new(
+        read: ReadHalf,
+        connection: Connection,
+        outbox: Arc<Outbox>,
+        partial: Charge,
+        shared: Arc<Shared<T>>,
+    ) -> Self {
         Self {
             read,
             connection,
             outbox,
             partial,
+            shared,
         }
     }
 
@@ -124,9 +130,9 @@ impl Link {
     }
 
     async fn receive(&mut self) -> Result<(), Ended> {
-        let held = self.connection.buffered();
-        if !self.partial.resize(held) {
-            return Err(Ended::NoRoom(held));
+        if self.partial.resize(self.connection.buffered()) == Balance::Overdrawn {
+            // When it is this connection that has to go, the next await is its last.
+            self.shared.relieve();
         }
         let chunk = self.connection.missing().clamp(READ_CHUNK, LARGE_READ_CHUNK);
         let input = self.connection.input();
@@ -145,7 +151,11 @@ impl Link {
             body: bytes,
         }) {
             Offered::Written | Offered::Queued => Ok(()),
-            Offered::Full | Offered::Torn => Err(Ended::Unread),
+            Offered::Overdrawn => {
+                self.shared.relieve();
+                Ok(())
+            }
+            Offered::Full => Err(Ended::Unread),
             Offered::Closed => Err(Ended::Peer),
         }
     }

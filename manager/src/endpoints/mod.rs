@@ -18,6 +18,7 @@ mod outbox;
 mod peers;
 mod pool;
 mod publisher;
+mod shared;
 mod statistics;
 mod stream;
 #[cfg(test)]
@@ -57,7 +58,7 @@ pub enum Delivery {
     Queued,
     /// The client is gone.
     Gone,
-    /// The client does not read, or the reply is above [`limits::REPLY_BACKLOG_BYTES`]: its connection was closed.
+    /// The client does not read, or the reply is above [`limits::REPLY_BACKLOG_BYTES`]: the connection was closed.
     Cut,
 }
 

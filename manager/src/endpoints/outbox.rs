@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use super::limits::BacklogLimits;
-use super::pool::Charge;
+use super::pool::{Balance, Charge};
 use super::stream::WriteHalf;
 
 /// Slices given to one write: enough to fill a socket buffer with small events, few enough for the stack.
@@ -37,10 +37,10 @@ pub(super) enum Offered {
     Written,
     /// It is in the backlog.
     Queued,
+    /// It is in the backlog, and all backlogs together are too large now.
+    Overdrawn,
     /// It was not taken: the backlog is full. The connection is as it was.
     Full,
-    /// A part of it is in the socket and there is no room for the rest: the connection is of no more use.
-    Torn,
     /// It was not taken: the connection is closed.
     Closed,
 }
@@ -103,31 +103,29 @@ impl Outbox {
     /// Sends or queues a message, at once.
     pub(super) fn offer(self: &Arc<Self>, message: Outgoing) -> Offered {
         let mut backlog = self.lock();
-        let written = match backlog.flow {
+        match backlog.flow {
             Flow::Closed => return Offered::Closed,
-            Flow::Draining(_) => 0,
-            Flow::Direct if message.len() > self.limits.bytes => return Offered::Full,
-            Flow::Direct => match self.write(&[IoSlice::new(&message.head), IoSlice::new(&message.body)]) {
-                Ok(written) if written == message.len() => return Offered::Written,
-                Ok(written) => written,
-                Err(_broken) => {
-                    backlog.close();
-                    return Offered::Closed;
-                }
-            },
+            Flow::Draining(_) | Flow::Direct if !backlog.has_room(&message, self.limits) => {
+                return Offered::Full;
+            }
+            Flow::Draining(_) => {
+                backlog.enqueue(message);
+                return backlog.settle();
+            }
+            Flow::Direct => {}
+        }
+        let written = match self.write(&[IoSlice::new(&message.head), IoSlice::new(&message.body)]) {
+            Ok(written) if written == message.len() => return Offered::Written,
+            Ok(written) => written,
+            Err(_broken) => {
+                backlog.close();
+                return Offered::Closed;
+            }
         };
-        if !backlog.push(message, written, self.limits) {
-            return if written == 0 {
-                Offered::Full
-            } else {
-                Offered::Torn
-            };
-        }
-        if let Flow::Direct = backlog.flow {
-            let drain = self.runtime.spawn(Arc::clone(self).drain());
-            backlog.flow = Flow::Draining(drain.abort_handle());
-        }
-        Offered::Queued
+        let drain = self.runtime.spawn(Arc::clone(self).drain());
+        backlog.flow = Flow::Draining(drain.abort_handle());
+        backlog.enqueue(message);
+        backlog.advance(written)
     }
 
     /// Forgets the backlog; nothing more is sent.
@@ -173,7 +171,7 @@ impl Outbox {
         match written {
             Ok(written) => backlog.advance(written),
             Err(_broken) => return Flushed::Broken,
-        }
+        };
         if !backlog.messages.is_empty() {
             return Flushed::Blocked;
         }
@@ -213,19 +211,22 @@ enum Flushed {
 }
 
 impl Backlog {
-    /// Adds a message of which `written` bytes are sent; `false`, and no change, when it does not fit.
-    fn push(&mut self, message: Outgoing, written: usize, limits: BacklogLimits) -> bool {
-        let bytes = self.bytes.saturating_add(message.len().saturating_sub(written));
-        let fits = bytes <= limits.bytes && self.messages.len() < limits.messages;
-        if !fits || !self.charge.resize(bytes) {
-            return false;
-        }
-        if self.messages.is_empty() {
-            self.written = written;
-        }
-        self.bytes = bytes;
+    fn has_room(&self, message: &Outgoing, limits: BacklogLimits) -> bool {
+        self.bytes.saturating_add(message.len()) <= limits.bytes && self.messages.len() < limits.messages
+    }
+
+    /// Adds a message, to be accounted for by the caller.
+    fn enqueue(&mut self, message: Outgoing) {
+        self.bytes = self.bytes.saturating_add(message.len());
         self.messages.push_back(message);
-        true
+    }
+
+    /// Accounts for the bytes held.
+    fn settle(&mut self) -> Offered {
+        match self.charge.resize(self.bytes) {
+            Balance::Good => Offered::Queued,
+            Balance::Overdrawn => Offered::Overdrawn,
+        }
     }
 
     /// The beginning of the backlog as it goes to the socket.
@@ -244,7 +245,7 @@ impl Backlog {
     }
 
     /// Forgets `written` more bytes.
-    fn advance(&mut self, written: usize) {
+    fn advance(&mut self, written: usize) -> Offered {
         self.bytes = self.bytes.saturating_sub(written);
         self.written = self.written.saturating_add(written);
         while let Some(first) = self.messages.front()
@@ -253,7 +254,7 @@ impl Backlog {
             self.written -= first.len();
             self.messages.pop_front();
         }
-        self.charge.resize(self.bytes);
+        self.settle()
     }
 
     fn close(&mut self) {

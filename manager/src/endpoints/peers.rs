@@ -53,13 +53,13 @@ impl<T: Default> Peers<T> {
         })
     }
 
-    /// Enters a connection; `start` spawns its task, which must hold the seat.
-    pub(super) fn enter(self: &Arc<Self>, outbox: Arc<Outbox>, start: impl FnOnce(Seat<T>) -> AbortHandle) {
+    /// Enters a connection; `start` makes its sending side and spawns its task, which must hold the seat.
+    pub(super) fn enter(self: &Arc<Self>, start: impl FnOnce(Seat<T>) -> (Arc<Outbox>, AbortHandle)) {
         // Under the lock: a task that ends at once waits for it, and so finds the entry it has to remove.
         let mut table = self.lock();
         let id = ClientId(table.next);
         table.next = table.next.wrapping_add(1);
-        let task = start(Seat {
+        let (outbox, task) = start(Seat {
             peers: Arc::clone(self),
             id,
         });
@@ -127,8 +127,8 @@ impl<T> Table<T> {
     }
 
     /// All connections, in no order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (ClientId, &Peer<T>)> {
-        self.entries.iter().map(|(id, peer)| (*id, peer))
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Peer<T>> {
+        self.entries.values()
     }
 }
 

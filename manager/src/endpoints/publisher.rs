@@ -1,7 +1,8 @@
 //! The event endpoint: a PUB that sends `[topic, payload]` to whoever subscribed to a prefix of the topic (spec d).
 //!
 //! An event is encoded once and shared by all subscribers. One that falls behind keeps what it has been promised and
-//! loses new events, whole, until it has read; it is never cut for being slow and never slows others.
+//! loses new events, whole, until it has read; it never slows others. It is closed only when all subscribers together
+//! hold more than [`limits::BACKLOG_POOL`] and it holds the most.
 
 use std::io;
 use std::sync::Arc;
@@ -9,11 +10,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::acceptor::{Endpoint, Profile, Shared};
+use super::acceptor::Endpoint;
 use super::limits;
 use super::link::{Ended, Event, Link};
 use super::listening::Listening;
 use super::outbox::{Offered, Outgoing};
+use super::shared::{Profile, Shared};
 use super::statistics::Statistics;
 use super::zmtp::{Continuation, FrameKind, Role, SubscriptionSet, encode_header};
 use super::{ClientId, EventPublisher};
@@ -40,7 +42,11 @@ pub fn serve_publisher(listener: Listening) -> io::Result<PublisherHandle> {
     })
 }
 
-async fn serve_subscriber(shared: Arc<Shared<SubscriptionSet>>, mut link: Link, id: ClientId) -> Ended {
+async fn serve_subscriber(
+    shared: Arc<Shared<SubscriptionSet>>,
+    mut link: Link<SubscriptionSet>,
+    id: ClientId,
+) -> Ended {
     loop {
         let event = match link.next().await {
             Ok(event) => event,
@@ -66,29 +72,28 @@ impl PublisherHandle {
     /// Sends one event to every subscriber of a prefix of `topic`, without waiting.
     pub fn publish(&self, topic: &str, payload: &[u8]) {
         let shared = self.endpoint.shared();
-        let mut useless = Vec::new();
         let mut encoded: Option<Bytes> = None;
-        for (id, peer) in shared.peers.lock().iter() {
+        let mut overdrawn = false;
+        for peer in shared.peers.lock().iter() {
             if !peer.state.matches(topic.as_bytes()) {
                 continue;
             }
             let event = encoded
                 .get_or_insert_with(|| encode_event(topic, payload))
                 .clone();
-            match peer.outbox.offer(Outgoing {
+            let offered = peer.outbox.offer(Outgoing {
                 head: Bytes::new(),
                 body: event,
-            }) {
-                Offered::Written | Offered::Queued => shared.counters.sent.count(),
+            });
+            overdrawn |= offered == Offered::Overdrawn;
+            match offered {
+                Offered::Written | Offered::Queued | Offered::Overdrawn => shared.counters.sent.count(),
                 Offered::Full => shared.counters.dropped.count(),
-                Offered::Torn => useless.push(id),
                 Offered::Closed => {}
             }
         }
-        for id in useless {
-            shared.counters.cut.count();
-            tracing::warn!("{id} closed: no room for the rest of an event it has begun to receive");
-            shared.peers.cut(id);
+        if overdrawn {
+            shared.relieve();
         }
     }
 
@@ -100,14 +105,14 @@ impl PublisherHandle {
             .peers
             .lock()
             .iter()
-            .filter(|(_, peer)| !peer.state.is_empty())
+            .filter(|peer| !peer.state.is_empty())
             .count()
     }
 
     /// A snapshot of the counters.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        self.endpoint.statistics()
+        self.endpoint.shared().statistics()
     }
 
     /// Stops accepting, sends every queued event, and waits until each subscriber has received them and closed its

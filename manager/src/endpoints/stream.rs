@@ -36,8 +36,9 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _address) = listener.accept().await?;
-                stream.set_nodelay(true)?;
-                rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
+                stream.set_nodelay(true).map_err(gone)?;
+                rustix::net::sockopt::set_socket_keepalive(&stream, true)
+                    .map_err(|errno| gone(errno.into()))?;
                 let (read, write) = stream.into_split();
                 Ok((ReadHalf::Tcp(read), WriteHalf::Tcp(write)))
             }
@@ -48,6 +49,11 @@ impl Listener {
             }
         }
     }
+}
+
+/// A connection whose options cannot be set has ended before it was accepted.
+fn gone(error: io::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, error)
 }
 
 impl ReadHalf {

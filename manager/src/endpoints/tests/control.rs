@@ -170,9 +170,15 @@ async fn closing_delivers_what_was_replied_before() {
     let (listening, address) = listen();
     let (requests, mut queue) = mpsc::channel(1);
     let handle = serve_control(listening, requests).unwrap();
-    let mut client = RawClient::ready(address, "DEALER").await;
-    // Unread requests behind the first one must not turn the end into a reset.
-    client.send(&frame(0, b"quit").repeat(200)).await;
+    // A small window: most of the reply is still on our side when the last byte of it is written.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut client = RawClient {
+        stream: socket.connect(address).await.unwrap(),
+    };
+    client.shake_hands(1, "DEALER", b"").await;
+    // Requests that stay unread in the socket must not turn the end into a reset.
+    client.send(&frame(0, &[b'q'; 1000]).repeat(500)).await;
     let request = queue.recv().await.unwrap();
     let large = vec![9; 12_000_000];
     assert_eq!(handle.reply(request.from, large.clone()), Delivery::Queued);

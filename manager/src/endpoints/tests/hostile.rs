@@ -181,22 +181,23 @@ async fn heartbeats_are_answered() {
 }
 
 #[tokio::test]
-async fn half_sent_messages_share_a_pool_and_small_requests_do_not_need_it() {
+async fn half_sent_messages_share_a_pool_and_the_heaviest_goes() {
     let server = Server::echo();
     let mut halves = Vec::new();
     let part = 14 << 20;
     let needed = limits::PARTIAL_POOL / part + 1;
     for _ in 0..needed {
         let mut client = RawClient::ready(server.address, "DEALER").await;
-        let bytes = frame(0, &vec![0; part]);
-        // The last one is closed on the way.
-        let _written_or_closed =
-            tokio::io::AsyncWriteExt::write_all(&mut client.stream, &bytes[..part - 1]).await;
+        client.send(&frame(0, &vec![0; part])[..part - 1]).await;
         halves.push(client);
     }
     let statistics = server
-        .until("the pool to be used up", |statistics| statistics.violations == 1)
+        .until("the pool to be used up", |statistics| statistics.cut == 1)
         .await;
     assert_eq!(statistics.connected, u64::try_from(needed).unwrap() - 1);
+    // A client that finishes what it sends is served while the others still hold the pool.
+    let mut client = RawClient::ready(server.address, "DEALER").await;
+    let large = vec![1; 10 << 20];
+    assert_eq!(client.ask(&large).await, large);
     assert_alive(&server).await;
 }

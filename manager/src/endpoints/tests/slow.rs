@@ -66,6 +66,26 @@ async fn a_client_that_pings_and_never_reads_is_cut() {
 }
 
 #[tokio::test]
+async fn clients_that_do_not_read_cannot_take_the_memory_of_one_that_does() {
+    let server = Server::start(|request| vec![b'r'; request.len() * 1000]);
+    let mut stuck = Vec::new();
+    // Each leaves less unread than a client may, all together more than the pool has.
+    for _ in 0..4 {
+        let mut client = RawClient::ready(server.address, "DEALER").await;
+        for _ in 0..3 {
+            client.send(&frame(0, &[0; 10_000])).await;
+        }
+        stuck.push(client);
+    }
+    server
+        .until("somebody to be cut", |statistics| statistics.cut > 0)
+        .await;
+    let mut client = RawClient::ready(server.address, "DEALER").await;
+    assert_eq!(client.ask(&[0; 10_000]).await.len(), 10_000_000);
+    assert!(server.statistics().await.connected > 1, "not everybody had to go");
+}
+
+#[tokio::test]
 async fn a_slow_subscriber_loses_whole_events_and_nobody_else_does() {
     const EVENTS: u32 = 20_000;
     let (listening, address) = listen();

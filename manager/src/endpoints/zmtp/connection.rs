@@ -9,9 +9,10 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::command::{self, Command, CommandError};
-use super::frame::{Continuation, FrameError, FrameHeader, FrameKind};
-use super::greeting::{self, GREETING_LEN, GreetingError, Mechanism, Revision};
+use super::close_reason::CloseReason;
+use super::command::{self, Command};
+use super::frame::{Continuation, FrameHeader, FrameKind};
+use super::greeting::{self, GREETING_LEN, Mechanism, Revision};
 use crate::endpoints::limits::MessageLimits;
 
 /// A body above this is given memory of its own once complete.
@@ -70,59 +71,6 @@ pub enum Action {
     Cancel(Bytes),
     /// Close the connection. It is the last action.
     Close(CloseReason),
-}
-
-/// Why a connection has to be closed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CloseReason {
-    /// The greeting is refused.
-    #[error(transparent)]
-    Greeting(#[from] GreetingError),
-    /// A frame header is malformed.
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    /// A command is malformed.
-    #[error(transparent)]
-    Command(#[from] CommandError),
-    /// Something else than READY where READY has to be.
-    #[error("expected a READY command to end the handshake")]
-    ExpectedReady,
-    /// A second READY.
-    #[error("READY command after the handshake")]
-    UnexpectedReady,
-    /// The peer's socket type does not fit.
-    #[error("socket type {peer:?} cannot talk to {ours}", ours = .ours.socket_type())]
-    SocketType {
-        /// What this side is.
-        ours: Role,
-        /// What the peer says it is.
-        peer: String,
-    },
-    /// A command that is too long.
-    #[error("command of {announced} bytes, at most {limit} are read")]
-    CommandTooLong {
-        /// Announced length in bytes.
-        announced: u64,
-        /// The limit in bytes.
-        limit: usize,
-    },
-    /// A message that is too long.
-    #[error("message of at least {announced} bytes, at most {limit} are read")]
-    MessageTooLong {
-        /// Bytes of the message up to and with the refused frame.
-        announced: u64,
-        /// The limit in bytes.
-        limit: usize,
-    },
-    /// A message of too many frames.
-    #[error("message of more than {limit} frames")]
-    TooManyParts {
-        /// The limit.
-        limit: usize,
-    },
-    /// The peer sent an ERROR command.
-    #[error("the peer reports an error: {0:?}")]
-    PeerError(String),
 }
 
 #[derive(Debug)]
@@ -272,7 +220,7 @@ impl Connection {
                 self.closing = Some(reason);
                 Ok(Some(Action::Send(error.into())))
             }
-            Command::Error { reason } => Err(peer_error(reason)),
+            Command::Error { reason } => Err(CloseReason::peer_error(reason)),
             Command::Ping { .. }
             | Command::Pong
             | Command::Subscribe(_)
@@ -345,7 +293,7 @@ impl Connection {
             }
             Command::Cancel(topic) if self.role == Role::Publisher => Action::Cancel(body.slice_ref(topic)),
             Command::Ready { .. } => return Err(CloseReason::UnexpectedReady),
-            Command::Error { reason } => return Err(peer_error(reason)),
+            Command::Error { reason } => return Err(CloseReason::peer_error(reason)),
             Command::Pong | Command::Subscribe(_) | Command::Cancel(_) | Command::Unknown => {
                 return Ok(Served::Nothing);
             }
@@ -426,10 +374,6 @@ fn subscription_message(message: Message) -> Served {
         1 => Served::Action(Action::Subscribe(first)),
         _ => Served::Nothing,
     }
-}
-
-fn peer_error(reason: &[u8]) -> CloseReason {
-    CloseReason::PeerError(String::from_utf8_lossy(reason).into_owned())
 }
 
 #[cfg(test)]

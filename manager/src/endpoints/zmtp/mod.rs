@@ -6,14 +6,16 @@
 //!
 //! Facts about the wire come from RFC 23 (ZMTP 3.0) and RFC 37 (ZMTP 3.1).
 
+mod close_reason;
 mod command;
 mod connection;
 mod frame;
 mod greeting;
 mod subscription;
 
+pub use close_reason::CloseReason;
 pub use command::{Command, CommandError};
-pub use connection::{Action, CloseReason, Connection, Message, Role};
+pub use connection::{Action, Connection, Message, Role};
 pub use frame::{Continuation, FrameError, FrameHeader, FrameKind, encode_header};
 pub use greeting::{GreetingError, Mechanism, Revision};
 pub use subscription::{SubscriptionError, SubscriptionSet};

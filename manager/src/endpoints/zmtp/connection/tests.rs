@@ -271,7 +271,7 @@ proptest! {
         let role = if publisher { Role::Publisher } else { Role::Router };
         let whole = run(role, SMALL, &[&bytes]);
         let mut connection = Connection::new(role, SMALL);
-        let mut actions = Vec::new();
+        let mut actions = feed(&mut connection, &[b""]);
         let mut rest = &bytes[..];
         let mut cuts = cuts.iter().cycle();
         while !rest.is_empty() {

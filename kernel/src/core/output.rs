@@ -1,0 +1,275 @@
+//! Output: from readable pipe to notice, and the acknowledgements that make room again.
+
+use super::event::{Effect, ReplyTo};
+use super::ring::{Captured, Circumstances, Plan, Ring};
+use super::{Core, Effects, Timer};
+use crate::limits::{PROGRESS, RETRY};
+use ringmaster_protocol::message::{Ack, ProcessId, StreamState};
+use ringmaster_protocol::ring::Stream;
+
+/// The captured streams of one process.
+#[derive(Debug)]
+pub(super) struct Captures {
+    streams: [Option<Capturing>; 2],
+    seq: u64,
+    /// Which stream had the newest record.
+    newest: Option<Stream>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Capturing {
+    ring: Ring,
+    pipe: Pipe,
+}
+
+/// What the core does about a pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pipe {
+    /// Waits for it.
+    Watched,
+    /// Leaves it, because the ring is full or the file system refused.
+    Held {
+        /// Until then (`CLOCK_BOOTTIME`), or until somebody acknowledges.
+        until: Option<u64>,
+    },
+    /// It has come to its end.
+    Ended,
+}
+
+impl Captures {
+    pub fn new(rings: [Option<(Ring, bool)>; 2], seq: u64) -> Self {
+        let streams = rings.map(|ring| {
+            ring.map(|(ring, open)| Capturing {
+                ring,
+                pipe: if open { Pipe::Watched } else { Pipe::Ended },
+            })
+        });
+        Self {
+            streams,
+            seq,
+            newest: None,
+        }
+    }
+
+    fn get(&self, stream: Stream) -> Option<&Capturing> {
+        let [stdout, stderr] = &self.streams;
+        match stream {
+            Stream::Stdout => stdout.as_ref(),
+            Stream::Stderr => stderr.as_ref(),
+        }
+    }
+
+    fn get_mut(&mut self, stream: Stream) -> Option<&mut Capturing> {
+        let [stdout, stderr] = &mut self.streams;
+        match stream {
+            Stream::Stdout => stdout.as_mut(),
+            Stream::Stderr => stderr.as_mut(),
+        }
+    }
+
+    pub fn states(&self) -> [StreamState; 2] {
+        self.streams.each_ref().map(|stream| {
+            stream
+                .as_ref()
+                .map_or_else(StreamState::default, |stream| StreamState {
+                    captured: true,
+                    open: stream.pipe != Pipe::Ended,
+                    low: stream.ring.low(),
+                    head: stream.ring.head(),
+                    first_record: stream.ring.first_record(),
+                    records: stream.ring.records(),
+                    lost: stream.ring.lost(),
+                })
+        })
+    }
+
+    /// How far each stream comes when `pending` more bytes are added.
+    pub fn heads_with(&self, pending: [u64; 2]) -> [u64; 2] {
+        let [out, err] = self.states().map(|state| state.head);
+        let [more_out, more_err] = pending;
+        [out + more_out, err + more_err]
+    }
+
+    pub fn lost(&self) -> u64 {
+        self.states().iter().map(|state| state.lost).sum()
+    }
+
+    pub fn buffered(&self) -> u64 {
+        self.states().iter().map(|state| state.head - state.low).sum()
+    }
+
+    /// Streams that wait for a time.
+    pub fn waiting(&self) -> impl Iterator<Item = (u64, Stream)> + '_ {
+        Stream::ALL
+            .into_iter()
+            .filter_map(|stream| match self.get(stream)?.pipe {
+                Pipe::Held { until } => Some((until?, stream)),
+                Pipe::Watched | Pipe::Ended => None,
+            })
+    }
+
+    /// Streams that are left alone for now.
+    pub fn held(&self) -> impl Iterator<Item = Stream> + '_ {
+        Stream::ALL.into_iter().filter(|stream| {
+            self.get(*stream)
+                .is_some_and(|captured| matches!(captured.pipe, Pipe::Held { .. }))
+        })
+    }
+}
+
+impl Core {
+    /// A pipe is readable: plans one capture, or leaves the pipe alone.
+    pub(super) fn readable(&mut self, id: ProcessId, stream: Stream, out: &mut Effects) {
+        let now = self.now;
+        let patience = self.patience(id);
+        let Some(process) = self.processes.get_mut(&id) else {
+            return;
+        };
+        let (seq, newest) = (process.captures.seq, process.captures.newest);
+        let Some(captured) = process.captures.get_mut(stream) else {
+            return;
+        };
+        if captured.pipe != Pipe::Watched {
+            return;
+        }
+        let progress = u64::try_from(PROGRESS.as_nanos()).unwrap_or(0);
+        let about = Circumstances {
+            now,
+            seq,
+            interleaved: newest != Some(stream),
+            hold_until: patience.map(|since| since.max(captured.ring.progress_ns()) + progress),
+            overflow: process.overflow,
+        };
+        match captured.ring.plan(&about) {
+            Plan::Hold { until } => self.hold(id, stream, until, out),
+            Plan::Capture(capture) => {
+                if let Some((_, record)) = &capture.record {
+                    process.captures.seq = record.seq + 1;
+                    process.captures.newest = Some(stream);
+                }
+                out.push(Effect::Capture {
+                    process: id,
+                    stream,
+                    capture,
+                });
+            }
+        }
+    }
+
+    /// Since when the manager watches this process while it holds the lease.
+    fn patience(&self, id: ProcessId) -> Option<u64> {
+        let holder = self.clients.get(&self.lease.holder()?)?;
+        let name = &self.processes.get(&id)?.name;
+        let watches = holder
+            .watches
+            .iter()
+            .filter(|watch| name.starts_with(&watch.prefix));
+        watches.map(|watch| watch.since_ns).max()
+    }
+
+    fn hold(&mut self, process: ProcessId, stream: Stream, until: Option<u64>, out: &mut Effects) {
+        let captures = self
+            .processes
+            .get_mut(&process)
+            .map(|process| &mut process.captures);
+        if let Some(captured) = captures.and_then(|captures| captures.get_mut(stream)) {
+            captured.pipe = Pipe::Held { until };
+            if let Some(until) = until {
+                self.timers.insert((until, Timer::Held(process, stream)));
+            }
+            out.push(Effect::Pause { process, stream });
+        }
+    }
+
+    /// Looks at a pipe again that was left alone.
+    pub(super) fn resume(&mut self, process: ProcessId, stream: Stream, out: &mut Effects) {
+        let captures = self
+            .processes
+            .get_mut(&process)
+            .map(|process| &mut process.captures);
+        let Some(captured) = captures.and_then(|captures| captures.get_mut(stream)) else {
+            return;
+        };
+        match captured.pipe {
+            Pipe::Held { until } => {
+                captured.pipe = Pipe::Watched;
+                if let Some(until) = until {
+                    self.timers.remove(&(until, Timer::Held(process, stream)));
+                }
+                out.push(Effect::Resume { process, stream });
+            }
+            Pipe::Watched | Pipe::Ended => {}
+        }
+    }
+
+    /// The manager has gone or come: nobody waits for it in vain.
+    pub(super) fn resume_all(&mut self, out: &mut Effects) {
+        let held = |(id, process): (&ProcessId, &super::process::Process)| {
+            process
+                .captures
+                .held()
+                .map(|stream| (*id, stream))
+                .collect::<Vec<_>>()
+        };
+        for (id, stream) in self.processes.iter().flat_map(held).collect::<Vec<_>>() {
+            self.resume(id, stream, out);
+        }
+    }
+
+    pub(super) fn captured(&mut self, id: ProcessId, stream: Stream, outcome: Captured, out: &mut Effects) {
+        let now = self.now;
+        let captures = self.processes.get_mut(&id).map(|process| &mut process.captures);
+        let Some(captured) = captures.and_then(|captures| captures.get_mut(stream)) else {
+            return;
+        };
+        match outcome {
+            Captured::Bytes(bytes) => {
+                captured.ring.advance(bytes, now);
+                self.mark_output(id, stream);
+            }
+            Captured::Empty => {}
+            Captured::End => {
+                captured.pipe = Pipe::Ended;
+                out.push(Effect::Close { process: id, stream });
+                self.mark_end(id, stream);
+            }
+            Captured::Failed(errno) => {
+                let retry = u64::try_from(RETRY.as_nanos()).unwrap_or(0);
+                let error = std::io::Error::from_raw_os_error(errno);
+                let text = format!(
+                    "process {}: {} is not captured for now: {error}",
+                    id.0,
+                    stream.name()
+                );
+                out.push(Effect::Log { text });
+                self.hold(id, stream, Some(now.boot_ns + retry), out);
+            }
+        }
+    }
+
+    /// An acknowledgement that does not fit, or comes from one who has no say, is ignored: it is a cast.
+    pub(super) fn ack(&mut self, to: ReplyTo, ack: Ack, out: &mut Effects) {
+        if self.may_change(to.client).is_err() {
+            return;
+        }
+        let now = self.now;
+        let captures = self
+            .processes
+            .get_mut(&ack.process)
+            .map(|process| &mut process.captures);
+        let Some(captured) = captures.and_then(|captures| captures.get_mut(ack.stream)) else {
+            return;
+        };
+        if captured.ring.acknowledge(ack.offset, now) {
+            let (acked, first_record) = (captured.ring.acked(), captured.ring.first_record());
+            out.push(Effect::SaveAck {
+                process: ack.process,
+                stream: ack.stream,
+                acked,
+                first_record,
+            });
+            self.resume(ack.process, ack.stream, out);
+        }
+    }
+}

@@ -1,0 +1,504 @@
+//! Processes: spawn, signal, list, open, forget, and their ends.
+
+use super::event::{Attachment, Effect, Made, ReplyTo, SignalFor};
+use super::output::Captures;
+use super::{Answer, Core, Effects, Now, Timer};
+use crate::limits::{FD_RESERVE, FDS_PER_PROCESS, MAX_PROCESSES};
+use ringmaster_protocol::limits::{MAX_FDS, MAX_NAME, MAX_NOTE, MAX_PAGE, MAX_RING, MIN_RING};
+use ringmaster_protocol::message::{
+    Exit, ExitStatus, Forget, Lifetime, List, Listing, OpenProcess, Overflow, ProcessFile, ProcessId,
+    ProcessInfo, Refusal, Reply, Rusage, Signal, Signalled, Spawn, Spawned, Stdin, Stdout, StopPlan, Target,
+};
+
+/// One process.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub id: ProcessId,
+    pub name: String,
+    pub token: u64,
+    pub pid: i32,
+    pub started_ns: u64,
+    pub lifetime: Lifetime,
+    pub stop: StopPlan,
+    pub overflow: Overflow,
+    pub note: Vec<u8>,
+    pub captures: Captures,
+    pub life: Life,
+    pub fate: Fate,
+}
+
+/// Whether it lives.
+#[derive(Debug)]
+pub(super) enum Life {
+    Running,
+    Exited(Exit),
+}
+
+/// Whether the core itself is stopping it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// No.
+    Open,
+    /// Its lease has run out; what is left of the tree is killed then, and the record forgotten.
+    Condemned {
+        /// `CLOCK_BOOTTIME`.
+        kill_at: u64,
+    },
+}
+
+impl Process {
+    /// As clients see it.
+    pub fn info(&self) -> ProcessInfo {
+        ProcessInfo {
+            id: self.id,
+            name: self.name.clone(),
+            pid: self.pid,
+            started_ns: self.started_ns,
+            lifetime: self.lifetime,
+            note: self.note.clone(),
+            streams: self.captures.states(),
+            exit: match &self.life {
+                Life::Running => None,
+                Life::Exited(exit) => Some(*exit),
+            },
+        }
+    }
+}
+
+impl Core {
+    pub(super) fn spawn(&mut self, to: ReplyTo, spawn: Spawn, out: &mut Effects) -> Answer {
+        self.may_change(to.client)?;
+        check_spawn(&spawn)?;
+        if let Some(known) = self.names.get(&spawn.name).and_then(|id| self.processes.get(id)) {
+            if known.token == spawn.token {
+                return Ok(Some(
+                    Spawned {
+                        process: known.info(),
+                        ext: Vec::new(),
+                    }
+                    .into(),
+                ));
+            }
+            return Err(Refusal::NameTaken {
+                what: "process".into(),
+                name: spawn.name,
+            });
+        }
+        if spawn.lifetime == Lifetime::Leased && !self.lease.is_held_by(to.client) {
+            return Err(Refusal::NoLease);
+        }
+        self.room_for_process()?;
+        let inherited = match &spawn.stdin {
+            Stdin::Socket(name) => Some(name),
+            Stdin::Null | Stdin::Passed(_) => None,
+        };
+        for name in spawn.sockets.iter().chain(inherited) {
+            if !self.sockets.contains_key(name) {
+                return Err(Refusal::NotFound {
+                    what: "socket".into(),
+                    name: name.clone(),
+                });
+            }
+        }
+        self.leaving = false;
+        out.push(Effect::Start {
+            to,
+            spawn: Box::new(spawn),
+        });
+        Ok(None)
+    }
+
+    fn room_for_process(&self) -> Result<(), Refusal> {
+        if self.processes.len() >= MAX_PROCESSES {
+            return Err(limit("processes", MAX_PROCESSES));
+        }
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let used = count(self.processes.len()) * FDS_PER_PROCESS
+            + count(self.sockets.len())
+            + count(self.clients.len());
+        if used + FDS_PER_PROCESS + FD_RESERVE > self.facts.max_fds {
+            return Err(Refusal::Limit {
+                limit: "open files".into(),
+                value: self.facts.max_fds,
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn started(
+        &mut self,
+        to: ReplyTo,
+        spawn: Spawn,
+        outcome: Result<Box<Made>, Refusal>,
+        out: &mut Effects,
+    ) {
+        let answer = outcome.map(|made| {
+            let process = self.insert(spawn, *made, out);
+            Some(
+                Spawned {
+                    process,
+                    ext: Vec::new(),
+                }
+                .into(),
+            )
+        });
+        self.answer(to, answer, None, out);
+    }
+
+    /// Takes in a process that was made or found again.
+    pub(super) fn insert(&mut self, spawn: Spawn, made: Made, out: &mut Effects) -> ProcessInfo {
+        let process = Process {
+            id: made.id,
+            name: spawn.name.clone(),
+            token: spawn.token,
+            pid: made.pid,
+            started_ns: made.started_ns,
+            lifetime: spawn.lifetime,
+            stop: spawn.stop,
+            overflow: spawn.overflow,
+            note: spawn.note,
+            captures: Captures::new(made.rings, made.seq),
+            life: made.exit.map_or(Life::Running, Life::Exited),
+            fate: Fate::Open,
+        };
+        let info = process.info();
+        self.names.insert(spawn.name, made.id);
+        self.processes.insert(made.id, process);
+        self.mark_all(made.id);
+        // An adopted process of a lease that has run out already.
+        if info.lifetime == Lifetime::Leased && !self.lease.protects() {
+            self.condemn(made.id, out);
+        }
+        info
+    }
+
+    pub(super) fn signal(&mut self, to: ReplyTo, signal: &Signal, out: &mut Effects) -> Answer {
+        if !(0..=64).contains(&signal.signal) {
+            return Err(invalid("signal", signal.signal, "0 to 64"));
+        }
+        if signal.signal != 0 {
+            self.may_change(to.client)?;
+        }
+        self.find(signal.process)?;
+        out.push(Effect::Signal {
+            process: signal.process,
+            signal: signal.signal,
+            target: signal.target,
+            purpose: SignalFor::Client(to),
+        });
+        Ok(None)
+    }
+
+    pub(super) fn signalled(
+        &mut self,
+        process: ProcessId,
+        purpose: SignalFor,
+        outcome: Result<Vec<i32>, Refusal>,
+        out: &mut Effects,
+    ) {
+        match purpose {
+            SignalFor::Client(to) => {
+                let answer = outcome.map(|pids| {
+                    Some(
+                        Signalled {
+                            pids,
+                            ext: Vec::new(),
+                        }
+                        .into(),
+                    )
+                });
+                self.answer(to, answer, None, out);
+            }
+            SignalFor::Stop => {}
+            SignalFor::Probe => {
+                if outcome.is_ok_and(|pids| pids.is_empty()) {
+                    self.release(process, out);
+                }
+            }
+        }
+    }
+
+    pub(super) fn list(&self, list: &List) -> Reply {
+        let page = usize::try_from(MAX_PAGE).unwrap_or(1);
+        let mut matching = self
+            .processes
+            .range((std::ops::Bound::Excluded(list.after), std::ops::Bound::Unbounded))
+            .map(|(_, process)| process)
+            .filter(|process| process.name.starts_with(&list.prefix));
+        let processes = matching.by_ref().take(page).map(Process::info).collect();
+        let more = matching.next().is_some();
+        Listing {
+            processes,
+            more,
+            ext: Vec::new(),
+        }
+        .into()
+    }
+
+    pub(super) fn open_process(&mut self, to: ReplyTo, open: &OpenProcess, out: &mut Effects) -> Answer {
+        let process = self.find(open.process)?.info();
+        let reply = ProcessFile {
+            process,
+            ext: Vec::new(),
+        };
+        let attachment = Some(Attachment::Process(open.process));
+        self.answer(to, Ok(Some(reply.into())), attachment, out);
+        Ok(None)
+    }
+
+    pub(super) fn forget(&mut self, to: ReplyTo, forget: &Forget, out: &mut Effects) -> Answer {
+        self.may_change(to.client)?;
+        let process = self.find(forget.process)?;
+        match process.life {
+            Life::Running => {
+                return Err(Refusal::StillRunning {
+                    name: process.name.clone(),
+                });
+            }
+            Life::Exited(_) => {}
+        }
+        self.release(forget.process, out);
+        Ok(Some(super::done()))
+    }
+
+    /// A process has ended. What is left in its pipes still comes, and still counts as its last words.
+    pub(super) fn ended(
+        &mut self,
+        id: ProcessId,
+        status: ExitStatus,
+        rusage: Rusage,
+        pending: [u64; 2],
+        now: Now,
+        out: &mut Effects,
+    ) {
+        let Some(process) = self.processes.get_mut(&id) else {
+            return;
+        };
+        match process.life {
+            Life::Exited(_) => return,
+            Life::Running => {}
+        }
+        let heads = process.captures.heads_with(pending);
+        let exit = Exit {
+            status,
+            realtime_ns: now.real_ns,
+            rusage,
+            heads,
+        };
+        process.life = Life::Exited(exit);
+        let fate = process.fate;
+        out.push(Effect::SaveExit { process: id, exit });
+        self.mark_exit(id);
+        match fate {
+            Fate::Open => {}
+            Fate::Condemned { kill_at } if now.boot_ns >= kill_at => self.release(id, out),
+            Fate::Condemned { .. } => self.probe(id, out),
+        }
+    }
+
+    /// Somebody else's end may have been the last of a condemned tree.
+    pub(super) fn orphan_ended(&self, out: &mut Effects) {
+        for process in self.processes.values() {
+            if process.fate != Fate::Open && matches!(process.life, Life::Exited(_)) {
+                self.probe(process.id, out);
+            }
+        }
+    }
+
+    fn probe(&self, process: ProcessId, out: &mut Effects) {
+        let (signal, target, purpose) = (0, Target::Tree, SignalFor::Probe);
+        out.push(Effect::Signal {
+            process,
+            signal,
+            target,
+            purpose,
+        });
+    }
+
+    /// Its lease has run out: asks the whole tree to end, and sets the time at which what is left is killed.
+    pub(super) fn condemn(&mut self, id: ProcessId, out: &mut Effects) {
+        let now = self.now;
+        let Some(process) = self
+            .processes
+            .get_mut(&id)
+            .filter(|process| process.fate == Fate::Open)
+        else {
+            return;
+        };
+        let grace_ns = process.stop.grace_ms.saturating_mul(1_000_000);
+        let kill_at = now.boot_ns.saturating_add(grace_ns);
+        process.fate = Fate::Condemned { kill_at };
+        let signal = process.stop.signal;
+        self.timers.insert((kill_at, Timer::Kill(id)));
+        out.push(Effect::Signal {
+            process: id,
+            signal,
+            target: Target::Tree,
+            purpose: SignalFor::Stop,
+        });
+        let ended = self
+            .processes
+            .get(&id)
+            .is_some_and(|process| matches!(process.life, Life::Exited(_)));
+        if ended {
+            self.probe(id, out);
+        }
+    }
+
+    /// The grace of a condemned process is over.
+    pub(super) fn kill(&mut self, id: ProcessId, out: &mut Effects) {
+        let Some(process) = self.processes.get_mut(&id) else {
+            return;
+        };
+        let (signal, target) = (libc::SIGKILL, Target::Tree);
+        out.push(Effect::Signal {
+            process: id,
+            signal,
+            target,
+            purpose: SignalFor::Stop,
+        });
+        match process.life {
+            // Its end comes soon and finds it condemned.
+            Life::Running => {}
+            Life::Exited(_) => self.release(id, out),
+        }
+    }
+
+    /// Forgets a process.
+    pub(super) fn release(&mut self, id: ProcessId, out: &mut Effects) {
+        let Some(process) = self.processes.remove(&id) else {
+            return;
+        };
+        self.names.remove(&process.name);
+        if let Fate::Condemned { kill_at } = process.fate {
+            self.timers.remove(&(kill_at, Timer::Kill(id)));
+        }
+        for (until, stream) in process.captures.waiting() {
+            self.timers.remove(&(until, Timer::Held(id, stream)));
+        }
+        for client in self.clients.values_mut() {
+            client.marks.forget(id);
+        }
+        let lost = process.captures.lost();
+        if lost > 0 {
+            self.lost += lost;
+            out.push(Effect::SaveLost { bytes: self.lost });
+        }
+        out.push(Effect::Release { process: id });
+    }
+
+    pub(super) fn find(&self, id: ProcessId) -> Result<&Process, Refusal> {
+        let missing = || Refusal::NotFound {
+            what: "process".into(),
+            name: id.0.to_string(),
+        };
+        self.processes.get(&id).ok_or_else(missing)
+    }
+}
+
+fn check_spawn(spawn: &Spawn) -> Result<(), Refusal> {
+    super::check_name(&spawn.name)?;
+    if spawn.note.len() > MAX_NOTE {
+        return Err(invalid(
+            "note",
+            spawn.note.len(),
+            &format!("at most {MAX_NOTE} bytes"),
+        ));
+    }
+    if spawn.argv.first().is_none_or(Vec::is_empty) {
+        return Err(invalid("argv", "empty", "a program"));
+    }
+    if !(1..=64).contains(&spawn.stop.signal) {
+        return Err(invalid("stop.signal", spawn.stop.signal, "1 to 64"));
+    }
+    if let Some(umask) = spawn.umask.filter(|umask| *umask > 0o777) {
+        return Err(invalid("umask", format!("{umask:o}"), "0 to 777 (octal)"));
+    }
+    if spawn.stdout == Stdout::Merged {
+        return Err(invalid(
+            "stdout",
+            "merged",
+            "captured, null or passed; only stderr can be merged",
+        ));
+    }
+    let captured = [spawn.stdout, spawn.stderr].contains(&Stdout::Captured);
+    if captured && !(MIN_RING..=MAX_RING).contains(&spawn.ring) {
+        return Err(invalid(
+            "ring",
+            spawn.ring,
+            &format!("{MIN_RING} to {MAX_RING} bytes"),
+        ));
+    }
+    let strings = spawn
+        .argv
+        .iter()
+        .chain(spawn.env.iter().flat_map(|(key, value)| [key, value]));
+    if strings.chain(&spawn.cwd).any(|text| text.contains(&0)) {
+        return Err(invalid(
+            "argv, env or cwd",
+            "a text with a NUL byte",
+            "texts without one",
+        ));
+    }
+    if let Some((key, _)) = spawn
+        .env
+        .iter()
+        .find(|(key, _)| key.is_empty() || key.contains(&b'='))
+    {
+        let key = String::from_utf8_lossy(key);
+        return Err(invalid(
+            "env",
+            format!("{key:?}"),
+            "names that are not empty and have no '='",
+        ));
+    }
+    let passed = spawn.passed();
+    if usize::from(passed) > MAX_FDS {
+        return Err(invalid("passed descriptor", passed, &format!("below {MAX_FDS}")));
+    }
+    Ok(())
+}
+
+/// How many descriptors must come with a request.
+pub trait Passed {
+    /// One more than the highest position that is named.
+    fn passed(&self) -> u8;
+}
+
+impl Passed for Spawn {
+    fn passed(&self) -> u8 {
+        let stdin = match self.stdin {
+            Stdin::Passed(n) => n.saturating_add(1),
+            Stdin::Null | Stdin::Socket(_) => 0,
+        };
+        let of = |stdout| match stdout {
+            Stdout::Passed(n) => n.saturating_add(1),
+            Stdout::Captured | Stdout::Null | Stdout::Merged => 0,
+        };
+        stdin.max(of(self.stdout)).max(of(self.stderr))
+    }
+}
+
+pub(super) fn invalid(field: &str, value: impl ToString, expected: &str) -> Refusal {
+    Refusal::Invalid {
+        field: field.into(),
+        value: value.to_string(),
+        expected: expected.into(),
+    }
+}
+
+pub(super) fn limit(name: &str, value: usize) -> Refusal {
+    Refusal::Limit {
+        limit: name.into(),
+        value: u64::try_from(value).unwrap_or(u64::MAX),
+    }
+}
+
+/// Refuses a name that is empty or too long.
+pub(super) fn check_name(name: &str) -> Result<(), Refusal> {
+    if name.is_empty() || name.len() > MAX_NAME {
+        let value = format!("{} bytes", name.len());
+        return Err(invalid("name", value, &format!("1 to {MAX_NAME} bytes")));
+    }
+    Ok(())
+}

@@ -1,0 +1,397 @@
+//! One captured stream: what to do with the next bytes of a pipe.
+//!
+//! [`Ring::plan`] decides, [`carry_out`] does it through a [`RingStore`] in the one order that is safe to be killed in:
+//! the new `low` before bytes are overwritten, the record before the bytes that it describes, the bytes and their count in
+//! one system call. The simulation runs the same two functions over a model of the file.
+
+use super::Now;
+use crate::limits::{DROP_STEP, SPLICE_MAX};
+use ringmaster_protocol::message::Overflow;
+use ringmaster_protocol::ring::Record;
+use std::collections::VecDeque;
+
+const MS: u64 = 1_000_000;
+
+/// How far one stream has come, and where its readable part begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ring {
+    capacity: u64,
+    places: u64,
+    acked: u64,
+    lost: u64,
+    head: u64,
+    /// `low` as the process file's header has it: at or below ours, and above everything overwritten.
+    header_low: u64,
+    first_record: u64,
+    /// Offsets of the records from `first_record` on; at most `places` of them.
+    offsets: VecDeque<u64>,
+    /// `CLOCK_BOOTTIME` of the newest record.
+    last_record_ns: u64,
+    /// When the reader last moved on, or had nothing to do.
+    progress_ns: u64,
+}
+
+/// What a ring needs to know besides itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances {
+    /// The time.
+    pub now: Now,
+    /// The number of the next record of the process.
+    pub seq: u64,
+    /// The other stream has had a record since this one's newest.
+    pub interleaved: bool,
+    /// Until when a full ring waits for its reader; `None`: nobody reads.
+    pub hold_until: Option<u64>,
+    /// What happens when nobody reads.
+    pub overflow: Overflow,
+}
+
+/// What to do with a readable pipe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plan {
+    /// Leave it: the ring is full. Ask again at `until` (`CLOCK_BOOTTIME`), or after an acknowledgement.
+    Hold {
+        /// `None`: only an acknowledgement helps.
+        until: Option<u64>,
+    },
+    /// Take some.
+    Capture(Capture),
+}
+
+/// The steps of one capture, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capture {
+    /// Write this as `low` into the file's header.
+    pub header_low: Option<u64>,
+    /// Store the total of lost bytes, and the first record still needed.
+    pub lost: Option<(u64, u64)>,
+    /// Write this record under this number.
+    pub record: Option<(u64, Record)>,
+    /// Then move at most so many bytes.
+    pub length: u64,
+}
+
+/// How a capture went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Captured {
+    /// So many bytes came.
+    Bytes(u64),
+    /// The pipe was empty.
+    Empty,
+    /// The pipe has come to its end.
+    End,
+    /// The file could not take them (errno); they are still in the pipe.
+    Failed(i32),
+}
+
+/// Where a capture goes: the process file and the slot, or the simulation's model of them.
+pub trait RingStore {
+    /// Writes `low` into the header of the process file.
+    fn write_low(&mut self, low: u64) -> Result<(), i32>;
+    /// Stores the total of lost bytes and the first record still needed.
+    fn store_lost(&mut self, lost: u64, first_record: u64);
+    /// Writes a record into the process file.
+    fn write_record(&mut self, number: u64, record: &Record) -> Result<(), i32>;
+    /// Stores the number of the next record and of the next arrival.
+    fn store_records(&mut self, records: u64, seq: u64);
+    /// Moves bytes from the pipe to the present position.
+    fn splice(&mut self, length: u64) -> Captured;
+}
+
+/// Does what was planned.
+pub fn carry_out(capture: &Capture, store: &mut impl RingStore) -> Captured {
+    if let Some(Err(errno)) = capture.header_low.map(|low| store.write_low(low)) {
+        return Captured::Failed(errno);
+    }
+    if let Some((lost, first_record)) = capture.lost {
+        store.store_lost(lost, first_record);
+    }
+    if let Some((number, record)) = &capture.record {
+        if let Err(errno) = store.write_record(*number, record) {
+            return Captured::Failed(errno);
+        }
+        store.store_records(number + 1, record.seq + 1);
+    }
+    store.splice(capture.length)
+}
+
+/// What a former core left of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Remains {
+    /// Bytes acknowledged.
+    pub acked: u64,
+    /// Bytes dropped.
+    pub lost: u64,
+    /// The offset of the next byte.
+    pub head: u64,
+    /// `low` of the file's header.
+    pub header_low: u64,
+    /// A record at or before the one that covers `low`.
+    pub first_record: u64,
+    /// The number of the next record.
+    pub records: u64,
+}
+
+impl Ring {
+    /// An empty ring of `capacity` bytes with places for `places` records.
+    pub fn new(capacity: u64, places: u64, now: Now) -> Self {
+        Self {
+            capacity,
+            places,
+            acked: 0,
+            lost: 0,
+            head: 0,
+            header_low: 0,
+            first_record: 0,
+            offsets: VecDeque::new(),
+            last_record_ns: 0,
+            progress_ns: now.boot_ns,
+        }
+    }
+
+    /// Takes up what a former core left. `read` gives a record of the file by its number.
+    pub fn recover(
+        capacity: u64,
+        places: u64,
+        remains: Remains,
+        now: Now,
+        read: impl Fn(u64) -> Option<Record>,
+    ) -> Self {
+        let low = (remains.acked + remains.lost).min(remains.head);
+        // The header is written before the slot: bytes below it may be gone although they were not counted yet.
+        let uncounted = remains.header_low.min(remains.head).saturating_sub(low);
+        let mut ring = Self::new(capacity, places, now);
+        ring.acked = remains.acked;
+        ring.lost = remains.lost + uncounted;
+        ring.head = remains.head;
+        ring.header_low = remains.header_low;
+        ring.first_record = remains.first_record.max(remains.records.saturating_sub(places));
+        let records = (ring.first_record..remains.records).filter_map(read);
+        ring.offsets = records.map(|record| record.offset.min(remains.head)).collect();
+        ring.release_records();
+        ring
+    }
+
+    /// The first offset that is neither acknowledged nor dropped.
+    pub fn low(&self) -> u64 {
+        self.acked + self.lost
+    }
+
+    /// The offset of the next byte.
+    pub fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// Bytes dropped.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Bytes acknowledged.
+    pub fn acked(&self) -> u64 {
+        self.acked
+    }
+
+    /// The number of the record that covers `low`.
+    pub fn first_record(&self) -> u64 {
+        self.first_record
+    }
+
+    /// The number of the next record.
+    pub fn records(&self) -> u64 {
+        let kept = u64::try_from(self.offsets.len()).unwrap_or(u64::MAX);
+        self.first_record.saturating_add(kept)
+    }
+
+    /// When the reader last moved on, or had nothing to do (`CLOCK_BOOTTIME`).
+    pub fn progress_ns(&self) -> u64 {
+        self.progress_ns
+    }
+
+    /// Decides about a readable pipe.
+    pub fn plan(&mut self, about: &Circumstances) -> Plan {
+        let mut lost = None;
+        if self.room() == 0 {
+            if let Some(until) = about.hold_until.filter(|until| *until > about.now.boot_ns) {
+                return Plan::Hold { until: Some(until) };
+            }
+            match about.overflow {
+                Overflow::Block => return Plan::Hold { until: None },
+                Overflow::DropOldest => self.drop_oldest(),
+            }
+            lost = Some((self.lost, self.first_record));
+        }
+        let inside = self.head % self.capacity;
+        let length = self.room().min(self.capacity - inside).min(SPLICE_MAX);
+        let header_low = (self.head + length > self.header_low + self.capacity).then(|| self.low());
+        self.header_low = header_low.unwrap_or(self.header_low);
+        let record = self.wants_record(about).then(|| self.add_record(about));
+        Plan::Capture(Capture {
+            header_low,
+            lost,
+            record,
+            length,
+        })
+    }
+
+    /// Bytes have come.
+    pub fn advance(&mut self, bytes: u64, now: Now) {
+        if self.head == self.low() {
+            self.progress_ns = now.boot_ns;
+        }
+        self.head += bytes;
+    }
+
+    /// Everything below `offset` may go. `false`: that is no offset between `low` and `head`.
+    pub fn acknowledge(&mut self, offset: u64, now: Now) -> bool {
+        if offset < self.low() || offset > self.head {
+            return false;
+        }
+        self.progress_ns = now.boot_ns;
+        self.acked += offset - self.low();
+        self.release_records();
+        true
+    }
+
+    fn room(&self) -> u64 {
+        self.capacity.saturating_sub(self.head - self.low())
+    }
+
+    fn drop_oldest(&mut self) {
+        self.lost += DROP_STEP.min(self.capacity / 4).min(self.head - self.low());
+        self.release_records();
+    }
+
+    /// Forgets the records that end at or below `low`; the one that covers it stays.
+    fn release_records(&mut self) {
+        let low = self.low();
+        while self.offsets.get(1).is_some_and(|next| *next <= low) {
+            self.offsets.pop_front();
+            self.first_record += 1;
+        }
+        if self.offsets.len() <= 4 && self.offsets.capacity() > 64 {
+            self.offsets.shrink_to(8);
+        }
+    }
+
+    /// A new record when a millisecond has passed or the other stream spoke in between; coarser the fuller the region is,
+    /// so that the places never run out before the bytes do.
+    fn wants_record(&self, about: &Circumstances) -> bool {
+        let used = u64::try_from(self.offsets.len()).unwrap_or(u64::MAX);
+        let Some(newest) = self.offsets.back() else {
+            return true;
+        };
+        if *newest == self.head {
+            // Nothing came after it: it is written anew, with the present time.
+            return true;
+        }
+        let (interval, order) = if used >= self.places {
+            return false;
+        } else if used >= self.places / 8 * 7 {
+            (1000 * MS, false)
+        } else if used >= self.places / 4 * 3 {
+            (100 * MS, false)
+        } else if used >= self.places / 2 {
+            (10 * MS, true)
+        } else {
+            (MS, true)
+        };
+        let age = about.now.boot_ns.saturating_sub(self.last_record_ns);
+        age >= interval || (order && about.interleaved)
+    }
+
+    fn add_record(&mut self, about: &Circumstances) -> (u64, Record) {
+        if self.offsets.back() != Some(&self.head) {
+            self.offsets.push_back(self.head);
+            self.release_records();
+        }
+        self.last_record_ns = about.now.boot_ns;
+        let record = Record {
+            seq: about.seq,
+            offset: self.head,
+            realtime_ns: about.now.real_ns,
+            boottime_ns: about.now.boot_ns,
+        };
+        (self.records() - 1, record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Now {
+        Now {
+            boot_ns: ms * MS,
+            real_ns: ms * MS + 7,
+        }
+    }
+
+    fn about(ms: u64) -> Circumstances {
+        Circumstances {
+            now: at(ms),
+            seq: 0,
+            interleaved: false,
+            hold_until: None,
+            overflow: Overflow::DropOldest,
+        }
+    }
+
+    fn capture(ring: &mut Ring, about: &Circumstances, bytes: u64) -> Capture {
+        let Plan::Capture(capture) = ring.plan(about) else {
+            panic!("held: {ring:?}")
+        };
+        ring.advance(bytes.min(capture.length), about.now);
+        capture
+    }
+
+    #[test]
+    fn bursts_within_a_millisecond_share_a_record() {
+        let mut ring = Ring::new(4096, 128, at(0));
+        assert_eq!(capture(&mut ring, &about(5), 10).record.unwrap().0, 0);
+        assert_eq!(capture(&mut ring, &about(5), 10).record, None);
+        let other = Circumstances {
+            interleaved: true,
+            ..about(5)
+        };
+        assert_eq!(capture(&mut ring, &other, 10).record.unwrap().1.offset, 20);
+        assert_eq!(capture(&mut ring, &about(6), 10).record.unwrap().1.offset, 30);
+        assert!(ring.acknowledge(25, at(7)));
+        assert_eq!((ring.first_record(), ring.records()), (1, 3));
+    }
+
+    #[test]
+    fn records_never_run_out_before_bytes() {
+        let mut ring = Ring::new(4096, 16, at(0));
+        for ms in 0..4096 {
+            capture(&mut ring, &about(ms * 2000), 1);
+            assert!(ring.records() - ring.first_record() <= 16);
+        }
+        assert_eq!((ring.low(), ring.head()), (0, 4096));
+    }
+
+    #[test]
+    fn a_full_ring_waits_for_a_reader_then_drops_and_counts() {
+        let mut ring = Ring::new(4096, 16, at(0));
+        capture(&mut ring, &about(0), 4096);
+        let reader = Circumstances {
+            hold_until: Some(9 * MS),
+            ..about(1)
+        };
+        assert_eq!(ring.plan(&reader), Plan::Hold { until: Some(9 * MS) });
+        let block = Circumstances {
+            overflow: Overflow::Block,
+            ..about(10)
+        };
+        assert_eq!(ring.plan(&block), Plan::Hold { until: None });
+        let step = capture(&mut ring, &about(10), 4096);
+        assert_eq!(
+            (step.lost, step.header_low, step.length),
+            (Some((1024, 0)), Some(1024), 1024)
+        );
+        assert!(!ring.acknowledge(1023, at(11)));
+        assert!(!ring.acknowledge(5121, at(11)));
+        assert!(ring.acknowledge(5120, at(11)));
+        assert_eq!((ring.acked(), ring.lost(), ring.low()), (4096, 1024, 5120));
+    }
+}

@@ -1,0 +1,230 @@
+//! The instance directory: made, verified by descriptor, locked for one core.
+
+use ringmaster_protocol::instance::file;
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// One file for each listening socket, decimal number, so that a later core can bind it again.
+pub const SOCKETS: &str = "sockets";
+
+/// Why an instance cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum InstanceError {
+    /// The system refused.
+    #[error("{}: {action}: {source}", path.display())]
+    System {
+        /// What it was about.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// Others could put files there.
+    #[error("{}: owned by user {owner} with mode {mode:o}; expected user {expected} and nobody else with access", path.display())]
+    Unsafe {
+        /// The directory.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// Its mode.
+        mode: u32,
+        /// Who we are.
+        expected: u32,
+    },
+    /// Another core has the lock.
+    #[error("{}: this instance is served already by papa, pid {pid}", path.display())]
+    Served {
+        /// The directory.
+        path: PathBuf,
+        /// From the pid file.
+        pid: String,
+    },
+    /// Something else accepts connections there.
+    #[error("{}: something else accepts connections on this socket", path.display())]
+    SocketTaken {
+        /// The socket.
+        path: PathBuf,
+    },
+}
+
+/// A locked instance directory.
+#[derive(Debug)]
+pub struct Instance {
+    path: PathBuf,
+    directory: OwnedFd,
+    lock: OwnedFd,
+}
+
+const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+impl Instance {
+    /// Makes or verifies the directory and takes its lock; `Served` when another core has it.
+    pub fn open(path: &Path) -> Result<Self, InstanceError> {
+        let fail = |action| {
+            let path = path.to_owned();
+            move |source: Errno| InstanceError::System {
+                path,
+                action,
+                source: source.into(),
+            }
+        };
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(fail("finding its parent directory")(Errno::INVAL));
+        };
+        let parent = open_base(parent)?;
+        match rustix::fs::mkdirat(&parent, name, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(fail("making the directory")(errno)),
+        }
+        let directory = rustix::fs::openat(&parent, name, OPEN_DIRECTORY, Mode::empty())
+            .map_err(fail("opening the directory (never through a symbolic link)"))?;
+        verify(path, &directory, 0o077, false)?;
+        let lock = take_lock(path, &directory)?;
+        for sub in [file::RINGS, file::VALUES, SOCKETS] {
+            match rustix::fs::mkdirat(&directory, sub, Mode::RWXU) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(fail("making its folders")(errno)),
+            }
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            directory,
+            lock,
+        })
+    }
+
+    /// The directory's path, for people.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A descriptor of a folder in it.
+    pub fn folder(&self, name: &str) -> Result<OwnedFd, InstanceError> {
+        rustix::fs::openat(&self.directory, name, OPEN_DIRECTORY, Mode::empty()).map_err(|errno| {
+            InstanceError::System {
+                path: self.path.join(name),
+                action: "opening",
+                source: errno.into(),
+            }
+        })
+    }
+
+    /// Writes the pid file.
+    pub fn write_pid(&self) -> Result<(), InstanceError> {
+        let text = format!("{}\n", std::process::id());
+        std::fs::write(through(self.directory.as_fd(), file::PID), text).map_err(|source| {
+            InstanceError::System {
+                path: self.path.join(file::PID),
+                action: "writing",
+                source,
+            }
+        })
+    }
+
+    /// Removes what a core that ends with nothing left to own leaves behind, the lock last. Best effort: what stays
+    /// is taken over by the next core.
+    pub fn remove(self) {
+        for name in [file::SOCKET, file::PID, file::STATE] {
+            let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
+        }
+        for name in [file::RINGS, file::VALUES, SOCKETS] {
+            let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::REMOVEDIR);
+        }
+        let _ = rustix::fs::unlinkat(&self.directory, file::LOCK, AtFlags::empty());
+        let _ = std::fs::remove_dir(&self.path);
+        drop(self.lock);
+    }
+}
+
+impl AsFd for Instance {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+}
+
+/// A path that means `name` in an open directory, however long the directory's own path is.
+pub fn through(directory: BorrowedFd<'_>, name: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}/{name}", directory.as_raw_fd()))
+}
+
+/// Opens the directory that holds the instances, and makes it when it is not there. Others may own it (a test's folder, a
+/// run directory made by the administrator), but not change entries that are not theirs.
+fn open_base(path: &Path) -> Result<OwnedFd, InstanceError> {
+    let fail = |action| {
+        let path = path.to_owned();
+        move |source: io::Error| InstanceError::System { path, action, source }
+    };
+    if let Err(error) = rustix::fs::mkdir(path, Mode::RWXU) {
+        match error {
+            Errno::EXIST => {}
+            Errno::NOENT => {
+                std::fs::create_dir_all(path.parent().unwrap_or(path)).map_err(fail("making its parent"))?;
+                rustix::fs::mkdir(path, Mode::RWXU)
+                    .map_err(|errno| fail("making the directory")(errno.into()))?;
+            }
+            other => return Err(fail("making the directory")(other.into())),
+        }
+    }
+    let base = rustix::fs::open(path, OPEN_DIRECTORY, Mode::empty())
+        .map_err(|errno| fail("opening the directory")(errno.into()))?;
+    verify(path, &base, 0o022, true)?;
+    Ok(base)
+}
+
+fn verify(path: &Path, directory: &OwnedFd, forbidden: u32, shared: bool) -> Result<(), InstanceError> {
+    let stat = rustix::fs::fstat(directory).map_err(|errno| InstanceError::System {
+        path: path.to_owned(),
+        action: "reading its owner",
+        source: errno.into(),
+    })?;
+    let expected = rustix::process::geteuid().as_raw();
+    let ours = stat.st_uid == expected || (shared && stat.st_uid == 0);
+    let sticky = shared && stat.st_mode & libc::S_ISVTX != 0;
+    let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    if is_directory && ours && (sticky || stat.st_mode & forbidden == 0) {
+        return Ok(());
+    }
+    Err(InstanceError::Unsafe {
+        path: path.to_owned(),
+        owner: stat.st_uid,
+        mode: stat.st_mode & 0o7777,
+        expected,
+    })
+}
+
+/// Locks the file `lock`, and makes sure that it is still the one at that name: a core that ends removes it.
+fn take_lock(path: &Path, directory: &OwnedFd) -> Result<OwnedFd, InstanceError> {
+    let fail = |errno: Errno| InstanceError::System {
+        path: path.join(file::LOCK),
+        action: "locking",
+        source: errno.into(),
+    };
+    loop {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let lock = rustix::fs::openat(directory, file::LOCK, flags, Mode::RUSR | Mode::WUSR).map_err(fail)?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                let pid = std::fs::read_to_string(through(directory.as_fd(), file::PID)).unwrap_or_default();
+                return Err(InstanceError::Served {
+                    path: path.to_owned(),
+                    pid: pid.trim().to_owned(),
+                });
+            }
+            Err(errno) => return Err(fail(errno)),
+        }
+        let ours = rustix::fs::fstat(&lock).map_err(fail)?;
+        match rustix::fs::statat(directory, file::LOCK, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(named) if named.st_ino == ours.st_ino => return Ok(lock),
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(fail(errno)),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Every bound of the core, with its reason. Those of the protocol itself are in `ringmaster_protocol::limits`.
+
+use std::time::Duration;
+
+/// Connections at once. A manager, a few tools; each costs at most [`CLIENT_BACKLOG`] plus one frame.
+pub const MAX_CLIENTS: usize = 256;
+
+/// Processes that one core knows, living or not yet forgotten. Half of the usual `pid_max` of 32,768.
+pub const MAX_PROCESSES: usize = 16_384;
+
+/// Listening sockets: their numbers in children start at 3 and must stay below the usual soft limit of 1,024.
+pub const MAX_SOCKETS: usize = 512;
+
+/// Stored values; with `MAX_VALUE` of 256 KiB each this bounds the directory.
+pub const MAX_VALUES: usize = 1024;
+
+/// Prefixes that one connection watches: a manager needs one.
+pub const MAX_WATCHES: usize = 16;
+
+/// Descriptors that spawning leaves free, so that the core can always accept a client, open /proc and hand out files.
+pub const FD_RESERVE: u64 = 64;
+
+/// Descriptors that one captured child costs: two pipes, the pidfd, the process file.
+pub const FDS_PER_PROCESS: u64 = 4;
+
+/// Bytes waiting for one client beyond which its requests are not read and its notices not written. What it holds at
+/// most is this plus one reply (1 MiB).
+pub const CLIENT_BACKLOG: usize = 64 << 10;
+
+/// Bytes read from one client in a turn.
+pub const CLIENT_READ: usize = 64 << 10;
+
+/// Bytes moved by one splice: a pipe of the largest unprivileged size in one call.
+pub const SPLICE_MAX: u64 = 1 << 20;
+
+/// Captures of one stream in a turn, so that one fast child does not starve the others.
+pub const CAPTURES_PER_TURN: usize = 8;
+
+/// Bytes that make room at once when the oldest output is dropped: enough for one full pipe.
+pub const DROP_STEP: u64 = 64 << 10;
+
+/// A manager that holds the lease and has not acknowledged for this long no longer holds up its children.
+pub const PROGRESS: Duration = Duration::from_secs(5);
+
+/// How long capture rests after the ring's file system refused (no space), and accepting after the table was full.
+pub const RETRY: Duration = Duration::from_secs(1);
+
+/// The longest grace of a lease: a day. Longer means that the processes should be persistent.
+pub const MAX_GRACE_MS: u64 = 86_400_000;
+
+/// Descendants remembered per process between two signals.
+pub const MAX_REMEMBERED: usize = 4096;
+
+/// Notices written to one client in a turn before its socket is looked at again.
+pub const NOTICES_PER_TURN: usize = 256;

@@ -1,0 +1,217 @@
+//! What the shell holds for one process, and capture into its file.
+
+use super::file::ProcessFile;
+use super::tree::{self, Identity};
+use crate::core::ring::{Capture, Captured, RingStore, carry_out};
+use crate::limits::MAX_REMEMBERED;
+use crate::state::{Facts, Slot};
+use crate::sys;
+use ringmaster_protocol::ring::{Record, Stream};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
+
+/// A pipe's end of ours.
+#[derive(Debug)]
+pub struct Pipe {
+    /// Reads; does not block.
+    pub read: OwnedFd,
+    /// It is in the set of descriptors that are waited for.
+    pub watched: bool,
+}
+
+impl Pipe {
+    /// Not waited for yet.
+    pub fn new(read: OwnedFd) -> Self {
+        Self { read, watched: false }
+    }
+}
+
+/// One process, as the shell holds it.
+#[derive(Debug)]
+pub struct Child {
+    /// Number of its slot.
+    pub index: usize,
+    /// Its slot.
+    pub slot: Slot,
+    /// What the slot says.
+    pub facts: Facts,
+    /// Until its end.
+    pub pidfd: Option<OwnedFd>,
+    /// Its file.
+    pub file: ProcessFile,
+    pipes: [Option<Pipe>; 2],
+    /// Descendants seen at earlier signals.
+    remembered: Vec<Identity>,
+}
+
+impl Child {
+    /// Takes everything together.
+    pub fn new(
+        index: usize,
+        slot: Slot,
+        facts: Facts,
+        pidfd: Option<OwnedFd>,
+        file: ProcessFile,
+        pipes: [Option<Pipe>; 2],
+    ) -> Self {
+        Self {
+            index,
+            slot,
+            facts,
+            pidfd,
+            file,
+            pipes,
+            remembered: Vec::new(),
+        }
+    }
+
+    /// Who it is.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            pid: self.facts.pid,
+            start: self.facts.start_ticks,
+        }
+    }
+
+    /// The pipe of a stream, while it is open.
+    pub fn pipe(&mut self, stream: Stream) -> Option<&mut Pipe> {
+        let [stdout, stderr] = &mut self.pipes;
+        match stream {
+            Stream::Stdout => stdout.as_mut(),
+            Stream::Stderr => stderr.as_mut(),
+        }
+    }
+
+    /// Closes the pipe of a stream and notes that it has come to its end.
+    pub fn close(&mut self, stream: Stream) -> Option<Pipe> {
+        self.slot.stream(stream).ended().store(1, Ordering::Release);
+        let [stdout, stderr] = &mut self.pipes;
+        match stream {
+            Stream::Stdout => stdout.take(),
+            Stream::Stderr => stderr.take(),
+        }
+    }
+
+    /// Bytes that wait in a pipe.
+    pub fn pending(&mut self, stream: Stream) -> u64 {
+        self.pipe(stream)
+            .and_then(|pipe| rustix::io::ioctl_fionread(&pipe.read).ok())
+            .unwrap_or(0)
+    }
+
+    /// Carries out one capture.
+    pub fn capture(&mut self, stream: Stream, capture: &Capture) -> Captured {
+        let [stdout, stderr] = &self.pipes;
+        let pipe = match stream {
+            Stream::Stdout => stdout,
+            Stream::Stderr => stderr,
+        };
+        let Some(pipe) = pipe else {
+            return Captured::End;
+        };
+        let mut files = Files {
+            slot: self.slot,
+            file: &self.file,
+            pipe,
+            stream,
+        };
+        carry_out(capture, &mut files)
+    }
+
+    /// Living members of the tree besides the process itself: descendants, its session, those seen before, and orphans
+    /// that write to its pipes; and what descends from them.
+    pub fn tree(
+        &mut self,
+        snapshot: &tree::Snapshot,
+        core: i32,
+        mains: impl Fn(i32) -> bool,
+    ) -> Vec<Identity> {
+        let main = self.identity();
+        let pipes = self.facts.pipes;
+        let mut roots = snapshot.session(main);
+        roots.extend(snapshot.still(&self.remembered));
+        let orphans = snapshot
+            .adopted_by(core)
+            .into_iter()
+            .filter(|orphan| !mains(orphan.pid));
+        roots.extend(orphans.filter(|orphan| tree::writes_to(orphan.pid, pipes)));
+        let mut members = snapshot.descendants([main].into_iter().chain(roots.iter().copied()));
+        members.extend(roots);
+        members.retain(|member| *member != main && !mains(member.pid));
+        members.sort_unstable_by_key(|member| member.pid);
+        members.dedup();
+        self.remembered = members.iter().copied().take(MAX_REMEMBERED).collect();
+        members
+    }
+
+    /// Descendants, and direct children, by what /proc shows and what was seen before.
+    pub fn descendants(&mut self, snapshot: &tree::Snapshot) -> Vec<Identity> {
+        let mut found = snapshot.descendants([self.identity()]);
+        let earlier = snapshot.still(&self.remembered);
+        let missing = earlier
+            .into_iter()
+            .filter(|known| !found.contains(known))
+            .collect::<Vec<_>>();
+        found.extend(missing);
+        self.remembered = found.iter().copied().take(MAX_REMEMBERED).collect();
+        found
+    }
+}
+
+/// The real [`RingStore`]: process file, slot and pipe of one stream.
+struct Files<'a> {
+    slot: Slot,
+    file: &'a ProcessFile,
+    pipe: &'a Pipe,
+    stream: Stream,
+}
+
+fn number(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(libc::EIO)
+}
+
+impl RingStore for Files<'_> {
+    fn write_low(&mut self, low: u64) -> Result<(), i32> {
+        self.file
+            .write_low(self.stream, low)
+            .map_err(|error| number(&error))
+    }
+
+    fn store_lost(&mut self, lost: u64, first_record: u64) {
+        let words = self.slot.stream(self.stream);
+        words.lost().store(lost, Ordering::Release);
+        words.first_record().store(first_record, Ordering::Release);
+    }
+
+    fn write_record(&mut self, at: u64, record: &Record) -> Result<(), i32> {
+        self.file
+            .write_record(self.stream, at, record)
+            .map_err(|error| number(&error))
+    }
+
+    fn store_records(&mut self, records: u64, seq: u64) {
+        self.slot.seq().store(seq, Ordering::Release);
+        self.slot
+            .stream(self.stream)
+            .records()
+            .store(records, Ordering::Release);
+    }
+
+    fn splice(&mut self, length: u64) -> Captured {
+        let entry = self.file.entry(self.stream);
+        let position = self
+            .slot
+            .stream(self.stream)
+            .position(entry.data_at, entry.capacity);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        match sys::splice_into(self.pipe.read.as_fd(), self.file.as_fd(), position, length) {
+            Ok(0) => Captured::End,
+            Ok(bytes) => Captured::Bytes(u64::try_from(bytes).unwrap_or(0)),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EAGAIN | libc::EINTR) => Captured::Empty,
+                other => Captured::Failed(other.unwrap_or(libc::EIO)),
+            },
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The two clocks of the core.
+
+use crate::core::Now;
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+/// Both at once.
+pub fn now() -> Now {
+    Now {
+        boot_ns: nanoseconds(clock_gettime(ClockId::Boottime)),
+        real_ns: nanoseconds(clock_gettime(ClockId::Realtime)),
+    }
+}
+
+fn nanoseconds(time: Timespec) -> u64 {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let rest = u64::try_from(time.tv_nsec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+}
+
+/// How long to wait for a deadline, rounded up to the next millisecond so that the wait never ends too early.
+pub fn until(deadline_ns: u64, now: Now) -> Timespec {
+    let left = deadline_ns.saturating_sub(now.boot_ns).div_ceil(1_000_000);
+    Timespec {
+        tv_sec: i64::try_from(left / 1000).unwrap_or(i64::MAX),
+        tv_nsec: i64::try_from(left % 1000 * 1_000_000).unwrap_or(0),
+    }
+}

@@ -1,0 +1,224 @@
+//! One client's connection: bytes and descriptors in, frames out. Bounded in both directions.
+
+use crate::limits::{CLIENT_BACKLOG, CLIENT_READ};
+use ringmaster_protocol::frame::{Frame, FrameError, FrameReader, PREFACE};
+use ringmaster_protocol::limits::MAX_FDS;
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
+use std::collections::VecDeque;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Why a connection is given up.
+#[derive(Debug, thiserror::Error)]
+pub enum Dropped {
+    /// The client closed it.
+    #[error("closed by the client")]
+    Closed,
+    /// The system reported an error.
+    #[error("broken: {0}")]
+    Broken(#[from] Errno),
+    /// The first bytes are not the preface.
+    #[error("the client does not speak the binary protocol")]
+    Preface,
+    /// The bytes are not frames.
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+    /// A frame that only the core may send.
+    #[error("the client sent a frame that only the core sends")]
+    Direction,
+    /// More descriptors than a frame may carry.
+    #[error("the client sent more than {MAX_FDS} descriptors")]
+    Descriptors,
+    /// A reply is too long for a frame; a fault of ours that costs this client only.
+    #[error("a reply does not fit into a frame")]
+    Reply,
+}
+
+/// Bytes to send, with a descriptor beside the first of them.
+#[derive(Debug)]
+struct Segment {
+    bytes: Vec<u8>,
+    sent: usize,
+    descriptor: Option<OwnedFd>,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Connection {
+    socket: OwnedFd,
+    preface: usize,
+    reader: FrameReader,
+    /// Descriptors that arrived and belong to a request not yet handled.
+    descriptors: VecDeque<OwnedFd>,
+    outgoing: VecDeque<Segment>,
+    backlog: usize,
+    /// The client has sent its last byte.
+    pub finished: bool,
+    /// The socket was full at the last look.
+    pub waits_for_room: bool,
+}
+
+impl Connection {
+    /// Takes over an accepted socket, which does not block.
+    pub fn new(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            preface: 0,
+            reader: FrameReader::new(),
+            descriptors: VecDeque::new(),
+            outgoing: VecDeque::new(),
+            backlog: 0,
+            finished: false,
+            waits_for_room: false,
+        }
+    }
+
+    /// Reads what is there, at most a portion.
+    pub fn receive(&mut self) -> Result<(), Dropped> {
+        let mut bytes = vec![0; CLIENT_READ];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        let got = match rustix::net::recvmsg(&self.socket, &mut parts, &mut control, flags) {
+            Ok(got) => got,
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        };
+        for message in control.drain() {
+            match message {
+                RecvAncillaryMessage::ScmRights(descriptors) => self.descriptors.extend(descriptors),
+                _ => {}
+            }
+        }
+        if got.flags.contains(ReturnFlags::CTRUNC) || self.descriptors.len() > MAX_FDS {
+            return Err(Dropped::Descriptors);
+        }
+        if got.bytes == 0 {
+            self.finished = true;
+            return Ok(());
+        }
+        let mut rest = bytes.get(..got.bytes).unwrap_or_default();
+        if let Some(missing) = PREFACE.get(self.preface..).filter(|missing| !missing.is_empty()) {
+            let count = missing.len().min(rest.len());
+            let (head, tail) = rest.split_at(count);
+            if !missing.starts_with(head) {
+                return Err(Dropped::Preface);
+            }
+            self.preface += count;
+            rest = tail;
+        }
+        self.reader.push(rest);
+        Ok(())
+    }
+
+    /// The next request, unless too many answers wait to be read by the client.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, Dropped> {
+        if self.is_clogged() {
+            return Ok(None);
+        }
+        let frame = self.reader.next_frame()?;
+        if frame.is_none() && self.reader.pending() == 0 {
+            // Descriptors without a request that names them.
+            self.descriptors.clear();
+        }
+        Ok(frame)
+    }
+
+    /// The first `count` descriptors that came with a request; fewer when fewer came.
+    pub fn take_descriptors(&mut self, count: usize) -> Vec<OwnedFd> {
+        let count = count.min(self.descriptors.len());
+        self.descriptors.drain(..count).collect()
+    }
+
+    /// Whether nothing more should be produced for this client now.
+    pub fn is_clogged(&self) -> bool {
+        self.backlog >= CLIENT_BACKLOG
+    }
+
+    /// Whether something waits to be sent.
+    pub fn has_backlog(&self) -> bool {
+        self.backlog > 0
+    }
+
+    /// Queues a frame.
+    pub fn queue(&mut self, frame: &Frame, descriptor: Option<OwnedFd>) -> Result<(), Dropped> {
+        let before = self.backlog;
+        let tail = self
+            .outgoing
+            .back_mut()
+            .filter(|tail| tail.bytes.len() < CLIENT_BACKLOG);
+        match (tail, descriptor) {
+            (Some(tail), None) => {
+                let length = tail.bytes.len();
+                frame
+                    .encode(&mut tail.bytes)
+                    .then_some(())
+                    .ok_or(Dropped::Reply)?;
+                self.backlog += tail.bytes.len() - length;
+            }
+            (_, descriptor) => {
+                let mut bytes = Vec::new();
+                frame.encode(&mut bytes).then_some(()).ok_or(Dropped::Reply)?;
+                self.backlog = before + bytes.len();
+                self.outgoing.push_back(Segment {
+                    bytes,
+                    sent: 0,
+                    descriptor,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends until the client's socket is full.
+    pub fn send(&mut self) -> Result<(), Dropped> {
+        while let Some(segment) = self.outgoing.front_mut() {
+            let rest = segment.bytes.get(segment.sent..).unwrap_or_default();
+            let sent = match send_some(self.socket.as_fd(), rest, segment.descriptor.as_ref()) {
+                Ok(sent) => sent,
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(errno.into()),
+            };
+            segment.descriptor = None;
+            segment.sent += sent;
+            self.backlog = self.backlog.saturating_sub(sent);
+            if segment.sent >= segment.bytes.len() {
+                self.outgoing.pop_front();
+            }
+        }
+        Ok(())
+    }
+
+    /// Says in Papa's manner why the connection ends; best effort.
+    pub fn send_text(&self, text: &str) {
+        let _ = rustix::net::send(
+            &self.socket,
+            text.as_bytes(),
+            SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+        );
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn send_some(socket: BorrowedFd<'_>, bytes: &[u8], descriptor: Option<&OwnedFd>) -> Result<usize, Errno> {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    let beside = descriptor.map(|descriptor| [descriptor.as_fd()]);
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if let Some(beside) = &beside {
+        control.push(SendAncillaryMessage::ScmRights(beside));
+    }
+    rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags)
+}

@@ -1,0 +1,150 @@
+//! The process file: made before its process, found again by its id.
+//!
+//! Behind the regions of the protocol's layout lies what never changes: the request that made the process, without its
+//! program and environment, as a message body with its length.
+
+use ringmaster_protocol::limits::MAX_BODY;
+use ringmaster_protocol::message::{ProcessId, Request, Spawn, Stdout};
+use ringmaster_protocol::ring::{MAGIC, PAGE, Record, Stream, StreamEntry, layout};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+/// An open process file.
+#[derive(Debug)]
+pub struct ProcessFile {
+    file: File,
+    entries: [StreamEntry; 2],
+}
+
+impl ProcessFile {
+    /// Makes the file of a process in the rings folder.
+    pub fn create(folder: BorrowedFd<'_>, id: ProcessId, spawn: &Spawn) -> io::Result<Self> {
+        let captured = [spawn.stdout, spawn.stderr].map(|stdout| stdout == Stdout::Captured);
+        let (entries, size) = layout(captured, spawn.ring.next_multiple_of(PAGE));
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(folder, id.0.to_string(), flags, Mode::RUSR | Mode::WUSR)?;
+        let file = File::from(file);
+        let made = write_new(&file, &entries, size, spawn);
+        if made.is_err() {
+            Self::remove(folder, id);
+        }
+        made.map(|()| Self { file, entries })
+    }
+
+    /// Opens the file of a process of a former core, with the request that made it.
+    pub fn open(folder: BorrowedFd<'_>, id: ProcessId) -> io::Result<(Self, Spawn)> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::openat(
+            folder,
+            id.0.to_string(),
+            flags,
+            Mode::empty(),
+        )?);
+        let mut magic = [0; 8];
+        file.read_exact_at(&mut magic, 0)?;
+        if magic != MAGIC {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut entries = [StreamEntry::default(); 2];
+        for (entry, stream) in entries.iter_mut().zip(Stream::ALL) {
+            let mut bytes = [0; 64];
+            file.read_exact_at(&mut bytes, StreamEntry::position(stream))?;
+            *entry = StreamEntry::decode(&bytes);
+        }
+        let end = entries
+            .iter()
+            .map(|entry| entry.data_at + entry.capacity)
+            .max()
+            .unwrap_or(0)
+            .max(PAGE);
+        let spawn = read_spawn(&file, end)?;
+        Ok((Self { file, entries }, spawn))
+    }
+
+    /// Removes the file of a process; one that is not there is fine.
+    pub fn remove(folder: BorrowedFd<'_>, id: ProcessId) {
+        let _ = rustix::fs::unlinkat(folder, id.0.to_string(), AtFlags::empty());
+    }
+
+    /// The geometry of a stream; capacity 0 when it is not captured.
+    pub fn entry(&self, stream: Stream) -> StreamEntry {
+        let [stdout, stderr] = self.entries;
+        match stream {
+            Stream::Stdout => stdout,
+            Stream::Stderr => stderr,
+        }
+    }
+
+    /// Writes `low` of a stream.
+    pub fn write_low(&self, stream: Stream, low: u64) -> io::Result<()> {
+        let at = StreamEntry::position(stream) + StreamEntry::LOW_AT;
+        self.file.write_all_at(&low.to_le_bytes(), at)
+    }
+
+    /// Writes a record.
+    pub fn write_record(&self, stream: Stream, number: u64, record: &Record) -> io::Result<()> {
+        let at = self.entry(stream).record_position(number);
+        self.file.write_all_at(&record.encode(), at)
+    }
+
+    /// Reads a record.
+    pub fn read_record(&self, stream: Stream, number: u64) -> Option<Record> {
+        let mut bytes = [0; 32];
+        let at = self.entry(stream).record_position(number);
+        self.file.read_exact_at(&mut bytes, at).ok()?;
+        Some(Record::decode(&bytes))
+    }
+
+    /// A descriptor of it that can only read.
+    pub fn read_only(&self) -> io::Result<OwnedFd> {
+        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        Ok(rustix::fs::open(
+            path,
+            OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?)
+    }
+}
+
+impl AsFd for ProcessFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+fn write_new(file: &File, entries: &[StreamEntry; 2], size: u64, spawn: &Spawn) -> io::Result<()> {
+    let kept = Spawn {
+        argv: Vec::new(),
+        env: Vec::new(),
+        ext: Vec::new(),
+        ..spawn.clone()
+    };
+    let body = Request::Spawn(kept).body();
+    let length = u64::try_from(body.len()).unwrap_or(0);
+    file.write_all_at(&length.to_le_bytes(), size)?;
+    file.write_all_at(&body, size + 8)?;
+    for (entry, stream) in entries.iter().zip(Stream::ALL) {
+        file.write_all_at(&entry.encode(), StreamEntry::position(stream))?;
+    }
+    file.write_all_at(&MAGIC, 0)
+}
+
+fn read_spawn(file: &File, at: u64) -> io::Result<Spawn> {
+    let mut length = [0; 8];
+    file.read_exact_at(&mut length, at)?;
+    let length = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
+    if length > MAX_BODY {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut body = vec![0; length];
+    file.read_exact_at(&mut body, at + 8)?;
+    /// The frozen number of `Spawn`.
+    const SPAWN: u16 = 3;
+    match Request::decode(SPAWN, &body) {
+        Ok(Request::Spawn(spawn)) => Ok(spawn),
+        Ok(_) | Err(_) => Err(io::ErrorKind::InvalidData.into()),
+    }
+}

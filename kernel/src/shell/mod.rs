@@ -1,0 +1,359 @@
+//! The thin shell: waits, turns what happened into [`Input`]s, carries out [`Effect`]s. It decides nothing.
+//!
+//! One thread, one loop. From wake-up to action: [`Shell::turn`] → [`Shell::drive`] → `Shell::perform`.
+
+mod child;
+mod clock;
+mod connection;
+mod ends;
+mod file;
+mod guarantees;
+mod launch;
+mod perform;
+mod poll;
+mod recover;
+mod serve;
+mod signals;
+mod socket;
+mod store;
+mod tree;
+
+pub use serve::{Options, ServeError, serve};
+
+use crate::core::ring::{Capture, Captured};
+use crate::core::{ClientId, Core, Effect, Effects, Input, Now, ReplyTo};
+use crate::instance::Instance;
+use crate::limits::{CAPTURES_PER_TURN, FD_RESERVE, MAX_CLIENTS, NOTICES_PER_TURN, RETRY};
+use crate::state::StateFile;
+use crate::sys;
+use child::Child;
+use connection::{Connection, Dropped};
+use launch::{Inheritable, Launcher};
+use poll::{Interest, Poll, Ready, Token};
+use ringmaster_protocol::frame::Kind;
+use ringmaster_protocol::message::{DecodeError, ProcessId, Refusal, Request};
+use ringmaster_protocol::ring::Stream;
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, sockopt};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use store::Store;
+
+/// How much the core says on its standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Troubles.
+    Quiet,
+    /// Also what clients do (`-d`).
+    Debug,
+}
+
+/// Everything that the core's process holds.
+pub struct Shell {
+    core: Core,
+    poll: Poll,
+    now: Now,
+    listener: Option<OwnedFd>,
+    signals: OwnedFd,
+    state: StateFile,
+    launcher: Launcher,
+    values: Store,
+    socket_store: Store,
+    instance: Instance,
+    connections: HashMap<ClientId, Connection>,
+    next_client: u64,
+    children: HashMap<ProcessId, Child>,
+    by_pid: HashMap<i32, ProcessId>,
+    sockets: BTreeMap<String, Inheritable>,
+    /// All processes, as seen at most once in a turn.
+    snapshot: Option<tree::Snapshot>,
+    /// The last capture and its outcome, for the loop that goes on while there is more.
+    last: Option<(Capture, Captured)>,
+    /// When accepting goes on after the table of descriptors was full (`CLOCK_BOOTTIME`).
+    accept_again: Option<u64>,
+    effects: Effects,
+    verbosity: Verbosity,
+    ending: bool,
+}
+
+impl Shell {
+    /// Serves until nothing is left to own and somebody asked for the end.
+    pub fn run(mut self) -> io::Result<Instance> {
+        while !self.ending {
+            self.turn()?;
+        }
+        for connection in self.connections.values_mut() {
+            let _ = connection.send();
+        }
+        Ok(self.instance)
+    }
+
+    /// Waits once and handles what happened.
+    fn turn(&mut self) -> io::Result<()> {
+        let deadline = self
+            .core
+            .next_deadline()
+            .into_iter()
+            .chain(self.accept_again)
+            .min();
+        self.now = clock::now();
+        let timeout = deadline.map(|deadline| clock::until(deadline, self.now));
+        let ready = self.poll.wait(timeout.as_ref())?;
+        self.now = clock::now();
+        self.snapshot = None;
+        if self
+            .core
+            .next_deadline()
+            .is_some_and(|deadline| deadline <= self.now.boot_ns)
+        {
+            self.drive(Input::Tick);
+        }
+        self.retry_accepting();
+        for event in ready {
+            self.handle(event);
+        }
+        self.tell_clients();
+        Ok(())
+    }
+
+    fn handle(&mut self, event: Ready) {
+        match event.token {
+            Token::Listener => self.accept(),
+            Token::Signals => self.own_signals(),
+            Token::Client(client) => self.serve_client(client, event),
+            Token::Pipe(process, stream) => self.read_pipe(process, stream),
+            Token::Pidfd(process) => self.stranger_ended(process),
+        }
+    }
+
+    /// One input, and everything that follows from it.
+    fn drive(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        let mut effects: Vec<Effect> = std::mem::take(&mut self.effects);
+        while let Some(input) = inputs.pop_front() {
+            self.core.step(input, self.now, &mut effects);
+            for effect in effects.drain(..) {
+                inputs.extend(self.perform(effect));
+            }
+        }
+        self.effects = effects;
+    }
+
+    /// Takes output while there is more, within the turn's share.
+    fn read_pipe(&mut self, process: ProcessId, stream: Stream) {
+        for _ in 0..CAPTURES_PER_TURN {
+            self.last = None;
+            self.now = clock::now();
+            self.drive(Input::Readable { process, stream });
+            match self.last {
+                Some((capture, Captured::Bytes(bytes))) if bytes == capture.length => {}
+                Some(_) | None => return,
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        while let Some(listener) = &self.listener {
+            match rustix::net::accept_with(listener, flags) {
+                Ok(socket) => self.welcome(socket),
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(Errno::AGAIN) => return,
+                Err(errno) => {
+                    // A full table would make the listener readable for ever: look away for a while.
+                    self.log(&format!("clients wait: {errno}"));
+                    self.poll.remove(listener);
+                    let pause = u64::try_from(RETRY.as_nanos()).unwrap_or(0);
+                    self.accept_again = Some(self.now.boot_ns + pause);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn retry_accepting(&mut self) {
+        if self.accept_again.is_some_and(|at| at <= self.now.boot_ns) {
+            self.accept_again = None;
+            let listener = self.listener.as_ref();
+            if let Some(Err(error)) = listener.map(|listener| self.poll.add(listener, Token::Listener)) {
+                self.log(&format!("clients cannot be accepted: {error}"));
+            }
+        }
+    }
+
+    /// Lets in who has our user id or is root.
+    fn welcome(&mut self, socket: OwnedFd) {
+        let Ok(peer) = sockopt::socket_peercred(&socket) else {
+            return;
+        };
+        let (theirs, ours) = (peer.uid.as_raw(), rustix::process::geteuid().as_raw());
+        if theirs != ours && theirs != 0 {
+            self.log(&format!(
+                "a client of user {theirs} was refused; this core belongs to user {ours}"
+            ));
+            return;
+        }
+        let descriptors = u64::try_from(self.connections.len()).unwrap_or(u64::MAX);
+        if self.connections.len() >= MAX_CLIENTS || descriptors + FD_RESERVE / 2 > self.core.max_fds() {
+            self.log(&format!("a client was refused: {MAX_CLIENTS} are connected"));
+            return;
+        }
+        let client = ClientId(self.next_client);
+        if let Err(error) = self.poll.add(&socket, Token::Client(client)) {
+            self.log(&format!("a client was refused: {error}"));
+            return;
+        }
+        self.next_client += 1;
+        self.connections.insert(client, Connection::new(socket));
+        self.drive(Input::Connected {
+            client,
+            pid: peer.pid.as_raw_nonzero().get(),
+        });
+    }
+
+    fn serve_client(&mut self, client: ClientId, event: Ready) {
+        let Some(connection) = self.connections.get_mut(&client) else {
+            return;
+        };
+        let mut result = Ok(());
+        if event.writable {
+            result = connection.send();
+        }
+        if result.is_ok() && event.readable && !connection.is_clogged() {
+            result = connection.receive();
+        }
+        if let Err(why) = result.and_then(|()| self.requests(client)) {
+            self.drop_client(client, &why);
+        }
+    }
+
+    /// Handles the requests that have arrived whole, as long as their answers find room.
+    fn requests(&mut self, client: ClientId) -> Result<(), Dropped> {
+        while let Some(connection) = self.connections.get_mut(&client) {
+            let Some(frame) = connection.next_frame()? else {
+                if connection.finished && !connection.is_clogged() {
+                    let _ = connection.send();
+                    return Err(Dropped::Closed);
+                }
+                return Ok(());
+            };
+            let request = match frame.kind {
+                Kind::Request => Some(frame.request),
+                Kind::Cast => None,
+                Kind::Reply | Kind::Refusal | Kind::Notice => return Err(Dropped::Direction),
+            };
+            let to = ReplyTo {
+                client,
+                message: frame.message,
+                request,
+            };
+            let input = match Request::decode(frame.message, &frame.body) {
+                Ok(request) => Input::Request {
+                    to,
+                    request: Box::new(request),
+                },
+                Err(error) => Input::Unreadable {
+                    to,
+                    refusal: unreadable(&error),
+                },
+            };
+            self.drive(input);
+        }
+        Ok(())
+    }
+
+    fn drop_client(&mut self, client: ClientId, why: &Dropped) {
+        let Some(connection) = self.connections.remove(&client) else {
+            return;
+        };
+        match why {
+            Dropped::Closed => {}
+            Dropped::Preface => {
+                connection.send_text("Error: this core speaks only its binary protocol on this socket\n");
+                self.debug(&format!("client {}: {why}", client.0));
+            }
+            Dropped::Broken(_) => self.debug(&format!("client {}: {why}", client.0)),
+            Dropped::Frame(_) | Dropped::Direction | Dropped::Descriptors | Dropped::Reply => {
+                self.log(&format!("client {} is cut off: {why}", client.0));
+            }
+        }
+        self.poll.remove(&connection);
+        drop(connection);
+        self.drive(Input::Disconnected { client });
+    }
+
+    /// Notices for those who have room, then bytes for all.
+    fn tell_clients(&mut self) {
+        let marked: Vec<ClientId> = self.core.marked().collect();
+        for client in marked {
+            if self
+                .connections
+                .get(&client)
+                .is_some_and(|connection| !connection.is_clogged())
+            {
+                self.drive(Input::Room {
+                    client,
+                    notices: NOTICES_PER_TURN,
+                });
+            }
+        }
+        let mut broken = Vec::new();
+        for (client, connection) in &mut self.connections {
+            if !connection.has_backlog() && !connection.waits_for_room {
+                continue;
+            }
+            match connection.send() {
+                Ok(()) => {
+                    let write = Interest::when(connection.has_backlog());
+                    let read = Interest::when(!connection.is_clogged());
+                    connection.waits_for_room = connection.has_backlog();
+                    if let Err(error) = self
+                        .poll
+                        .change(&*connection, Token::Client(*client), read, write)
+                    {
+                        broken.push((*client, Dropped::Broken(error_number(&error))));
+                    }
+                }
+                Err(why) => broken.push((*client, why)),
+            }
+        }
+        for (client, why) in broken {
+            self.drop_client(client, &why);
+        }
+    }
+
+    fn own_signals(&mut self) {
+        while let Some(signal) = sys::take_signal(self.signals.as_fd()) {
+            match signal {
+                libc::SIGCHLD => self.children_ended(),
+                libc::SIGTERM | libc::SIGINT => self.drive(Input::Terminate),
+                _ => {}
+            }
+        }
+    }
+
+    fn log(&self, text: &str) {
+        eprintln!("papa: {text}");
+    }
+
+    fn debug(&self, text: &str) {
+        match self.verbosity {
+            Verbosity::Debug => self.log(text),
+            Verbosity::Quiet => {}
+        }
+    }
+}
+
+fn error_number(error: &io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+fn unreadable(error: &DecodeError) -> Refusal {
+    match error {
+        DecodeError::Unknown { number } => Refusal::Unsupported { message: *number },
+        DecodeError::Body { reason, .. } => Refusal::Malformed {
+            reason: reason.clone(),
+        },
+    }
+}

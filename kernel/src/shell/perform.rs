@@ -1,0 +1,260 @@
+//! Carrying out effects: one switch, a few lines each.
+
+use super::launch::Inheritable;
+use super::{Shell, socket};
+use crate::core::{Attachment, Effect, Input, ReplyTo};
+use ringmaster_protocol::frame::Frame;
+use ringmaster_protocol::message::{Listen, ProcessId, Refusal, SocketAddress, Spawn};
+use ringmaster_protocol::ring::Stream;
+use rustix::io::fcntl_dupfd_cloexec;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use super::poll::Token;
+use crate::core::Passed;
+
+impl Shell {
+    /// Does one thing; gives what the core must know about its outcome.
+    pub(super) fn perform(&mut self, effect: Effect) -> Option<Input> {
+        match effect {
+            Effect::Reply {
+                to,
+                reply,
+                attachment,
+            } => {
+                let frame = reply.frame(to.request.unwrap_or(0));
+                self.send_reply(to, &frame, attachment);
+            }
+            Effect::Refuse { to, refusal } => {
+                let frame = refusal.frame(to.message, to.request.unwrap_or(0));
+                self.queue(to.client, &frame, None);
+            }
+            Effect::Notify { client, notice } => self.queue(client, &notice.frame(), None),
+            Effect::Start { to, spawn } => return Some(self.start(to, spawn)),
+            Effect::Capture {
+                process,
+                stream,
+                capture,
+            } => {
+                let outcome = self.children.get_mut(&process)?.capture(stream, &capture);
+                self.last = Some((capture, outcome));
+                return Some(Input::Captured {
+                    process,
+                    stream,
+                    outcome,
+                });
+            }
+            Effect::Pause { process, stream } => self.pause(process, stream),
+            Effect::Resume { process, stream } => self.resume(process, stream),
+            Effect::Close { process, stream } => self.close(process, stream),
+            Effect::SaveAck {
+                process,
+                stream,
+                acked,
+                first_record,
+            } => {
+                let words = self.children.get(&process)?.slot.stream(stream);
+                words.acked().store(acked, Ordering::Release);
+                words.first_record().store(first_record, Ordering::Release);
+            }
+            Effect::SaveExit { process, exit } => self.save_exit(process, exit),
+            Effect::Release { process } => self.release(process),
+            Effect::SaveLost { bytes } => self.state.header().set_lost(bytes),
+            Effect::SaveLease {
+                epoch,
+                leased,
+                grace_ms,
+            } => {
+                self.state.header().set_lease(epoch, leased, grace_ms);
+            }
+            Effect::Signal {
+                process,
+                signal,
+                target,
+                purpose,
+            } => {
+                let outcome = self.send_signal(process, signal, target);
+                return Some(Input::Signalled {
+                    process,
+                    purpose,
+                    outcome,
+                });
+            }
+            Effect::Bind { to, listen, number } => return Some(self.bind(to, listen, number)),
+            Effect::Unbind { name } => self.unbind(&name),
+            Effect::StoreValue {
+                to,
+                name,
+                number,
+                value,
+            } => {
+                let stored = self.values.store_value(number, &name, &value);
+                let outcome = stored.map_err(|error| socket::failed(format!("storing {name}"), &error));
+                return Some(Input::ValueStored {
+                    to: Some(to),
+                    name,
+                    number,
+                    outcome,
+                });
+            }
+            Effect::LoadValue { to, number } => {
+                let loaded = self.values.load_value(number);
+                let outcome = loaded.map_err(|error| socket::failed("reading the value", &error));
+                return Some(Input::ValueLoaded { to, outcome });
+            }
+            Effect::DropValue { number } => self.values.remove(number),
+            Effect::Log { text } => self.log(&text),
+            Effect::Exit => self.ending = true,
+        }
+        None
+    }
+
+    fn send_reply(&mut self, to: ReplyTo, frame: &Frame, attachment: Option<Attachment>) {
+        match attachment.map(|attachment| self.descriptor(&attachment)) {
+            None => self.queue(to.client, frame, None),
+            Some(Ok(descriptor)) => self.queue(to.client, frame, Some(descriptor)),
+            Some(Err(error)) => {
+                let refusal = socket::failed("opening the descriptor for the client", &error);
+                self.queue(
+                    to.client,
+                    &refusal.frame(to.message, to.request.unwrap_or(0)),
+                    None,
+                );
+            }
+        }
+    }
+
+    fn descriptor(&self, attachment: &Attachment) -> io::Result<OwnedFd> {
+        match attachment {
+            Attachment::Process(id) => {
+                let child = self.children.get(id).ok_or(io::ErrorKind::NotFound)?;
+                child.file.read_only()
+            }
+            Attachment::Socket(name) => {
+                let socket = self.sockets.get(name).and_then(|known| known.socket.as_ref());
+                Ok(fcntl_dupfd_cloexec(socket.ok_or(io::ErrorKind::NotFound)?, 0)?)
+            }
+        }
+    }
+
+    fn queue(&mut self, client: crate::core::ClientId, frame: &Frame, descriptor: Option<OwnedFd>) {
+        let Some(connection) = self.connections.get_mut(&client) else {
+            return;
+        };
+        if let Err(why) = connection.queue(frame, descriptor) {
+            self.log(&format!("client {}: {why}", client.0));
+        }
+    }
+
+    fn start(&mut self, to: ReplyTo, spawn: Box<Spawn>) -> Input {
+        let count = usize::from(spawn.passed());
+        let connection = self.connections.get_mut(&to.client);
+        let passed = connection
+            .map(|connection| connection.take_descriptors(count))
+            .unwrap_or_default();
+        let started = self
+            .launcher
+            .start(&spawn, &passed, &self.sockets, &mut self.state);
+        let outcome = started.map(|(made, child)| {
+            self.debug(&format!("process {} {}: pid {}", made.id.0, spawn.name, made.pid));
+            self.take_in(made.id, child);
+            made
+        });
+        Input::Started { to, spawn, outcome }
+    }
+
+    fn bind(&mut self, to: ReplyTo, listen: Box<Listen>, number: u32) -> Input {
+        let outcome = self.bind_now(&listen, number);
+        Input::Bound {
+            to: Some(to),
+            listen,
+            number,
+            outcome,
+        }
+    }
+
+    /// Makes the socket, except with `reuse_port`, where it is only tried; and keeps the request for a later core.
+    pub(super) fn bind_now(&mut self, listen: &Listen, number: u32) -> Result<SocketAddress, Refusal> {
+        let (made, address) = socket::bind(listen)?;
+        let kept = Listen {
+            address: address.clone(),
+            ..listen.clone()
+        };
+        if let Err(error) = self.socket_store.store_socket(number, &kept) {
+            remove_path(&address);
+            return Err(socket::failed(
+                format!("keeping the socket {}", listen.name),
+                &error,
+            ));
+        }
+        let socket = (!listen.reuse_port).then_some(made);
+        let listen = listen.clone();
+        self.sockets.insert(
+            listen.name.clone(),
+            Inheritable {
+                listen,
+                number,
+                socket,
+            },
+        );
+        Ok(address)
+    }
+
+    fn unbind(&mut self, name: &str) {
+        if let Some(known) = self.sockets.remove(name) {
+            self.socket_store.remove(u64::from(known.number));
+            remove_path(&known.listen.address);
+        }
+    }
+
+    fn pause(&mut self, process: ProcessId, stream: Stream) {
+        let pipe = self
+            .children
+            .get_mut(&process)
+            .and_then(|child| child.pipe(stream));
+        if let Some(pipe) = pipe.filter(|pipe| pipe.watched) {
+            pipe.watched = false;
+            self.poll.remove(&pipe.read);
+        }
+    }
+
+    pub(super) fn resume(&mut self, process: ProcessId, stream: Stream) {
+        let pipe = self
+            .children
+            .get_mut(&process)
+            .and_then(|child| child.pipe(stream));
+        let Some(pipe) = pipe.filter(|pipe| !pipe.watched) else {
+            return;
+        };
+        match self.poll.add(&pipe.read, Token::Pipe(process, stream)) {
+            Ok(()) => pipe.watched = true,
+            Err(error) => self.log(&format!(
+                "process {}: {} is not captured: {error}",
+                process.0,
+                stream.name()
+            )),
+        }
+    }
+
+    fn close(&mut self, process: ProcessId, stream: Stream) {
+        let pipe = self
+            .children
+            .get_mut(&process)
+            .and_then(|child| child.close(stream));
+        if let Some(pipe) = pipe.filter(|pipe| pipe.watched) {
+            self.poll.remove(&pipe.read);
+        }
+    }
+}
+
+fn remove_path(address: &SocketAddress) {
+    match address {
+        SocketAddress::Unix(path) => {
+            let _ = socket::remove_socket_file(Path::new(std::ffi::OsStr::from_bytes(path)));
+        }
+        SocketAddress::Inet(_) => {}
+    }
+}

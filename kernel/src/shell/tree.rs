@@ -1,0 +1,216 @@
+//! Who belongs to a process: descendants, its session, orphans that came to us.
+//!
+//! A snapshot of /proc names candidates by pid and start time; a signal goes only through a pidfd whose process still has
+//! that start time, so a pid that was used again is never hit.
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// A process that cannot be mistaken for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// Its pid.
+    pub pid: i32,
+    /// Its start in clock ticks since boot.
+    pub start: u64,
+}
+
+/// What /proc says about a process (proc(5), `stat`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Who it is.
+    pub identity: Identity,
+    /// Its parent.
+    pub parent: i32,
+    /// Its session.
+    pub session: i32,
+    /// It has ended and waits to be reaped.
+    pub zombie: bool,
+    /// How it ended, as wait(2) encodes it; meaningful for a zombie.
+    pub exit_code: i32,
+}
+
+/// Reads one process; `None` when it is gone.
+pub fn stat(pid: i32) -> Option<Stat> {
+    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    parse_stat(pid, &String::from_utf8_lossy(&text))
+}
+
+/// The program's name may contain anything, so the fields are counted from its closing parenthesis.
+fn parse_stat(pid: i32, text: &str) -> Option<Stat> {
+    let (_, rest) = text.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    // Field n of proc(5) is number n - 3 here.
+    let number = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<i64>().ok());
+    let small = |field| number(field).and_then(|value| i32::try_from(value).ok());
+    Some(Stat {
+        identity: Identity {
+            pid,
+            start: fields.get(22 - 3)?.parse().ok()?,
+        },
+        parent: small(4)?,
+        session: small(6)?,
+        zombie: matches!(fields.first(), Some(&"Z" | &"X")),
+        exit_code: small(52).unwrap_or(0),
+    })
+}
+
+/// All processes at one moment.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    all: HashMap<i32, Stat>,
+    children: HashMap<i32, Vec<i32>>,
+}
+
+impl Snapshot {
+    /// Reads /proc.
+    pub fn take() -> Self {
+        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        let mut snapshot = Self::default();
+        for stat in pids.filter_map(stat) {
+            snapshot
+                .children
+                .entry(stat.parent)
+                .or_default()
+                .push(stat.identity.pid);
+            snapshot.all.insert(stat.identity.pid, stat);
+        }
+        snapshot
+    }
+
+    /// Living direct children of a process.
+    pub fn children(&self, parent: Identity) -> Vec<Identity> {
+        if !self.is(parent) {
+            return Vec::new();
+        }
+        self.living(self.children.get(&parent.pid).into_iter().flatten().copied())
+    }
+
+    /// Living descendants of these, without them.
+    pub fn descendants(&self, roots: impl IntoIterator<Item = Identity>) -> Vec<Identity> {
+        let mut open: Vec<i32> = roots
+            .into_iter()
+            .filter(|root| self.is(*root))
+            .map(|root| root.pid)
+            .collect();
+        let mut seen: HashSet<i32> = open.iter().copied().collect();
+        let mut found = Vec::new();
+        while let Some(parent) = open.pop() {
+            for child in self.children.get(&parent).into_iter().flatten() {
+                if seen.insert(*child) {
+                    found.push(*child);
+                    open.push(*child);
+                }
+            }
+        }
+        self.living(found)
+    }
+
+    /// Living members of the session that `main` leads or led, that started no earlier than it. When another process has
+    /// its pid now, the session is not its any more.
+    pub fn session(&self, main: Identity) -> Vec<Identity> {
+        if self.all.get(&main.pid).is_some_and(|stat| stat.identity != main) {
+            return Vec::new();
+        }
+        let members = self.all.values().filter(|stat| {
+            stat.session == main.pid && stat.identity.pid != main.pid && stat.identity.start >= main.start
+        });
+        self.living(members.map(|stat| stat.identity.pid))
+    }
+
+    /// Living children of `adopter`: orphans, beside the processes that it made itself.
+    pub fn adopted_by(&self, adopter: i32) -> Vec<Identity> {
+        self.living(self.children.get(&adopter).into_iter().flatten().copied())
+    }
+
+    /// Those of `known` that still live.
+    pub fn still(&self, known: &[Identity]) -> Vec<Identity> {
+        let alive = known.iter().copied().filter(|identity| self.is(*identity));
+        self.living(alive.map(|identity| identity.pid))
+    }
+
+    /// Whether this very process lives or is a zombie.
+    pub fn is(&self, identity: Identity) -> bool {
+        self.all
+            .get(&identity.pid)
+            .is_some_and(|stat| stat.identity == identity)
+    }
+
+    fn living(&self, pids: impl IntoIterator<Item = i32>) -> Vec<Identity> {
+        let stats = pids.into_iter().filter_map(|pid| self.all.get(&pid));
+        stats
+            .filter(|stat| !stat.zombie)
+            .map(|stat| stat.identity)
+            .collect()
+    }
+}
+
+/// A pidfd of this very process; `None` when it is gone.
+pub fn hold(identity: Identity) -> Option<OwnedFd> {
+    let pidfd = pidfd_open(Pid::from_raw(identity.pid)?, PidfdFlags::empty()).ok()?;
+    // The descriptor was opened by number: it is the right process when that number still has the right start.
+    (stat(identity.pid)?.identity == identity).then_some(pidfd)
+}
+
+/// Sends `signal` to those of `targets` that still are who they were; gives whom it reached. An error is the first that
+/// is not "gone".
+pub fn signal_all(targets: &[Identity], signal: i32) -> io::Result<Vec<i32>> {
+    let mut reached = Vec::new();
+    let mut failure = None;
+    for target in targets {
+        let Some(pidfd) = hold(*target) else {
+            continue;
+        };
+        match crate::sys::pidfd_signal(pidfd.as_fd(), signal) {
+            Ok(()) => reached.push(target.pid),
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    match failure {
+        Some(error) if reached.is_empty() => Err(error),
+        Some(_) | None => Ok(reached),
+    }
+}
+
+/// Whether descriptor 1 or 2 of a process is one of these pipes (inodes).
+pub fn writes_to(pid: i32, pipes: [u64; 2]) -> bool {
+    let holds = |fd| {
+        let link = std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok();
+        let text = link
+            .as_deref()
+            .and_then(|link| link.to_str())
+            .unwrap_or_default()
+            .to_owned();
+        pipes
+            .iter()
+            .any(|inode| *inode != 0 && text == format!("pipe:[{inode}]"))
+    };
+    holds(1) || holds(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_parentheses_and_blanks_are_read() {
+        let tail = "S 10 20 30 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 777 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 256";
+        let stat = parse_stat(5, &format!("5 (a) b) {tail}")).unwrap();
+        assert_eq!((stat.parent, stat.session, stat.identity.start), (10, 30, 777));
+        assert_eq!((stat.zombie, stat.exit_code), (false, 256));
+        assert_eq!(parse_stat(5, "5 (x"), None);
+    }
+
+    #[test]
+    fn we_find_ourselves() {
+        let me = i32::try_from(std::process::id()).unwrap();
+        let snapshot = Snapshot::take();
+        assert!(snapshot.is(stat(me).unwrap().identity));
+        assert!(!snapshot.is(Identity { pid: me, start: 0 }));
+        assert!(hold(Identity { pid: me, start: 0 }).is_none());
+    }
+}

@@ -1,0 +1,304 @@
+//! The file itself: header, chunks, and which slots are free.
+
+use super::slot::{SLOT_WORDS, Slot};
+use crate::sys;
+use ringmaster_protocol::message::ProcessId;
+use rustix::fs::{FallocateFlags, Mode, OFlags};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const MAGIC: u64 = u64::from_le_bytes(*b"RMSTATE\x01");
+const LAYOUT: u64 = 1;
+const HEADER_BYTES: usize = 4096;
+const CHUNK_SLOTS: usize = 64;
+const CHUNK_BYTES: usize = CHUNK_SLOTS * SLOT_WORDS * 8;
+
+/// Why the state cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The system refused.
+    #[error("the state file: {action}: {source}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is not ours.
+    #[error(
+        "the state file is of layout {found}; this core reads layout {LAYOUT}; let the core that made it end first"
+    )]
+    Layout {
+        /// As found.
+        found: u64,
+    },
+}
+
+/// The first page.
+#[derive(Debug, Clone, Copy)]
+pub struct Header {
+    words: &'static [AtomicU64],
+}
+
+/// Positions in the header.
+mod at {
+    pub const MAGIC: usize = 0;
+    pub const LAYOUT: usize = 1;
+    pub const SLOT_BYTES: usize = 2;
+    pub const INSTANCE: usize = 3;
+    pub const BOOT: usize = 4;
+    pub const NEXT_ID: usize = 5;
+    pub const EPOCH: usize = 6;
+    pub const LEASED: usize = 7;
+    pub const GRACE: usize = 8;
+    pub const LOST: usize = 9;
+}
+
+impl Header {
+    fn get(self, at: usize) -> u64 {
+        self.words.get(at).map_or(0, |word| word.load(Ordering::Acquire))
+    }
+
+    fn set(self, at: usize, value: u64) {
+        if let Some(word) = self.words.get(at) {
+            word.store(value, Ordering::Release);
+        }
+    }
+
+    /// Drawn when the file was made.
+    pub fn instance(self) -> u64 {
+        self.get(at::INSTANCE)
+    }
+
+    /// A process id that was never given before.
+    pub fn draw_id(self) -> ProcessId {
+        let id = self.get(at::NEXT_ID).max(1);
+        self.set(at::NEXT_ID, id + 1);
+        ProcessId(id)
+    }
+
+    /// Leases given so far, whether one is out, and its grace in milliseconds.
+    pub fn lease(self) -> (u64, bool, u64) {
+        (
+            self.get(at::EPOCH),
+            self.get(at::LEASED) == 1,
+            self.get(at::GRACE),
+        )
+    }
+
+    /// Notes a lease; the words are independent enough that any mixture of old and new is safe.
+    pub fn set_lease(self, epoch: u64, leased: bool, grace_ms: u64) {
+        self.set(at::GRACE, grace_ms);
+        self.set(at::EPOCH, epoch);
+        self.set(at::LEASED, u64::from(leased));
+    }
+
+    /// Bytes lost by processes that have been forgotten.
+    pub fn lost(self) -> u64 {
+        self.get(at::LOST)
+    }
+
+    /// Sets it.
+    pub fn set_lost(self, bytes: u64) {
+        self.set(at::LOST, bytes);
+    }
+}
+
+/// The state file, mapped.
+pub struct StateFile {
+    file: OwnedFd,
+    header: Header,
+    chunks: Vec<&'static [AtomicU64]>,
+    free: Vec<usize>,
+}
+
+impl StateFile {
+    /// Opens or makes the file `name` in `directory`. `boot` identifies this run of the system: what an earlier one left
+    /// is discarded, because none of its processes lives. `instance` is the number to give to a new file.
+    pub fn open(directory: impl AsFd, name: &str, boot: u64, instance: u64) -> Result<Self, StateError> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file =
+            rustix::fs::openat(directory, name, flags, Mode::RUSR | Mode::WUSR).map_err(system("opening"))?;
+        let size = rustix::fs::fstat(&file)
+            .map_err(system("reading its size"))?
+            .st_size;
+        let mut size = usize::try_from(size).unwrap_or(0);
+        if size < HEADER_BYTES {
+            allocate(&file, 0, HEADER_BYTES)?;
+            size = HEADER_BYTES;
+        }
+        let words = sys::map_words(file.as_fd(), 0, HEADER_BYTES).map_err(mapping)?;
+        let header = Header { words };
+        let known = header.get(at::MAGIC) == MAGIC;
+        let same_boot = header.get(at::BOOT) == boot;
+        if known && same_boot && header.get(at::LAYOUT) != LAYOUT {
+            return Err(StateError::Layout {
+                found: header.get(at::LAYOUT),
+            });
+        }
+        let mut state = Self {
+            file,
+            header,
+            chunks: Vec::new(),
+            free: Vec::new(),
+        };
+        if !known || !same_boot {
+            state.initialise(boot, instance)?;
+            size = HEADER_BYTES;
+        }
+        for index in 0..(size - HEADER_BYTES) / CHUNK_BYTES {
+            state.map_chunk(index)?;
+        }
+        Ok(state)
+    }
+
+    fn initialise(&mut self, boot: u64, instance: u64) -> Result<(), StateError> {
+        self.header.set(at::MAGIC, 0);
+        let page = u64::try_from(HEADER_BYTES).unwrap_or(0);
+        rustix::fs::ftruncate(&self.file, page).map_err(system("emptying it"))?;
+        for word in self.header.words {
+            word.store(0, Ordering::Relaxed);
+        }
+        self.header.set(at::LAYOUT, LAYOUT);
+        self.header
+            .set(at::SLOT_BYTES, u64::try_from(SLOT_WORDS * 8).unwrap_or(0));
+        self.header.set(at::INSTANCE, instance);
+        self.header.set(at::BOOT, boot);
+        self.header.set(at::NEXT_ID, 1);
+        self.header.set(at::MAGIC, MAGIC);
+        Ok(())
+    }
+
+    /// The first page.
+    pub fn header(&self) -> Header {
+        self.header
+    }
+
+    /// A free slot, zeroed; the file grows by a chunk when there is none.
+    pub fn take(&mut self) -> Result<(usize, Slot), StateError> {
+        if self.free.is_empty() {
+            let index = self.chunks.len();
+            allocate(&self.file, HEADER_BYTES + index * CHUNK_BYTES, CHUNK_BYTES)?;
+            self.map_chunk(index)?;
+        }
+        let index = self.free.pop();
+        let slot = index.and_then(|index| Some((index, self.slot(index)?)));
+        let (index, slot) = slot.ok_or_else(|| system("taking a slot")(rustix::io::Errno::NOSPC))?;
+        slot.reset();
+        Ok((index, slot))
+    }
+
+    /// Frees a slot.
+    pub fn release(&mut self, index: usize) {
+        if let Some(slot) = self.slot(index) {
+            slot.publish(None);
+            self.free.push(index);
+        }
+    }
+
+    /// A slot by its number.
+    pub fn slot(&self, index: usize) -> Option<Slot> {
+        let chunk = self.chunks.get(index / CHUNK_SLOTS)?;
+        let (_, rest) = chunk.split_at_checked(index % CHUNK_SLOTS * SLOT_WORDS)?;
+        rest.first_chunk::<SLOT_WORDS>().map(Slot::new)
+    }
+
+    /// All slots that are in use.
+    pub fn used(&self) -> Vec<usize> {
+        let all = 0..self.chunks.len() * CHUNK_SLOTS;
+        all.filter(|index| !self.free.contains(index)).collect()
+    }
+
+    fn map_chunk(&mut self, index: usize) -> Result<(), StateError> {
+        let offset = u64::try_from(HEADER_BYTES + index * CHUNK_BYTES).unwrap_or(u64::MAX);
+        let words = sys::map_words(self.file.as_fd(), offset, CHUNK_BYTES).map_err(mapping)?;
+        self.chunks.push(words);
+        let first = index * CHUNK_SLOTS;
+        for number in (first..first + CHUNK_SLOTS).rev() {
+            if self.slot(number).and_then(Slot::facts).is_none() {
+                self.free.push(number);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn allocate(file: &OwnedFd, offset: usize, bytes: usize) -> Result<(), StateError> {
+    let offset = u64::try_from(offset).unwrap_or(u64::MAX);
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    rustix::fs::fallocate(file, FallocateFlags::empty(), offset, bytes).map_err(system("allocating space"))
+}
+
+fn system(action: &'static str) -> impl Fn(rustix::io::Errno) -> StateError {
+    move |errno| StateError::System {
+        action,
+        source: errno.into(),
+    }
+}
+
+fn mapping(source: io::Error) -> StateError {
+    StateError::System {
+        action: "mapping it",
+        source,
+    }
+}
+
+impl std::fmt::Debug for StateFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StateFile")
+            .field("chunks", &self.chunks.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{Facts, Phase};
+    use std::fs::File;
+
+    fn facts(id: ProcessId) -> Facts {
+        Facts {
+            id,
+            phase: Phase::Running,
+            pid: 1,
+            start_ticks: 0,
+            started_ns: 0,
+            opened_ns: 0,
+            pipes: [0; 2],
+        }
+    }
+
+    #[test]
+    fn slots_are_found_again_and_discarded_after_a_reboot() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = File::open(directory.path()).unwrap();
+        let mut ids = Vec::new();
+        {
+            let mut state = StateFile::open(&at, "state", 1, 42).unwrap();
+            for _ in 0..150 {
+                let id = state.header().draw_id();
+                let (index, slot) = state.take().unwrap();
+                slot.publish(Some(&facts(id)));
+                if id.0 % 3 == 0 {
+                    state.release(index);
+                } else {
+                    ids.push(id);
+                }
+            }
+        }
+        let state = StateFile::open(&at, "state", 1, 43).unwrap();
+        assert_eq!(state.header().instance(), 42);
+        let mut found: Vec<_> = state
+            .used()
+            .into_iter()
+            .map(|index| state.slot(index).unwrap().facts().unwrap().id)
+            .collect();
+        found.sort();
+        assert_eq!(found, ids);
+        assert_eq!(state.header().draw_id(), ProcessId(151));
+        let state = StateFile::open(&at, "state", 2, 44).unwrap();
+        assert_eq!((state.header().instance(), state.used().len()), (44, 0));
+    }
+}

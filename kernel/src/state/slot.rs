@@ -1,0 +1,278 @@
+//! One slot: 64 words of shared memory for one process.
+
+use super::facts::{Facts, WORDS};
+use ringmaster_protocol::ring::Stream;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+/// Words of a slot.
+pub(super) const SLOT_WORDS: usize = 64;
+
+const PID: usize = 0;
+const PIDFD: usize = 1;
+const FAILURE: usize = 2;
+const SELECTOR: usize = 3;
+const STREAMS: usize = 4;
+const STREAM_WORDS: usize = 8;
+const SEQ: usize = 20;
+const COPIES: usize = 24;
+const COPY_WORDS: usize = WORDS + 1;
+
+const _: () = assert!(COPIES + 2 * COPY_WORDS <= SLOT_WORDS);
+const _: () = assert!(STREAMS + 2 * STREAM_WORDS <= SEQ);
+
+/// A view of one slot.
+#[derive(Debug, Clone, Copy)]
+pub struct Slot {
+    words: &'static [AtomicU64; SLOT_WORDS],
+}
+
+impl Slot {
+    pub(super) fn new(words: &'static [AtomicU64; SLOT_WORDS]) -> Self {
+        Self { words }
+    }
+
+    /// Where clone3 writes the pid.
+    pub fn pid(self) -> &'static AtomicU64 {
+        self.word::<PID>()
+    }
+
+    /// Where clone3 writes the pidfd.
+    pub fn pidfd(self) -> &'static AtomicU64 {
+        self.word::<PIDFD>()
+    }
+
+    /// Where the child writes what kept it from its program.
+    pub fn failure(self) -> &'static AtomicU64 {
+        self.word::<FAILURE>()
+    }
+
+    /// The number of the next record of either stream, in order of arrival.
+    pub fn seq(self) -> &'static AtomicU64 {
+        self.word::<SEQ>()
+    }
+
+    /// The words of a stream.
+    pub fn stream(self, stream: Stream) -> StreamWords {
+        match stream {
+            Stream::Stdout => StreamWords {
+                words: self.part::<STREAMS, STREAM_WORDS>(),
+            },
+            Stream::Stderr => StreamWords {
+                words: self.part::<{ STREAMS + STREAM_WORDS }, STREAM_WORDS>(),
+            },
+        }
+    }
+
+    /// What the slot says, or `None` when it is free or neither copy has its checksum.
+    pub fn facts(self) -> Option<Facts> {
+        let generation = self.word::<SELECTOR>().load(Ordering::Acquire);
+        let words = read(self.copy(generation)).or_else(|| read(self.copy(generation + 1)))?;
+        Facts::decode(&words)
+    }
+
+    /// Replaces the facts; `None` frees the slot. Whenever the process is killed, either the old or the new ones are
+    /// there.
+    pub fn publish(self, facts: Option<&Facts>) {
+        let selector = self.word::<SELECTOR>();
+        let next = selector.load(Ordering::Relaxed).wrapping_add(1);
+        let encoded = Facts::encode(facts);
+        let checksum = checksum(&encoded);
+        for (word, value) in self.copy(next).iter().zip(encoded.into_iter().chain([checksum])) {
+            word.store(value, Ordering::Relaxed);
+        }
+        fence(Ordering::Release);
+        selector.store(next, Ordering::Release);
+    }
+
+    /// Zeroes everything that belongs to one process, before the slot is given to the next.
+    pub fn reset(self) {
+        let before_copies = self.part::<0, COPIES>();
+        for (index, word) in before_copies.iter().enumerate() {
+            if index != SELECTOR {
+                word.store(0, Ordering::Relaxed);
+            }
+        }
+        fence(Ordering::Release);
+    }
+
+    fn copy(self, generation: u64) -> &'static [AtomicU64; COPY_WORDS] {
+        if generation & 1 == 0 {
+            self.part::<COPIES, COPY_WORDS>()
+        } else {
+            self.part::<{ COPIES + COPY_WORDS }, COPY_WORDS>()
+        }
+    }
+
+    fn word<const AT: usize>(self) -> &'static AtomicU64 {
+        const { assert!(AT < SLOT_WORDS) };
+        #[allow(clippy::indexing_slicing, reason = "AT is checked when this is compiled")]
+        &self.words[AT]
+    }
+
+    fn part<const AT: usize, const N: usize>(self) -> &'static [AtomicU64; N] {
+        const { assert!(AT + N <= SLOT_WORDS) };
+        let (_, rest) = self.words.split_at(AT);
+        let (part, _) = rest.split_at(N);
+        // The length is N by the assertion above; the fallback is never taken and still valid.
+        part.try_into().unwrap_or_else(|_| Self::nothing::<N>())
+    }
+
+    fn nothing<const N: usize>() -> &'static [AtomicU64; N] {
+        Box::leak(Box::new([const { AtomicU64::new(0) }; N]))
+    }
+}
+
+fn read(copy: &[AtomicU64; COPY_WORDS]) -> Option<[u64; WORDS]> {
+    let (body, rest) = copy.split_first_chunk::<WORDS>()?;
+    let words = body.each_ref().map(|word| word.load(Ordering::Relaxed));
+    let stored = rest.first()?.load(Ordering::Relaxed);
+    (stored == checksum(&words)).then_some(words)
+}
+
+/// FNV-1a over the words, never 0: a page of zeroes is not a valid copy.
+fn checksum(words: &[u64; WORDS]) -> u64 {
+    words
+        .iter()
+        .flat_map(|word| word.to_le_bytes())
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+        })
+        | 1
+}
+
+/// How far one stream has come, a word for each fact, so that each change is one store.
+///
+/// `head` is not stored but derived from what splice(2) advances: `base · capacity + (position[base & 1] − data_at)`. `low`
+/// is not stored either: it is `acked + lost`.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamWords {
+    words: &'static [AtomicU64; STREAM_WORDS],
+}
+
+impl StreamWords {
+    /// The two file positions, used in turn; splice advances the one of the present lap.
+    fn positions(self) -> [&'static AtomicU64; 2] {
+        let [first, second, ..] = self.words;
+        [first, second]
+    }
+
+    /// Completed laps of the ring.
+    fn base(self) -> &'static AtomicU64 {
+        let [_, _, base, ..] = self.words;
+        base
+    }
+
+    /// Bytes acknowledged.
+    pub fn acked(self) -> &'static AtomicU64 {
+        let [_, _, _, acked, ..] = self.words;
+        acked
+    }
+
+    /// Bytes dropped.
+    pub fn lost(self) -> &'static AtomicU64 {
+        let [_, _, _, _, lost, ..] = self.words;
+        lost
+    }
+
+    /// The number of the next record.
+    pub fn records(self) -> &'static AtomicU64 {
+        let [_, _, _, _, _, records, ..] = self.words;
+        records
+    }
+
+    /// A record at or before the one that covers `low`, whose place has not been used again.
+    pub fn first_record(self) -> &'static AtomicU64 {
+        let [_, _, _, _, _, _, first, _] = self.words;
+        first
+    }
+
+    /// 1 when the pipe has come to its end.
+    pub fn ended(self) -> &'static AtomicU64 {
+        let [.., ended] = self.words;
+        ended
+    }
+
+    /// Starts the first lap of a ring whose data region lies at `data_at`.
+    pub fn begin(self, data_at: u64) {
+        for position in self.positions() {
+            position.store(data_at, Ordering::Release);
+        }
+    }
+
+    /// The word for splice in this lap. When the lap is complete the next begins first: the other word is set, then
+    /// `base` makes it the current one, so that `head` is the same before and after.
+    pub fn position(self, data_at: u64, capacity: u64) -> &'static AtomicU64 {
+        let base = self.base().load(Ordering::Acquire);
+        let current = self.lap(base);
+        if current.load(Ordering::Acquire) < data_at + capacity {
+            return current;
+        }
+        let next = self.lap(base + 1);
+        next.store(data_at, Ordering::Release);
+        self.base().store(base + 1, Ordering::Release);
+        next
+    }
+
+    /// The offset of the next byte.
+    pub fn head(self, data_at: u64, capacity: u64) -> u64 {
+        let base = self.base().load(Ordering::Acquire);
+        let inside = self.lap(base).load(Ordering::Acquire).saturating_sub(data_at);
+        base.saturating_mul(capacity).saturating_add(inside)
+    }
+
+    fn lap(self, base: u64) -> &'static AtomicU64 {
+        let [even, odd] = self.positions();
+        if base & 1 == 0 { even } else { odd }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Phase;
+    use ringmaster_protocol::message::ProcessId;
+
+    fn slot() -> Slot {
+        Slot::new(Slot::nothing())
+    }
+
+    fn facts(id: u64) -> Facts {
+        Facts {
+            id: ProcessId(id),
+            phase: Phase::Running,
+            pid: 1,
+            start_ticks: 2,
+            started_ns: 3,
+            opened_ns: 4,
+            pipes: [0, 0],
+        }
+    }
+
+    #[test]
+    fn a_torn_copy_leaves_the_one_before() {
+        let slot = slot();
+        assert_eq!(slot.facts(), None);
+        slot.publish(Some(&facts(1)));
+        slot.publish(Some(&facts(2)));
+        assert_eq!(slot.facts(), Some(facts(2)));
+        // A writer that was killed in the middle of the next publication:
+        slot.copy(slot.word::<SELECTOR>().load(Ordering::Relaxed) + 1)[1].store(99, Ordering::Relaxed);
+        assert_eq!(slot.facts(), Some(facts(2)));
+        slot.publish(None);
+        assert_eq!(slot.facts(), None);
+    }
+
+    #[test]
+    fn a_lap_keeps_the_head() {
+        let words = slot().stream(Stream::Stderr);
+        words.begin(1000);
+        assert_eq!(words.head(1000, 100), 0);
+        for lap in 0..5 {
+            let position = words.position(1000, 100);
+            assert_eq!(position.load(Ordering::Relaxed), 1000);
+            assert_eq!(words.head(1000, 100), lap * 100);
+            position.store(1100, Ordering::Relaxed);
+            assert_eq!(words.head(1000, 100), lap * 100 + 100);
+        }
+    }
+}

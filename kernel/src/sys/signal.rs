@@ -1,0 +1,64 @@
+//! Signals of the core itself: all blocked, the few that matter read from a descriptor.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+fn full_set() -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigfillset initialises the whole set.
+    unsafe {
+        libc::sigfillset(set.as_mut_ptr());
+        set.assume_init()
+    }
+}
+
+/// Blocks every signal that can be blocked; children unblock them between clone and exec.
+pub fn block_all() -> io::Result<()> {
+    let set = full_set();
+    // SAFETY: `set` is initialised; the old mask is not asked for.
+    let result = unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Ignores a signal.
+pub fn ignore(signal: i32) {
+    // SAFETY: SIG_IGN runs no code of ours.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+/// A descriptor that becomes readable when one of `signals` is pending (signalfd(2)).
+pub fn signal_queue(signals: &[i32]) -> io::Result<OwnedFd> {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigemptyset initialises the set before sigaddset and signalfd read it.
+    let fd = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in signals {
+            libc::sigaddset(set.as_mut_ptr(), *signal);
+        }
+        libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The number of the next pending signal; `None` when there is none.
+pub fn take_signal(queue: BorrowedFd<'_>) -> Option<i32> {
+    let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
+    let size = size_of::<libc::signalfd_siginfo>();
+    // SAFETY: the buffer has `size` writable bytes.
+    let got = unsafe { libc::read(queue.as_raw_fd(), info.as_mut_ptr().cast(), size) };
+    if usize::try_from(got) != Ok(size) {
+        return None;
+    }
+    // SAFETY: signalfd filled the whole structure.
+    let info = unsafe { info.assume_init() };
+    i32::try_from(info.ssi_signo).ok()
+}

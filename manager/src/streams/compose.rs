@@ -1,0 +1,152 @@
+//! One batch for one target: the planned pieces, rendered, and how far the streams come by it. Pure.
+
+use super::cursor::{Portion, Step};
+use super::per_stream::PerStream;
+use super::plan::Piece;
+use super::render::{Chunk, Look, Place, Source, Tail, gap_line};
+use super::time_format::PrefixCache;
+use ringmaster_protocol::message::ProcessId;
+use ringmaster_protocol::ring::{Record, Stream};
+
+/// Whose output it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Writer {
+    pub(super) process: ProcessId,
+    pub(super) pid: i32,
+}
+
+/// One stream that takes part.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Input<'a> {
+    pub(super) look: &'a Look,
+    pub(super) portion: &'a Portion,
+    /// The byte before the portion, when known.
+    pub(super) previous: Option<u8>,
+}
+
+/// What holds when a batch is written.
+#[derive(Debug, Clone)]
+pub(super) struct Commit {
+    pub(super) process: ProcessId,
+    pub(super) steps: PerStream<Option<Step>>,
+    /// Where the target's last line is then.
+    pub(super) tail: Tail,
+}
+
+/// Renders pieces into `out`. A single raw piece that needs nothing before it is not copied: `out` stays empty and the piece
+/// is given back.
+pub(super) fn compose(
+    writer: Writer,
+    tail: Tail,
+    pieces: &[Piece],
+    inputs: &PerStream<Option<Input<'_>>>,
+    cache: &mut PrefixCache,
+    out: &mut Vec<u8>,
+) -> (Commit, Option<Piece>) {
+    let process = writer.process;
+    let steps = PerStream::default();
+    let mut commit = Commit { process, steps, tail };
+    let mut as_it_is = None;
+    for piece in pieces {
+        let Some(input) = inputs.get(piece.stream) else {
+            continue;
+        };
+        let (stream, portion) = (piece.stream, input.portion);
+        let Some(bytes) = portion.bytes().get(piece.start..piece.end) else {
+            continue;
+        };
+        let Some(&last) = bytes.last() else {
+            continue;
+        };
+        let source = Source { process, stream };
+        let previous = commit
+            .steps
+            .get(stream)
+            .map_or(input.previous, |step| Some(step.previous));
+        let mid_line = previous.map_or(commit.tail != Tail::LineStart, |byte| byte != b'\n');
+        if commit.tail.must_end(source, mid_line) {
+            out.push(b'\n');
+            commit.tail = Tail::LineStart;
+        }
+        if pieces.len() == 1 && out.is_empty() && input.look.is_raw() {
+            as_it_is = Some(*piece);
+        } else {
+            let mut place = Place {
+                line_start: commit.tail == Tail::LineStart,
+                previous: previous.unwrap_or(b'\n'),
+            };
+            for chunk in chunks(portion, bytes, piece.start) {
+                input.look.render(chunk, writer.pid, &mut place, cache, out);
+            }
+        }
+        commit.tail = Tail::after(source, last);
+        let offset = portion.from + u64::try_from(piece.end).unwrap_or(0);
+        *commit.steps.get_mut(stream) = Some(Step {
+            offset,
+            previous: last,
+            record: portion.record_at(offset),
+            lost: 0,
+        });
+    }
+    (commit, as_it_is)
+}
+
+/// Renders the line that tells of a gap into `out`.
+pub(super) fn compose_gap(
+    writer: Writer,
+    tail: Tail,
+    gap: (Stream, &Look, Step),
+    record: Record,
+    cache: &mut PrefixCache,
+    out: &mut Vec<u8>,
+) -> Commit {
+    let (stream, look, step) = gap;
+    if tail != Tail::LineStart {
+        out.push(b'\n');
+    }
+    let mut place = Place {
+        line_start: true,
+        previous: b'\n',
+    };
+    let line = gap_line(stream, step.lost);
+    let bytes = line.as_bytes();
+    look.render(Chunk { record, bytes }, writer.pid, &mut place, cache, out);
+    let mut steps = PerStream::default();
+    *steps.get_mut(stream) = Some(step);
+    Commit {
+        process: writer.process,
+        steps,
+        tail: Tail::LineStart,
+    }
+}
+
+/// Cuts `bytes`, which begin at position `start` of the portion, where records begin.
+fn chunks<'a>(portion: &'a Portion, bytes: &'a [u8], start: usize) -> impl Iterator<Item = Chunk<'a>> {
+    let begin = portion.from + u64::try_from(start).unwrap_or(0);
+    let passed = portion
+        .records
+        .partition_point(|record| record.offset <= begin)
+        .saturating_sub(1);
+    let mut records = portion
+        .records
+        .get(passed..)
+        .unwrap_or_default()
+        .iter()
+        .peekable();
+    let mut rest = bytes;
+    let mut offset = begin;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let record = records.next().copied().unwrap_or_default();
+        let length = match records.peek() {
+            Some(next) => usize::try_from(next.offset.saturating_sub(offset)).unwrap_or(usize::MAX),
+            None => usize::MAX,
+        };
+        let (bytes, after) = rest.split_at(length.min(rest.len()));
+        offset += u64::try_from(bytes.len()).unwrap_or(0);
+        rest = after;
+        Some(Chunk { record, bytes })
+    })
+}

@@ -1,0 +1,174 @@
+//! Output of children into log files and onto the terminal, on a thread of its own: the scribe.
+//!
+//! ```text
+//! core's notices ─→ loop ─→ Order ─→ [mailbox] ─→ worker: read process file → plan lines → render → append ─→ ScribeReport ─→ loop ─→ Ack
+//! ```
+//! Bytes never pass through the loop: it forwards how far a stream has come, the scribe reads the process file itself
+//! ([`ringmaster_protocol::ring`]) and tells how far it has written. A slow disk therefore stops nothing but logs.
+//!
+//! * a *class* ([`CLASSES`]) turns the settings of a section into a [`StreamSetup`]: where output goes and how it looks;
+//! * [`render`] is the pure part: records and bytes in, bytes of the file out;
+//! * [`sink`] is the one writer of a path, with rotation;
+//! * [`worker`] holds the state of all processes and the one place where appending and acknowledging meet.
+//!
+//! Absent: exactly-once across a SIGKILL (a batch is acknowledged after it is written, so a kill in between repeats it),
+//! fsync, and all classes that [`CLASSES`] does not list.
+
+mod compose;
+mod cursor;
+mod file_stream;
+mod mailbox;
+mod per_stream;
+mod plan;
+mod process;
+mod render;
+mod report;
+mod rotation;
+mod scribe;
+mod settings;
+mod sink;
+mod stdout_stream;
+mod tap;
+mod time_format;
+mod worker;
+
+pub use mailbox::{Attach, Order, WatcherKey};
+pub use report::{Action, ScribeReport, Trouble};
+pub use scribe::Scribe;
+pub use settings::{SettingRow, StreamError};
+
+use crate::options::{StreamClass, StreamOptions};
+use render::Look;
+use rotation::Rotation;
+use settings::Settings;
+use std::path::PathBuf;
+
+/// One stream class: everything that help, checks and the scribe know of it.
+#[derive(Debug)]
+pub struct StreamClassRow {
+    /// As written in `stdout_stream.class`, in Circus's spelling.
+    pub name: &'static str,
+    /// One sentence for help.
+    pub summary: &'static str,
+    /// The settings that it reads.
+    pub settings: &'static [SettingRow],
+    /// Turns settings into a setup, or names the one that is wrong.
+    build: fn(&Settings<'_>) -> Result<StreamSetup, StreamError>,
+}
+
+/// The built-in stream classes (spec h).
+pub const CLASSES: &[StreamClassRow] = &[file_stream::ROW, stdout_stream::ROW];
+
+/// What a configured stream comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct StreamSetup {
+    target: Target,
+    look: Look,
+}
+
+/// Where output goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Target {
+    /// A file; `None`: a temporary one is made.
+    File {
+        path: Option<PathBuf>,
+        rotation: Rotation,
+    },
+    /// circusd's own stdout.
+    Stdout,
+}
+
+/// Whether `options` can be used; the error names key, value and what is expected.
+pub fn validate(options: &StreamOptions) -> Result<(), StreamError> {
+    setup(options).map(drop)
+}
+
+/// The settings that the class of `options` does not read. Circus accepts and ignores them (spec h), so they are worth a warning.
+pub fn unknown_settings(options: &StreamOptions) -> Vec<String> {
+    let Ok(row) = row_of(&options.class) else {
+        return Vec::new();
+    };
+    let known = |key: &str| row.settings.iter().any(|setting| setting.key == key);
+    let unknown = options.settings.keys().filter(|key| !known(key));
+    unknown.cloned().collect()
+}
+
+fn setup(options: &StreamOptions) -> Result<StreamSetup, StreamError> {
+    let row = row_of(&options.class)?;
+    (row.build)(&Settings::new(row.name, &options.settings))
+}
+
+fn row_of(class: &StreamClass) -> Result<&'static StreamClassRow, StreamError> {
+    match class {
+        StreamClass::BuiltIn(name) => {
+            CLASSES
+                .iter()
+                .find(|row| row.name == name)
+                .ok_or_else(|| StreamError::UnknownClass {
+                    class: name.clone(),
+                    known: CLASSES.iter().map(|row| row.name).collect(),
+                })
+        }
+        StreamClass::Python(path) => Err(StreamError::Python { class: path.clone() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(class: &str, settings: &[(&str, &str)]) -> StreamOptions {
+        StreamOptions {
+            class: StreamClass::BuiltIn(class.to_owned()),
+            settings: settings
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
+        }
+    }
+
+    fn text(class: &str, settings: &[(&str, &str)]) -> String {
+        validate(&options(class, settings)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn class_names_are_unique_and_every_setting_is_described() {
+        for row in CLASSES {
+            assert_eq!(CLASSES.iter().filter(|other| other.name == row.name).count(), 1);
+            assert!(!row.summary.is_empty());
+            assert!(row.settings.iter().all(|setting| !setting.expected.is_empty()));
+        }
+    }
+
+    #[test]
+    fn errors_name_key_value_and_expectation() {
+        assert_eq!(
+            text("FileStream", &[("max_bytes", "10MB")]),
+            "FileStream: max_bytes is \"10MB\"; expected a whole number of bytes, 0 for no rotation"
+        );
+        assert_eq!(
+            text("FileStream", &[("backup_count", "x")]),
+            "FileStream: backup_count is \"x\"; expected a whole number of old files to keep"
+        );
+        assert!(text("FileStream", &[("filename", "")]).contains("filename is \"\"; expected"));
+        assert!(text("FileStream", &[("time_format", "%!")]).contains("time_format is \"%!\"; expected"));
+        assert_eq!(
+            text("Filestream", &[]),
+            "there is no stream class \"Filestream\"; expected one of FileStream, StdoutStream"
+        );
+    }
+
+    #[test]
+    fn settings_as_circus_takes_them_are_accepted() {
+        let settings = [
+            ("filename", "x.log"),
+            ("max_bytes", " 1073741824 "),
+            ("backup_count", "-1"),
+            ("time_format", "%Y-%m-%d %H:%M:%S.%f"),
+            ("refresh_time", "0.3"),
+        ];
+        let options = options("FileStream", &settings);
+        assert_eq!(validate(&options), Ok(()));
+        assert_eq!(unknown_settings(&options), ["refresh_time"]);
+    }
+}

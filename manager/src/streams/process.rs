@@ -1,0 +1,105 @@
+//! What the scribe knows of one process.
+
+use super::cursor::Cursor;
+use super::mailbox::{Attach, Mark, WatcherKey};
+use super::per_stream::PerStream;
+use super::tap::Tap;
+use ringmaster_protocol::ring::Stream;
+
+/// One attached process.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) watcher: WatcherKey,
+    pub(super) pid: i32,
+    /// `None`: its file cannot be read.
+    pub(super) tap: Option<Tap>,
+    /// Of the captured streams.
+    pub(super) cursors: PerStream<Option<Cursor>>,
+    /// How far the output went when the process ended.
+    ended: Option<PerStream<u64>>,
+    drained: bool,
+    /// It is in the queue of those that may have work.
+    pub(super) queued: bool,
+    /// It is in the queue of those that hold an unfinished line.
+    pub(super) holding: bool,
+}
+
+impl Process {
+    /// Opens the process file; the error comes beside a process without one.
+    pub(super) fn attach(attach: Attach) -> (Self, Option<std::io::Error>) {
+        let (tap, error) = match Tap::open(attach.file) {
+            Ok(tap) => (Some(tap), None),
+            Err(error) => (None, Some(error)),
+        };
+        let states = PerStream::from(attach.streams);
+        let told = PerStream::from(attach.told_lost);
+        let cursor = |stream: Stream| {
+            let (state, tap) = (states.get(stream), tap.as_ref()?);
+            state
+                .captured
+                .then(|| Cursor::new(stream, state, *told.get(stream), tap))
+        };
+        let cursors = PerStream {
+            stdout: cursor(Stream::Stdout),
+            stderr: cursor(Stream::Stderr),
+        };
+        let process = Self {
+            watcher: attach.watcher,
+            pid: attach.pid,
+            tap,
+            cursors,
+            ended: None,
+            drained: false,
+            queued: false,
+            holding: false,
+        };
+        (process, error)
+    }
+
+    /// Gives up on the process file.
+    pub(super) fn give_up(&mut self) {
+        self.tap = None;
+        self.cursors = PerStream::default();
+    }
+
+    /// Takes in how far a stream has come.
+    pub(super) fn advance(&mut self, stream: Stream, mark: Mark) {
+        if let Some(cursor) = self.cursors.get_mut(stream) {
+            cursor.advance(mark.head, Some(mark.records));
+            cursor.open &= !mark.ended;
+        }
+    }
+
+    /// Takes in the end of the process.
+    pub(super) fn end(&mut self, heads: [u64; 2]) {
+        let heads = PerStream::from(heads);
+        self.ended = Some(heads);
+        for stream in Stream::ALL {
+            if let Some(cursor) = self.cursors.get_mut(stream) {
+                cursor.advance(*heads.get(stream), None);
+            }
+        }
+    }
+
+    /// Whether an unfinished line of `stream` can get no end any more, or none that belongs to the process itself.
+    pub(super) fn has_ended(&self, stream: Stream) -> bool {
+        self.ended.is_some()
+            || self
+                .cursors
+                .get(stream)
+                .as_ref()
+                .is_some_and(|cursor| !cursor.open)
+    }
+
+    /// Whether the last words have just been written; true once.
+    pub(super) fn take_drained(&mut self) -> bool {
+        let Some(heads) = self.ended.filter(|_| !self.drained) else {
+            return false;
+        };
+        self.drained = Stream::ALL.into_iter().all(|stream| {
+            let cursor = self.cursors.get(stream).as_ref();
+            cursor.is_none_or(|cursor| cursor.offset >= *heads.get(stream))
+        });
+        self.drained
+    }
+}

@@ -1,0 +1,158 @@
+//! Rotation by size: where a file ends, and the chain of old files (spec h).
+//!
+//! Circus compares before each chunk of at most 1 KiB; here whole lines are compared, so that no line is split over
+//! two files unless it is longer than a file may be.
+
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// How far a line that began in a file may go beyond `max_bytes` to be finished there.
+const LINE_SLACK: usize = 64 << 10;
+
+/// When to rotate and what to keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Rotation {
+    /// A file stays below this many bytes; 0: never rotated.
+    pub(super) max_bytes: u64,
+    /// Old files that are kept; 0: none is made and the file grows on (spec h).
+    pub(super) backup_count: u32,
+}
+
+/// How many of `bytes` still go into a file of `size` bytes; 0: it has to be rotated first. Never 0 for an empty file.
+pub(super) fn cut(bytes: &[u8], size: u64, max_bytes: u64, line_start: bool) -> usize {
+    let room = usize::try_from(max_bytes.saturating_sub(1).saturating_sub(size)).unwrap_or(usize::MAX);
+    if bytes.len() <= room {
+        return bytes.len();
+    }
+    let head = bytes.get(..room).unwrap_or(bytes);
+    if let Some(newline) = head.iter().rposition(|byte| *byte == b'\n') {
+        return newline + 1;
+    }
+    if size > 0 && line_start {
+        return 0;
+    }
+    let near = bytes.get(..room.saturating_add(LINE_SLACK)).unwrap_or(bytes);
+    match near.iter().position(|byte| *byte == b'\n') {
+        Some(newline) => newline + 1,
+        None if size > 0 && room == 0 => 0,
+        None => room.max(1).min(bytes.len()),
+    }
+}
+
+/// `path.N`.
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(format!(".{number}"));
+    PathBuf::from(name)
+}
+
+/// Moves `path` to `path.1`, after `path.1` to `path.2` and so on up to the first number that is free; with none free the
+/// oldest is replaced. Broken off at any rename, the next call finds the gap that was left and goes on from there.
+pub(super) fn shift(path: &Path, backup_count: u32) -> std::io::Result<()> {
+    let mut free = 1;
+    while free < backup_count && numbered(path, free).symlink_metadata().is_ok() {
+        free += 1;
+    }
+    for number in (1..free).rev() {
+        rename_if_there(&numbered(path, number), &numbered(path, number + 1))?;
+    }
+    rename_if_there(path, &numbered(path, 1))
+}
+
+fn rename_if_there(from: &Path, to: &Path) -> std::io::Result<()> {
+    match std::fs::rename(from, to) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::fs;
+
+    fn listing(directory: &Path) -> Vec<(String, String)> {
+        let mut found: Vec<(String, String)> = fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .map(|entry| {
+                let name = entry.file_name().into_string().unwrap();
+                (name, fs::read_to_string(entry.path()).unwrap())
+            })
+            .collect();
+        found.sort();
+        found
+    }
+
+    fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+        expected
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn the_chain_moves_on_and_drops_the_oldest() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        for text in ["a", "b", "c", "d"] {
+            fs::write(&path, text).unwrap();
+            shift(&path, 3).unwrap();
+        }
+        assert_eq!(
+            listing(directory.path()),
+            pairs(&[("log.1", "d"), ("log.2", "c"), ("log.3", "b")])
+        );
+    }
+
+    /// The chain is broken off after each possible number of renames and then done again: nothing but the oldest is lost.
+    #[test]
+    fn a_chain_that_was_broken_off_is_finished_by_the_next() {
+        for renames_done in 0..3 {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("log");
+            fs::write(&path, "new").unwrap();
+            fs::write(numbered(&path, 1), "1").unwrap();
+            fs::write(numbered(&path, 2), "2").unwrap();
+            let steps = [
+                (numbered(&path, 2), numbered(&path, 3)),
+                (numbered(&path, 1), numbered(&path, 2)),
+            ];
+            for (from, to) in steps.iter().take(renames_done) {
+                fs::rename(from, to).unwrap();
+            }
+            shift(&path, 3).unwrap();
+            let expected = pairs(&[("log.1", "new"), ("log.2", "1"), ("log.3", "2")]);
+            assert_eq!(
+                listing(directory.path()),
+                expected,
+                "after {renames_done} renames"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_ends_at_a_line_end_when_there_is_one() {
+        assert_eq!(cut(b"aa\nbb\n", 0, 100, true), 6);
+        assert_eq!(cut(b"aa\nbb\n", 95, 100, true), 3);
+        assert_eq!(cut(b"aa\nbb\n", 98, 100, true), 0);
+        assert_eq!(cut(b"aa\nbb\n", 98, 100, false), 3);
+        assert_eq!(cut(b"aa\nbb\n", 200, 100, true), 0);
+        assert_eq!(cut(&[b'x'; 300], 0, 100, true), 99);
+        assert_eq!(cut(&[b'x'; 300], 99, 100, false), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn an_empty_file_always_takes_something(
+            bytes in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'x')], 1..50),
+            max in 1u64..60,
+            line_start: bool,
+        ) {
+            let taken = cut(&bytes, 0, max, line_start);
+            prop_assert!(taken > 0 && taken <= bytes.len());
+        }
+    }
+}

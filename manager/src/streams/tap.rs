@@ -1,0 +1,126 @@
+//! Reading a process file (layout: [`ringmaster_protocol::ring`]). Only pread(2); the file belongs to the core.
+
+use ringmaster_protocol::ring::{MAGIC, PAGE, Record, Stream, StreamEntry};
+use std::fs::File;
+use std::io::{Error, ErrorKind};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+
+use super::per_stream::PerStream;
+
+/// Records read at once: 32 KiB of them.
+const RECORDS_AT_ONCE: u64 = 1024;
+
+/// An open process file.
+#[derive(Debug)]
+pub(super) struct Tap {
+    file: File,
+    entries: PerStream<StreamEntry>,
+}
+
+impl Tap {
+    /// Reads the header.
+    pub(super) fn open(fd: OwnedFd) -> std::io::Result<Self> {
+        let file = File::from(fd);
+        let mut magic = [0; MAGIC.len()];
+        file.read_exact_at(&mut magic, 0)?;
+        if magic != MAGIC {
+            return Err(Error::new(
+                ErrorKind::InvalidData,
+                "it is not a process file of a known version",
+            ));
+        }
+        let mut entries = PerStream::default();
+        for stream in Stream::ALL {
+            let mut bytes = [0; 64];
+            file.read_exact_at(&mut bytes, StreamEntry::position(stream))?;
+            let entry = StreamEntry::decode(&bytes);
+            if entry.records > 0 && (entry.capacity == 0 || entry.data_at < PAGE || entry.records_at < PAGE) {
+                return Err(Error::new(
+                    ErrorKind::InvalidData,
+                    "the header of the process file is damaged",
+                ));
+            }
+            *entries.get_mut(stream) = entry;
+        }
+        Ok(Self { file, entries })
+    }
+
+    /// The lowest offset that can still be read.
+    pub(super) fn low(&self, stream: Stream) -> std::io::Result<u64> {
+        let mut word = [0; 8];
+        self.file
+            .read_exact_at(&mut word, StreamEntry::position(stream) + StreamEntry::LOW_AT)?;
+        Ok(u64::from_le_bytes(word))
+    }
+
+    /// Reads bytes from `offset` on into all of `out`. What lies below [`Self::low`] *afterwards* is not what the child wrote.
+    pub(super) fn read(&self, stream: Stream, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        let length = u64::try_from(out.len()).unwrap_or(u64::MAX);
+        let mut rest = out;
+        for piece in self.entries.get(stream).pieces(offset, offset + length) {
+            let (part, after) = rest.split_at_mut(usize::try_from(piece.length).unwrap_or(0).min(rest.len()));
+            self.file.read_exact_at(part, piece.at)?;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// The byte before `offset`, if it can still be read.
+    pub(super) fn byte_before(&self, stream: Stream, offset: u64) -> Option<u8> {
+        let before = offset.checked_sub(1)?;
+        let mut byte = [0];
+        self.read(stream, before, &mut byte).ok()?;
+        let low = self.low(stream).ok()?;
+        let [byte] = byte;
+        (low <= before).then_some(byte)
+    }
+
+    /// Reads the records that describe `[offset, end)`, from record number `from` on and below number `limit`, into `out`:
+    /// the one that covers `offset` and its followers, at most [`RECORDS_AT_ONCE`]. Gives the number of the first
+    /// of them, and the offset up to which they reach.
+    ///
+    /// A place that was not written yet, or holds a record of an earlier round, has no larger `seq` than the one before it.
+    pub(super) fn records(
+        &self,
+        stream: Stream,
+        from: u64,
+        limit: u64,
+        range: std::ops::Range<u64>,
+        out: &mut Vec<Record>,
+    ) -> std::io::Result<(u64, u64)> {
+        out.clear();
+        let entry = self.entries.get(stream);
+        let mut first = from;
+        let mut number = from;
+        let mut bytes = Vec::new();
+        while number < limit.min(from.saturating_add(entry.records)) {
+            let inside = number.checked_rem(entry.records).unwrap_or(0);
+            let run = (entry.records - inside).min(RECORDS_AT_ONCE).min(limit - number);
+            bytes.resize(usize::try_from(run * Record::SIZE).unwrap_or(0), 0);
+            self.file
+                .read_exact_at(&mut bytes, entry.record_position(number))?;
+            let (places, _) = bytes.as_chunks::<32>();
+            for place in places {
+                let record = Record::decode(place);
+                let follows = out
+                    .last()
+                    .is_none_or(|last: &Record| record.seq > last.seq && record.offset >= last.offset);
+                if !follows || record.offset >= range.end {
+                    return Ok((first, range.end));
+                }
+                if record.offset <= range.start {
+                    out.clear();
+                    first = number;
+                }
+                out.push(record);
+                number += 1;
+                if out.len() > usize::try_from(RECORDS_AT_ONCE).unwrap_or(usize::MAX) {
+                    // The last one only says where the one before it ends.
+                    return Ok((first, out.pop().map_or(range.end, |record| record.offset)));
+                }
+            }
+        }
+        Ok((first, range.end))
+    }
+}

@@ -1,0 +1,217 @@
+//! One batch: what a process has for one target, from its file through plan and rendering.
+
+use super::{HOLD, Worker};
+use crate::streams::compose::{Input, Writer, compose, compose_gap};
+use crate::streams::cursor::{Loaded, Portion, Step, Wish};
+use crate::streams::per_stream::PerStream;
+use crate::streams::plan::{Part, plan};
+use crate::streams::process::Process;
+use crate::streams::render::{Look, Tail};
+use crate::streams::report::ScribeReport;
+use crate::streams::sink::SinkKey;
+use crate::streams::time_format::PrefixCache;
+use jiff::tz::TimeZone;
+use ringmaster_protocol::message::ProcessId;
+use ringmaster_protocol::ring::{Record, Stream};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Streams of one process that go to one target.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) sink: SinkKey,
+    pub(super) looks: PerStream<Option<Arc<Look>>>,
+}
+
+/// Buffers that are used again and again.
+pub(super) struct Bench {
+    pub(super) portions: PerStream<Portion>,
+    pub(super) rendered: Vec<u8>,
+    pub(super) cache: PrefixCache,
+}
+
+impl Bench {
+    pub(super) fn new(zone: TimeZone) -> Self {
+        Self {
+            portions: PerStream::default(),
+            rendered: Vec::new(),
+            cache: PrefixCache::new(zone),
+        }
+    }
+}
+
+impl<R: Fn(ScribeReport)> Worker<R> {
+    /// Writes one batch. Gives whether there is more to do at once.
+    pub(super) fn batch(&mut self, id: ProcessId, group: &Group, now: Instant) -> std::io::Result<bool> {
+        let Some(tail) = self.tail_of(&group.sink, now) else {
+            return Ok(false);
+        };
+        if let Some((stream, step)) = self.load(id, group, now)? {
+            return Ok(self.write_gap(id, group, tail, (stream, step), now));
+        }
+        let Some(process) = self.processes.get(&id) else {
+            return Ok(false);
+        };
+        let mut parts = Vec::new();
+        let mut inputs = PerStream::default();
+        for stream in Stream::ALL {
+            let (Some(cursor), Some(look)) = (process.cursors.get(stream), group.looks.get(stream)) else {
+                continue;
+            };
+            let portion = self.bench.portions.get(stream);
+            let force = must_go(process, stream, self.flush.is_some(), now);
+            parts.push(Part {
+                stream,
+                portion,
+                force,
+            });
+            let previous = cursor.previous;
+            *inputs.get_mut(stream) = Some(Input {
+                look,
+                portion,
+                previous,
+            });
+        }
+        let pieces = plan(&parts);
+        let writer = Writer {
+            process: id,
+            pid: process.pid,
+        };
+        let mut rendered = std::mem::take(&mut self.bench.rendered);
+        rendered.clear();
+        let (commit, as_it_is) = compose(
+            writer,
+            tail,
+            &pieces,
+            &inputs,
+            &mut self.bench.cache,
+            &mut rendered,
+        );
+        let done = match as_it_is {
+            Some(piece) => {
+                let portion = std::mem::take(self.bench.portions.get_mut(piece.stream));
+                let bytes = portion.bytes().get(piece.start..piece.end).unwrap_or_default();
+                let done = self.commit(&group.sink, bytes, commit, now);
+                *self.bench.portions.get_mut(piece.stream) = portion;
+                done
+            }
+            None => pieces.is_empty() || self.commit(&group.sink, &rendered, commit, now),
+        };
+        self.bench.rendered = rendered;
+        Ok(done && self.what_is_left(id, group, now))
+    }
+
+    /// Fills the portions of a group. Gives a gap that has to be told first.
+    fn load(
+        &mut self,
+        id: ProcessId,
+        group: &Group,
+        now: Instant,
+    ) -> std::io::Result<Option<(Stream, Step)>> {
+        let both = group.looks.stdout.is_some() && group.looks.stderr.is_some();
+        let flushing = self.flush.is_some();
+        let Some(process) = self.processes.get_mut(&id) else {
+            return Ok(None);
+        };
+        for stream in Stream::ALL {
+            let force = must_go(process, stream, flushing, now);
+            let (Some(look), Some(cursor), Some(tap)) = (
+                group.looks.get(stream),
+                process.cursors.get_mut(stream),
+                &process.tap,
+            ) else {
+                continue;
+            };
+            let wish = Wish {
+                records: both || look.needs_records(),
+                force,
+            };
+            let loaded = cursor.load(tap, wish, self.bench.portions.get_mut(stream))?;
+            if let Loaded::Gap { lost, to } = loaded {
+                let (offset, previous, record) = (to, b'\n', None);
+                return Ok(Some((
+                    stream,
+                    Step {
+                        offset,
+                        previous,
+                        record,
+                        lost,
+                    },
+                )));
+            }
+        }
+        Ok(None)
+    }
+
+    fn write_gap(
+        &mut self,
+        id: ProcessId,
+        group: &Group,
+        tail: Tail,
+        gap: (Stream, Step),
+        now: Instant,
+    ) -> bool {
+        let (stream, step) = gap;
+        let (Some(look), Some(process)) = (group.looks.get(stream), self.processes.get(&id)) else {
+            return false;
+        };
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let record = Record {
+            realtime_ns: u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX),
+            ..Record::default()
+        };
+        let writer = Writer {
+            process: id,
+            pid: process.pid,
+        };
+        let mut line = Vec::new();
+        let commit = compose_gap(
+            writer,
+            tail,
+            (stream, look, step),
+            record,
+            &mut self.bench.cache,
+            &mut line,
+        );
+        self.commit(&group.sink, &line, commit, now)
+    }
+
+    /// After a batch: whether more can be written at once. What is left of a line is held back.
+    fn what_is_left(&mut self, id: ProcessId, group: &Group, now: Instant) -> bool {
+        let Some(process) = self.processes.get_mut(&id) else {
+            return false;
+        };
+        let mut more = false;
+        let mut oldest: Option<Instant> = None;
+        for stream in Stream::ALL {
+            let (Some(_), Some(cursor)) = (group.looks.get(stream), process.cursors.get_mut(stream)) else {
+                continue;
+            };
+            if cursor.is_drained() {
+                continue;
+            }
+            if self.bench.portions.get(stream).cut_off {
+                more = true;
+            } else {
+                let since = cursor.hold(now);
+                oldest = Some(oldest.map_or(since, |oldest| oldest.min(since)));
+            }
+        }
+        if let Some(since) = oldest
+            && !std::mem::replace(&mut process.holding, true)
+        {
+            self.held.insert((since, id));
+        }
+        more
+    }
+}
+
+/// Whether an unfinished line is written now.
+fn must_go(process: &Process, stream: Stream, flushing: bool, now: Instant) -> bool {
+    let held = process
+        .cursors
+        .get(stream)
+        .as_ref()
+        .and_then(|cursor| cursor.held);
+    flushing || process.has_ended(stream) || held.is_some_and(|held| held.since + HOLD <= now)
+}

@@ -1,0 +1,241 @@
+//! The state of the scribe and its steps. No thread and no clock here: [`super::scribe`] waits and tells the time.
+//!
+//! [`routes`]: watchers and their targets; [`batch`]: from the process file to one batch; [`commit`]: from the batch to the
+//! target, and what follows from success and failure.
+//!
+//! A process that may have something to write is in a queue; each turn writes at most one batch a target, then the next
+//! process has its turn. Nothing is read for a target in trouble, so its output stays in the core.
+
+mod batch;
+mod commit;
+mod routes;
+
+#[cfg(test)]
+#[allow(clippy::as_conversions, reason = "lengths of a test's own making")]
+mod fake_process;
+#[cfg(test)]
+#[allow(clippy::as_conversions, reason = "lengths of a test's own making")]
+#[allow(clippy::wildcard_enum_match_arm, reason = "a test names what it expects")]
+mod tests;
+
+use super::mailbox::{ProcessOrders, Wanted, WatcherKey};
+use super::per_stream::PerStream;
+use super::process::Process;
+use super::report::ScribeReport;
+use super::sink::{Sink, SinkKey};
+use batch::{Bench, Group};
+use jiff::tz::TimeZone;
+use ringmaster_protocol::message::ProcessId;
+use ringmaster_protocol::ring::Stream;
+use routes::Route;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long an unfinished line waits for its end: people do not notice it at a prompt, and a program that writes a line in pieces has finished it by then.
+const HOLD: Duration = Duration::from_millis(200);
+
+/// Everything that the scribe knows.
+pub(super) struct Worker<R> {
+    report: R,
+    watchers: BTreeMap<WatcherKey, PerStream<Option<Route>>>,
+    sinks: BTreeMap<SinkKey, Sink>,
+    processes: BTreeMap<ProcessId, Process>,
+    /// Of processes that are not attached yet: notices may overtake the answer that brings the file.
+    early: BTreeMap<ProcessId, ProcessOrders>,
+    queue: VecDeque<ProcessId>,
+    /// Processes with an unfinished line, by the time since when it waits; one entry a process.
+    held: BTreeSet<(Instant, ProcessId)>,
+    flush: Option<u64>,
+    bench: Bench,
+}
+
+impl<R: Fn(ScribeReport)> Worker<R> {
+    pub(super) fn new(report: R, zone: TimeZone) -> Self {
+        Self {
+            report,
+            watchers: BTreeMap::new(),
+            sinks: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            early: BTreeMap::new(),
+            queue: VecDeque::new(),
+            held: BTreeSet::new(),
+            flush: None,
+            bench: Bench::new(zone),
+        }
+    }
+
+    /// Whether a turn would do something now.
+    pub(super) fn has_work(&self) -> bool {
+        !self.queue.is_empty() || self.flush.is_some()
+    }
+
+    /// When to look again although no order comes; `None`: never.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let line = self.held.first().map(|(since, _)| *since + HOLD);
+        self.sinks.values().filter_map(Sink::retry_at).chain(line).min()
+    }
+
+    /// Takes in what is wanted: watchers first, so that a process finds its streams.
+    pub(super) fn apply(&mut self, wanted: Wanted, now: Instant) {
+        for (watcher, orders) in wanted.watchers {
+            if orders.close {
+                self.watchers.remove(&watcher);
+                self.prune();
+            }
+            if let Some(streams) = orders.set {
+                self.set_streams(&watcher, &streams, now);
+            }
+        }
+        if wanted.reopen {
+            self.sinks.values_mut().for_each(Sink::close);
+        }
+        for (process, orders) in wanted.processes {
+            self.apply_to_process(process, orders);
+        }
+        if wanted.flush.is_some() {
+            self.flush = wanted.flush;
+            self.enqueue_all();
+        }
+    }
+
+    fn apply_to_process(&mut self, id: ProcessId, mut orders: ProcessOrders) {
+        if orders.detach {
+            self.processes.remove(&id);
+            self.early.remove(&id);
+        }
+        if let Some(attach) = orders.attach.take() {
+            let (process, error) = Process::attach(attach);
+            self.processes.insert(id, process);
+            if let Some(error) = error {
+                (self.report)(ScribeReport::Unreadable { process: id, error });
+            }
+            if let Some(mut early) = self.early.remove(&id) {
+                early.fold(orders);
+                orders = early;
+            }
+        }
+        let Some(process) = self.processes.get_mut(&id) else {
+            if !orders.detach {
+                self.early.entry(id).or_default().fold(orders);
+            }
+            return;
+        };
+        for stream in Stream::ALL {
+            if let Some(mark) = *orders.marks.get(stream) {
+                process.advance(stream, mark);
+            }
+        }
+        if let Some(heads) = orders.ended {
+            process.end(heads);
+        }
+        self.enqueue(id);
+    }
+
+    fn enqueue(&mut self, id: ProcessId) {
+        if let Some(process) = self.processes.get_mut(&id)
+            && !std::mem::replace(&mut process.queued, true)
+        {
+            self.queue.push_back(id);
+        }
+    }
+
+    fn enqueue_all(&mut self) {
+        let all: Vec<ProcessId> = self.processes.keys().copied().collect();
+        all.into_iter().for_each(|id| self.enqueue(id));
+    }
+
+    /// Does what has become due: unfinished lines that waited long enough, targets to try again.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while let Some((since, id)) = self.held.first().copied()
+            && since + HOLD <= now
+        {
+            self.held.pop_first();
+            if let Some(process) = self.processes.get_mut(&id) {
+                process.holding = false;
+                self.enqueue(id);
+            }
+        }
+        let due = |sink: &Sink| sink.retry_at().is_some_and(|at| at <= now);
+        let due: Vec<SinkKey> = self
+            .sinks
+            .iter()
+            .filter(|(_, sink)| due(sink))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in due {
+            self.retry(&key, now);
+        }
+    }
+
+    /// One turn of the process that waits longest; with none left, a flush is done.
+    pub(super) fn work(&mut self, now: Instant) {
+        let Some(id) = self.queue.pop_front() else {
+            if let Some(token) = self.flush.take() {
+                (self.report)(ScribeReport::Flushed { token });
+            }
+            return;
+        };
+        let Some(process) = self.processes.get_mut(&id) else {
+            return;
+        };
+        process.queued = false;
+        let mut more = false;
+        for group in self.groups(id) {
+            match self.batch(id, &group, now) {
+                Ok(again) => more |= again,
+                Err(error) => {
+                    if let Some(process) = self.processes.get_mut(&id) {
+                        process.give_up();
+                    }
+                    (self.report)(ScribeReport::Unreadable { process: id, error });
+                }
+            }
+        }
+        if self.processes.get_mut(&id).is_some_and(Process::take_drained) {
+            (self.report)(ScribeReport::Drained { process: id });
+        }
+        if more {
+            self.enqueue(id);
+        }
+    }
+
+    /// The targets of a process with the streams that go there. What goes nowhere is taken here.
+    fn groups(&mut self, id: ProcessId) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        let Some(process) = self.processes.get_mut(&id) else {
+            return groups;
+        };
+        let routes = self.watchers.get(&process.watcher);
+        for stream in Stream::ALL {
+            let Some(cursor) = process
+                .cursors
+                .get_mut(stream)
+                .as_mut()
+                .filter(|cursor| !cursor.is_drained())
+            else {
+                continue;
+            };
+            let Some(route) = routes.and_then(|routes| routes.get(stream).as_ref()) else {
+                cursor.skip();
+                let (process, offset) = (id, cursor.offset);
+                (self.report)(ScribeReport::Consumed {
+                    process,
+                    stream,
+                    offset,
+                });
+                continue;
+            };
+            let look = Some(Arc::clone(&route.look));
+            if let Some(group) = groups.iter_mut().find(|group| group.sink == route.sink) {
+                *group.looks.get_mut(stream) = look;
+            } else {
+                let mut looks = PerStream::default();
+                *looks.get_mut(stream) = look;
+                let sink = route.sink.clone();
+                groups.push(Group { sink, looks });
+            }
+        }
+        groups
+    }
+}

@@ -1,0 +1,139 @@
+//! Watchers and their targets: which stream goes where, and which targets are open.
+
+use super::Worker;
+use super::commit::tell_trouble;
+use crate::streams::mailbox::{WatcherKey, WatcherStreams};
+use crate::streams::per_stream::PerStream;
+use crate::streams::render::Look;
+use crate::streams::report::{Action, ScribeReport};
+use crate::streams::sink::{Sink, SinkKey};
+use crate::streams::{StreamSetup, Target, setup};
+use ringmaster_protocol::message::ProcessId;
+use ringmaster_protocol::ring::Stream;
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Where a stream of a watcher goes, and how it looks there.
+#[derive(Debug, Clone)]
+pub(super) struct Route {
+    pub(super) sink: SinkKey,
+    pub(super) look: Arc<Look>,
+}
+
+impl<R: Fn(ScribeReport)> Worker<R> {
+    pub(super) fn set_streams(&mut self, watcher: &WatcherKey, streams: &WatcherStreams, now: Instant) {
+        let mut routes = PerStream::default();
+        for stream in Stream::ALL {
+            // Invalid options are refused at load; what slips through is thrown away like no stream at all.
+            if let Some(Ok(setup)) = streams.get(stream).as_ref().map(setup) {
+                *routes.get_mut(stream) = self.route(watcher, stream, setup, now);
+            }
+        }
+        self.watchers.insert(watcher.clone(), routes);
+        self.prune();
+        let mine = self
+            .processes
+            .iter()
+            .filter(|(_, process)| process.watcher == *watcher);
+        let mine: Vec<ProcessId> = mine.map(|(id, _)| *id).collect();
+        mine.into_iter().for_each(|id| self.enqueue(id));
+    }
+
+    /// Finds or makes the writer of a target; a file is opened at once, so that trouble shows before output comes.
+    fn route(
+        &mut self,
+        watcher: &WatcherKey,
+        stream: Stream,
+        setup: StreamSetup,
+        now: Instant,
+    ) -> Option<Route> {
+        let mut look = setup.look;
+        let key = match setup.target {
+            Target::Stdout => {
+                let stdout = std::io::stdout().as_fd().try_clone_to_owned().ok()?;
+                let sink = self
+                    .sinks
+                    .entry(SinkKey::Stdout)
+                    .or_insert_with(|| Sink::inherited(stdout));
+                if sink.is_terminal() {
+                    look = Look::Harmless;
+                }
+                SinkKey::Stdout
+            }
+            Target::File { path, rotation } => {
+                let path = match path {
+                    Some(path) => std::path::absolute(&path).unwrap_or(path),
+                    None => self.temporary(watcher, stream)?,
+                };
+                let key = SinkKey::File(path.clone());
+                let sink = self
+                    .sinks
+                    .entry(key.clone())
+                    .or_insert_with(|| Sink::file(path, rotation));
+                sink.set_rotation(rotation);
+                if !sink.is_blocked()
+                    && let Err(failure) = sink.open()
+                {
+                    sink.pause(&failure, now);
+                    sink.told = true;
+                    let trouble = (watcher.clone(), stream);
+                    tell_trouble(&self.report, trouble, &key, failure.action, failure.error);
+                }
+                key
+            }
+        };
+        let look = Arc::new(look);
+        Some(Route { sink: key, look })
+    }
+
+    /// A new file for a stream without `filename` (mkstemp(3): mode 0600).
+    fn temporary(&self, watcher: &WatcherKey, stream: Stream) -> Option<PathBuf> {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+        let name: String = watcher.as_str().chars().map(plain).take(60).collect();
+        let template = std::env::temp_dir().join(format!("circus-{name}-{}-XXXXXX", stream.name()));
+        match nix::unistd::mkstemp(&template) {
+            Ok((_, path)) => {
+                (self.report)(ScribeReport::Temporary {
+                    watcher: watcher.clone(),
+                    stream,
+                    path: path.clone(),
+                });
+                Some(path)
+            }
+            Err(errno) => {
+                let key = SinkKey::File(template);
+                let whose = (watcher.clone(), stream);
+                tell_trouble(&self.report, whose, &key, Action::MakeTemporary, errno.into());
+                None
+            }
+        }
+    }
+
+    /// Closes what nobody writes to any more.
+    pub(super) fn prune(&mut self) {
+        let routes = self.watchers.values();
+        let used = |key: &SinkKey| {
+            let mut all = routes.clone().flat_map(|routes| [&routes.stdout, &routes.stderr]);
+            all.any(|route| route.as_ref().is_some_and(|route| route.sink == *key))
+        };
+        self.sinks.retain(|key, _| used(key));
+    }
+}
+
+/// A watcher and a stream that write to `key`.
+pub(super) fn first_user(
+    watchers: &BTreeMap<WatcherKey, PerStream<Option<Route>>>,
+    key: &SinkKey,
+) -> (WatcherKey, Stream) {
+    let uses = |route: &Option<Route>| route.as_ref().is_some_and(|route| route.sink == *key);
+    let mut all = watchers
+        .iter()
+        .flat_map(|(watcher, routes)| Stream::ALL.map(|stream| (watcher, stream, uses(routes.get(stream)))));
+    all.find(|(_, _, used)| *used).map_or_else(
+        || (WatcherKey::new(""), Stream::Stdout),
+        |(watcher, stream, _)| (watcher.clone(), stream),
+    )
+}
