@@ -3,7 +3,7 @@
 use crate::daemon::{Daemon, Subject, subject};
 use crate::driver::Driver;
 use crate::sandbox::Sandbox;
-use crate::wait::wait_until;
+use crate::wait::{NotYet, wait_until};
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -72,7 +72,7 @@ impl Stack {
         let (driver, daemon) = (&mut self.driver, &mut self.daemon);
         let answered = wait_until(PATIENCE, "circusd answers and has started its watchers", || {
             if daemon.as_mut().is_some_and(|daemon| !daemon.is_running()) {
-                return Err("circusd has ended".to_owned());
+                return Err(NotYet::never("circusd has ended"));
             }
             let answers = driver
                 .exchange(&endpoint, "DEALER", &request, Duration::from_millis(300))
@@ -83,7 +83,7 @@ impl Stack {
                 .ok_or("no answer")?;
             let text = String::from_utf8_lossy(frame).into_owned();
             if text.contains("\"starting\"") {
-                Err(text)
+                Err(text.into())
             } else {
                 Ok(())
             }

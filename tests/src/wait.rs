@@ -12,9 +12,10 @@ pub fn wait_until<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Res
     let begin = Instant::now();
     let mut pause = Duration::from_micros(500);
     loop {
-        match probe() {
+        match probe().map_err(Into::into) {
             Ok(value) => return Ok(value),
-            Err(state) if begin.elapsed() >= limit => {
+            Err(NotYet { state, hopeless: true }) => bail!("{what} cannot come any more: {state}"),
+            Err(NotYet { state, .. }) if begin.elapsed() >= limit => {
                 bail!("not within {limit:?}: {what}; last seen: {state}")
             }
             Err(_) => pass(pause),
