@@ -1,2 +1,8 @@
-//! (first lines come with the code)
-fn main() {}
+//! The `circusd` program; everything is in the library.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ringmaster_manager::run::main()
+}

@@ -1,7 +1,7 @@
 //! Those who wait: one answer for a group of operations, when the last of them is done.
 
-use super::effect::{Asker, Effect};
 use super::Exclusive;
+use super::effect::{Asker, Effect};
 use crate::clock::Now;
 use crate::watcher::{BatchId, Outcome};
 use ringmaster_protocol::circus::{self, Errno};
@@ -39,7 +39,15 @@ impl Batches {
     pub fn open(&mut self, asker: Asker, shape: ReplyShape, size: usize) -> BatchId {
         self.last += 1;
         let id = BatchId(self.last);
-        self.open.insert(id, Batch { asker, shape, remaining: size, properties: Map::new() });
+        self.open.insert(
+            id,
+            Batch {
+                asker,
+                shape,
+                remaining: size,
+                properties: Map::new(),
+            },
+        );
         id
     }
 
@@ -65,14 +73,23 @@ impl Batches {
                 }
             }
         }
-        if batch.remaining == 0 && let Some(batch) = self.open.remove(&id) {
+        if batch.remaining == 0
+            && let Some(batch) = self.open.remove(&id)
+        {
             answer(&batch.asker, now, batch.properties, effects);
         }
     }
 
     /// The group will not be finished.
     pub fn fail(&mut self, id: BatchId, reason: Exclusive, now: Now, effects: &mut Vec<Effect>) {
-        if let Some(Batch { asker: Asker { client: Some(client), id }, .. }) = self.open.remove(&id) {
+        if let Some(Batch {
+            asker: Asker {
+                client: Some(client),
+                id,
+            },
+            ..
+        }) = self.open.remove(&id)
+        {
             let payload = circus::error(&id, now.wall, Errno::Command, &reason.to_string(), None);
             effects.push(Effect::Reply { client, payload });
         }
@@ -82,14 +99,21 @@ impl Batches {
 /// Sends a successful answer, if somebody wants one.
 pub fn answer(asker: &Asker, now: Now, properties: Map<String, Value>, effects: &mut Vec<Effect>) {
     if let Some(client) = asker.client {
-        effects.push(Effect::Reply { client, payload: circus::ok(&asker.id, now.wall, properties) });
+        effects.push(Effect::Reply {
+            client,
+            payload: circus::ok(&asker.id, now.wall, properties),
+        });
     }
 }
 
 fn info(outcome: Outcome) -> Value {
     match outcome {
         Outcome::Started { started, kept } => json!({ "started": started, "kept": kept }),
-        Outcome::Replaced { stopped, started, kept } => json!({ "stopped": stopped, "started": started, "kept": kept }),
+        Outcome::Replaced {
+            stopped,
+            started,
+            kept,
+        } => json!({ "stopped": stopped, "started": started, "kept": kept }),
         Outcome::Stopped | Outcome::Resized(_) | Outcome::Done => Value::Null,
     }
 }

@@ -47,19 +47,25 @@ impl Arbiter {
         let mut found: BTreeSet<WatcherId> = BTreeSet::new();
         for info in processes {
             if let (Some(id), Some(exit)) = (self.owners.get(&info.id).copied(), &info.exit) {
-                self.with_watcher(id, now, effects, |watcher, turn| watcher.exited(info.id, exit, turn));
+                self.with_watcher(id, now, effects, |watcher, turn| {
+                    watcher.exited(info.id, exit, turn)
+                });
                 touched.insert(id);
             }
             if self.owners.contains_key(&info.id) {
                 continue;
             }
-            let owner = owner(&info).and_then(|(name, wid)| Some((self.names.get(&name.to_lowercase()).copied()?, wid)));
+            let owner = owner(&info)
+                .and_then(|(name, wid)| Some((self.names.get(&name.to_lowercase()).copied()?, wid)));
             let Some((id, wid)) = owner else {
                 leave(&info, effects);
                 continue;
             };
             self.owners.insert(info.id, id);
-            let open = self.watchers.get(&id).is_some_and(|watcher| watcher.processes.is_empty());
+            let open = self
+                .watchers
+                .get(&id)
+                .is_some_and(|watcher| watcher.processes.is_empty());
             self.with_watcher(id, now, effects, |watcher, turn| {
                 if open {
                     watcher.open_streams(turn);
@@ -72,7 +78,10 @@ impl Arbiter {
         let order = self.by_priority();
         let wanted = |id: &WatcherId| {
             found.contains(id)
-                || self.watchers.get(id).is_some_and(|watcher| watcher.options.autostart && watcher.status == Status::Stopped)
+                || self
+                    .watchers
+                    .get(id)
+                    .is_some_and(|watcher| watcher.options.autostart && watcher.status == Status::Stopped)
         };
         let waiting: VecDeque<WatcherId> = order.into_iter().filter(wanted).collect();
         for id in &found {
@@ -80,17 +89,33 @@ impl Arbiter {
                 tracing::info!("{} already running", watcher.options.name);
             }
         }
-        self.phase = Phase::Booting(Boot { waiting, starting: BTreeSet::new(), next_at: None });
+        self.phase = Phase::Booting(Boot {
+            waiting,
+            starting: BTreeSet::new(),
+            next_at: None,
+        });
     }
 
     /// The core has none of these any more: their ends were seen by nobody.
-    fn miss(&mut self, processes: &[ProcessInfo], now: Now, effects: &mut Vec<Effect>, touched: &mut BTreeSet<WatcherId>) {
+    fn miss(
+        &mut self,
+        processes: &[ProcessInfo],
+        now: Now,
+        effects: &mut Vec<Effect>,
+        touched: &mut BTreeSet<WatcherId>,
+    ) {
         let there: BTreeSet<ProcessId> = processes.iter().map(|info| info.id).collect();
-        let missed: Vec<_> = self.owners.iter().filter(|(id, _)| !there.contains(id)).map(|(p, w)| (*p, *w)).collect();
+        let missed: Vec<_> = self
+            .owners
+            .iter()
+            .filter(|(id, _)| !there.contains(id))
+            .map(|(p, w)| (*p, *w))
+            .collect();
         for (process, id) in missed {
             let exit = Exit {
                 status: ExitStatus::Unknown,
-                realtime_ns: u64::try_from(Duration::from_secs_f64(now.wall.max(0.0)).as_nanos()).unwrap_or(u64::MAX),
+                realtime_ns: u64::try_from(Duration::from_secs_f64(now.wall.max(0.0)).as_nanos())
+                    .unwrap_or(u64::MAX),
                 rusage: Rusage::default(),
                 heads: [0, 0],
             };
@@ -117,7 +142,8 @@ impl Arbiter {
             return false;
         };
         let watchers = &self.watchers;
-        boot.starting.retain(|id| watchers.get(id).is_some_and(crate::watcher::Watcher::busy));
+        boot.starting
+            .retain(|id| watchers.get(id).is_some_and(crate::watcher::Watcher::busy));
         if boot.waiting.is_empty() {
             if boot.starting.is_empty() {
                 self.phase = Phase::Serving;
@@ -125,8 +151,16 @@ impl Arbiter {
             return false;
         }
         let pause = Duration::from_secs(self.options.warmup_delay);
-        let slow = |id: &WatcherId| watchers.get(id).is_some_and(|watcher| !watcher.options.warmup_delay.duration().is_zero());
-        let room = if pause.is_zero() && !boot.starting.iter().any(slow) { SIDE_BY_SIDE } else { 1 };
+        let slow = |id: &WatcherId| {
+            watchers
+                .get(id)
+                .is_some_and(|watcher| !watcher.options.warmup_delay.duration().is_zero())
+        };
+        let room = if pause.is_zero() && !boot.starting.iter().any(slow) {
+            SIDE_BY_SIDE
+        } else {
+            1
+        };
         if boot.starting.len() >= room || boot.next_at.is_some_and(|at| at > now.mono) {
             return false;
         }
@@ -156,10 +190,18 @@ fn leave(info: &ProcessInfo, effects: &mut Vec<Effect>) {
     }
     match info.lifetime {
         Lifetime::Persistent => {
-            tracing::warn!("{} (pid {}) belongs to no watcher of this configuration and is left running", info.name, info.pid);
+            tracing::warn!(
+                "{} (pid {}) belongs to no watcher of this configuration and is left running",
+                info.name,
+                info.pid
+            );
         }
         Lifetime::Leased => {
-            tracing::warn!("{} (pid {}) belongs to no watcher of this configuration and is stopped", info.name, info.pid);
+            tracing::warn!(
+                "{} (pid {}) belongs to no watcher of this configuration and is stopped",
+                info.name,
+                info.pid
+            );
             effects.push(Effect::Signal {
                 process: info.id,
                 signal: Some(crate::options::Signal::TERM),

@@ -2,7 +2,7 @@
 
 use crate::endpoints::ClientId;
 use crate::options::{Signal, StreamOptions};
-use crate::process::Launch;
+use crate::process::{Launch, Wid};
 use crate::watcher::WatcherId;
 use ringmaster_protocol::message::{ProcessId, Target};
 use serde_json::Value;
@@ -85,8 +85,8 @@ pub enum Effect {
     Attach {
         /// Which process.
         process: ProcessId,
-        /// Its pid, for prefixes.
-        pid: i32,
+        /// Its number.
+        wid: Wid,
         /// Whose streams.
         watcher: WatcherId,
     },

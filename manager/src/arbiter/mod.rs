@@ -118,7 +118,9 @@ impl Arbiter {
             Event::Signalled { then, result } => self.signalled(then, result, now, &mut effects),
             Event::Exited(Exited { process, exit }) => {
                 if let Some(id) = self.owners.get(&process).copied() {
-                    self.with_watcher(id, now, &mut effects, |watcher, turn| watcher.exited(process, &exit, turn));
+                    self.with_watcher(id, now, &mut effects, |watcher, turn| {
+                        watcher.exited(process, &exit, turn)
+                    });
                     touched.insert(id);
                 } else if !self.tickets.is_empty() {
                     self.early_exits.insert(process, exit);
@@ -126,7 +128,9 @@ impl Arbiter {
             }
             Event::Drained(process) => {
                 if let Some(id) = self.owners.get(&process).copied() {
-                    self.with_watcher(id, now, &mut effects, |watcher, turn| watcher.drained(process, turn));
+                    self.with_watcher(id, now, &mut effects, |watcher, turn| {
+                        watcher.drained(process, turn)
+                    });
                     touched.insert(id);
                 } else {
                     effects.push(Effect::Forget(process));
@@ -152,12 +156,20 @@ impl Arbiter {
             self.owners.insert(info.id, id);
         }
         self.with_watcher(id, now, effects, |watcher, turn| {
-            watcher.spawned(ticket, result.as_deref().map_err(|failure| failure.0.as_str()), turn);
+            watcher.spawned(
+                ticket,
+                result.as_deref().map_err(|failure| failure.0.as_str()),
+                turn,
+            );
         });
         // The end of a short life may be told before its beginning: answers and notices take two ways.
-        let early = result.ok().and_then(|info| Some((info.id, self.early_exits.remove(&info.id)?)));
+        let early = result
+            .ok()
+            .and_then(|info| Some((info.id, self.early_exits.remove(&info.id)?)));
         if let Some((process, exit)) = early {
-            self.with_watcher(id, now, effects, |watcher, turn| watcher.exited(process, &exit, turn));
+            self.with_watcher(id, now, effects, |watcher, turn| {
+                watcher.exited(process, &exit, turn)
+            });
         }
         if self.tickets.is_empty() {
             self.early_exits.clear();
@@ -181,13 +193,17 @@ impl Arbiter {
 
     /// The lower-cased names in order, with their watchers.
     pub fn by_name(&self) -> impl Iterator<Item = (&str, &Watcher)> {
-        self.names.iter().filter_map(|(name, id)| Some((name.as_str(), self.watchers.get(id)?)))
+        self.names
+            .iter()
+            .filter_map(|(name, id)| Some((name.as_str(), self.watchers.get(id)?)))
     }
 
     /// Watchers in the order in which they start: high priority first, then by name.
     pub fn by_priority(&self) -> Vec<WatcherId> {
         let mut ids: Vec<WatcherId> = self.watchers.keys().copied().collect();
-        ids.sort_by_key(|id| std::cmp::Reverse(self.watchers.get(id).map(|watcher| watcher.options.priority)));
+        ids.sort_by_key(|id| {
+            std::cmp::Reverse(self.watchers.get(id).map(|watcher| watcher.options.priority))
+        });
         ids
     }
 
@@ -226,7 +242,14 @@ impl Arbiter {
     }
 
     /// Begins the end. Persistent watchers are left running; the others stop, all at once, low priority first.
-    pub fn end(&mut self, ending: Ending, asker: Option<Asker>, now: Now, effects: &mut Vec<Effect>, touched: &mut BTreeSet<WatcherId>) {
+    pub fn end(
+        &mut self,
+        ending: Ending,
+        asker: Option<Asker>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+        touched: &mut BTreeSet<WatcherId>,
+    ) {
         tracing::info!("Arbiter exiting");
         self.phase = Phase::Ending(ending);
         let mut order = self.by_priority();
@@ -276,14 +299,18 @@ impl Arbiter {
                 break;
             }
         }
-        if let Phase::Ending(ending) = self.phase && self.all_gone() {
+        if let Phase::Ending(ending) = self.phase
+            && self.all_gone()
+        {
             self.phase = Phase::Ended;
             effects.push(Effect::Finish(ending));
         }
     }
 
     fn all_gone(&self) -> bool {
-        self.watchers.values().all(|watcher| watcher.options.use_papa || (!watcher.busy() && watcher.processes.is_empty()))
+        self.watchers
+            .values()
+            .all(|watcher| watcher.options.use_papa || (!watcher.busy() && watcher.processes.is_empty()))
     }
 
     fn arm(&mut self, id: WatcherId) {
@@ -328,7 +355,13 @@ impl Arbiter {
         Some(result)
     }
 
-    fn signalled(&mut self, then: AfterSignal, result: Result<Vec<i32>, String>, now: Now, effects: &mut Vec<Effect>) {
+    fn signalled(
+        &mut self,
+        then: AfterSignal,
+        result: Result<Vec<i32>, String>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
         match (then, result) {
             (AfterSignal::Announce(id), Ok(pids)) => {
                 for pid in pids {
@@ -350,13 +383,21 @@ impl Arbiter {
     }
 
     /// Signals to circusd (spec b.4).
-    fn own_signal(&mut self, signal: OwnSignal, now: Now, effects: &mut Vec<Effect>, touched: &mut BTreeSet<WatcherId>) {
+    fn own_signal(
+        &mut self,
+        signal: OwnSignal,
+        now: Now,
+        effects: &mut Vec<Effect>,
+        touched: &mut BTreeSet<WatcherId>,
+    ) {
         tracing::info!("Got signal {}", signal.name());
         if self.exclusive().is_some() {
             return;
         }
         match signal {
-            OwnSignal::Term | OwnSignal::Int | OwnSignal::Quit => self.end(Ending::Quit, None, now, effects, touched),
+            OwnSignal::Term | OwnSignal::Int | OwnSignal::Quit => {
+                self.end(Ending::Quit, None, now, effects, touched)
+            }
             OwnSignal::Hup => {
                 effects.push(Effect::ReopenLogs);
                 let all = self.by_priority();

@@ -40,10 +40,16 @@ impl Rig {
             session: 1,
             umask: 0o22,
         };
-        let watchers = watchers.into_iter().map(|options| (options, BTreeMap::new())).collect();
+        let watchers = watchers
+            .into_iter()
+            .map(|options| (options, BTreeMap::new()))
+            .collect();
         Self {
             arbiter: Arbiter::new(CircusOptions::default(), world, watchers),
-            now: Now { mono: Duration::ZERO, wall: 1000.0 },
+            now: Now {
+                mono: Duration::ZERO,
+                wall: 1000.0,
+            },
             next_pid: 100,
             broken: false,
             events: Vec::new(),
@@ -68,13 +74,20 @@ impl Rig {
         match effect {
             Effect::Reply { payload, .. } => self.replies.push(serde_json::from_slice(&payload).unwrap()),
             Effect::Publish { topic, payload } => {
-                self.events.push((topic, serde_json::from_slice(&payload).unwrap()));
+                self.events
+                    .push((topic, serde_json::from_slice(&payload).unwrap()));
             }
             Effect::Spawn(launch) if self.hold => self.held.push(*launch),
             Effect::Spawn(launch) => self.spawn(*launch),
-            Effect::Signal { process, signal, target, .. } => {
+            Effect::Signal {
+                process,
+                signal,
+                target,
+                ..
+            } => {
                 let pid = i32::try_from(process.0).unwrap();
-                self.signals.push((pid, signal.map_or(0, crate::options::Signal::number), target));
+                self.signals
+                    .push((pid, signal.map_or(0, crate::options::Signal::number), target));
             }
             Effect::Forget(process) => self.forgotten.push(process),
             Effect::Finish(ending) => self.finished = Some(ending),
@@ -92,9 +105,17 @@ impl Rig {
             Err(SpawnFailure("no such file".to_owned()))
         } else {
             self.next_pid += 1;
-            Ok(Box::new(info(self.next_pid, &launch.spawn.name, &launch.spawn.note, self.now.wall)))
+            Ok(Box::new(info(
+                self.next_pid,
+                &launch.spawn.name,
+                &launch.spawn.note,
+                self.now.wall,
+            )))
         };
-        self.event(Event::Spawned { ticket: launch.ticket, result });
+        self.event(Event::Spawned {
+            ticket: launch.ticket,
+            result,
+        });
     }
 
     fn release(&mut self) {
@@ -106,7 +127,10 @@ impl Rig {
 
     fn exit(&mut self, pid: i32, status: ExitStatus) {
         let exit = exit(status, self.now.wall);
-        self.event(Event::Exited(Exited { process: process(pid), exit }));
+        self.event(Event::Exited(Exited {
+            process: process(pid),
+            exit,
+        }));
     }
 
     /// Moves the clock to every deadline on the way.
@@ -127,12 +151,18 @@ impl Rig {
     fn call(&mut self, request: Value) -> Option<Value> {
         let before = self.replies.len();
         let payload = request.to_string().into_bytes();
-        self.event(Event::Request { client: ClientId::for_test(1), payload });
+        self.event(Event::Request {
+            client: ClientId::for_test(1),
+            payload,
+        });
         (self.replies.len() > before).then(|| self.replies.last().unwrap().clone())
     }
 
     fn topics(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.events).into_iter().map(|(topic, _)| topic.trim_start_matches("watcher.").to_owned()).collect()
+        std::mem::take(&mut self.events)
+            .into_iter()
+            .map(|(topic, _)| topic.trim_start_matches("watcher.").to_owned())
+            .collect()
     }
 
     fn pids(&self, name: &str) -> Vec<i32> {
@@ -163,7 +193,12 @@ fn info(pid: i32, name: &str, note: &[u8], wall: f64) -> ProcessInfo {
 
 fn exit(status: ExitStatus, wall: f64) -> Exit {
     let realtime_ns = u64::try_from(Duration::from_secs_f64(wall).as_nanos()).unwrap();
-    Exit { status, realtime_ns, rusage: Rusage::default(), heads: [0, 0] }
+    Exit {
+        status,
+        realtime_ns,
+        rusage: Rusage::default(),
+        heads: [0, 0],
+    }
 }
 
 fn watcher(name: &str, numprocesses: u32) -> WatcherOptions {
@@ -188,7 +223,11 @@ fn watchers_start_by_priority_then_by_name() {
     let mut first = watcher("z", 1);
     first.priority = 5;
     let mut rig = Rig::new(vec![late, first, watcher("a", 1), watcher("c", 1)]);
-    let spawns: Vec<String> = rig.topics().into_iter().filter(|topic| topic.ends_with("spawn")).collect();
+    let spawns: Vec<String> = rig
+        .topics()
+        .into_iter()
+        .filter(|topic| topic.ends_with("spawn"))
+        .collect();
     assert_eq!(spawns, ["z.spawn", "a.spawn", "c.spawn", "b.spawn"]);
 }
 
@@ -233,9 +272,14 @@ fn a_missing_program_stops_the_watcher_after_its_retries() {
     let mut rig = Rig::unstarted(vec![watcher("a", 3)]);
     rig.broken = true;
     rig.event(Event::Attached(Vec::new()));
-    assert_eq!((rig.status("a"), rig.topics()), ("stopped", vec!["a.stop".to_owned()]));
+    assert_eq!(
+        (rig.status("a"), rig.topics()),
+        ("stopped", vec!["a.stop".to_owned()])
+    );
     assert_eq!(rig.arbiter.deadline(), None);
-    let answer = rig.call(json!({"command": "start", "properties": {"name": "a", "waiting": true}})).unwrap();
+    let answer = rig
+        .call(json!({"command": "start", "properties": {"name": "a", "waiting": true}}))
+        .unwrap();
     assert_eq!(answer["info"], json!({"started": [], "kept": []}));
 }
 
@@ -253,8 +297,14 @@ fn stop_signals_then_kills_the_tree() {
     options.graceful_timeout = Seconds::Whole(2);
     let mut rig = Rig::new(vec![options]);
     rig.topics();
-    assert!(rig.call(json!({"command": "stop", "properties": {"name": "a", "waiting": true}})).is_none());
-    assert_eq!((rig.status("a"), rig.signals.clone()), ("stopping", vec![(101, 15, Target::Main)]));
+    assert!(
+        rig.call(json!({"command": "stop", "properties": {"name": "a", "waiting": true}}))
+            .is_none()
+    );
+    assert_eq!(
+        (rig.status("a"), rig.signals.clone()),
+        ("stopping", vec![(101, 15, Target::Main)])
+    );
     rig.pass(1.9);
     assert_eq!(rig.signals.len(), 1);
     rig.pass(0.2);
@@ -283,9 +333,17 @@ fn restart_tells_old_and_new_pids() {
     rig.call(json!({"command": "restart", "properties": {"name": "a", "waiting": true}}));
     rig.exit(101, ExitStatus::Signal(15));
     rig.exit(102, ExitStatus::Signal(15));
-    assert_eq!(rig.topics(), ["a.kill", "a.kill", "a.reap", "a.reap", "a.stop", "a.spawn", "a.spawn", "a.start"]);
+    assert_eq!(
+        rig.topics(),
+        [
+            "a.kill", "a.kill", "a.reap", "a.reap", "a.stop", "a.spawn", "a.spawn", "a.start"
+        ]
+    );
     let info = &rig.replies.last().unwrap()["info"];
-    assert_eq!(*info, json!({"stopped": [101, 102], "started": [103, 104], "kept": []}));
+    assert_eq!(
+        *info,
+        json!({"stopped": [101, 102], "started": [103, 104], "kept": []})
+    );
 }
 
 #[test]
@@ -296,7 +354,12 @@ fn graceful_reload_starts_the_new_before_the_old_go() {
     assert_eq!(rig.pids("a"), [101, 102, 103, 104]);
     rig.exit(101, ExitStatus::Signal(15));
     rig.exit(102, ExitStatus::Signal(15));
-    assert_eq!(rig.topics(), ["a.spawn", "a.spawn", "a.kill", "a.kill", "a.reap", "a.reap", "a.reload"]);
+    assert_eq!(
+        rig.topics(),
+        [
+            "a.spawn", "a.spawn", "a.kill", "a.kill", "a.reap", "a.reap", "a.reload"
+        ]
+    );
     assert_eq!(rig.replies.last().unwrap()["info"]["started"], json!([103, 104]));
 }
 
@@ -307,7 +370,12 @@ fn sequential_reload_replaces_one_after_the_other() {
     rig.call(json!({"command": "reload", "properties": {"name": "a", "sequential": true, "waiting": true}}));
     rig.exit(101, ExitStatus::Signal(15));
     rig.exit(102, ExitStatus::Signal(15));
-    assert_eq!(rig.topics(), ["a.kill", "a.reap", "a.spawn", "a.kill", "a.reap", "a.spawn", "a.reload"]);
+    assert_eq!(
+        rig.topics(),
+        [
+            "a.kill", "a.reap", "a.spawn", "a.kill", "a.reap", "a.spawn", "a.reload"
+        ]
+    );
 }
 
 #[test]
@@ -317,7 +385,10 @@ fn send_hup_keeps_the_processes() {
     let mut rig = Rig::new(vec![options]);
     rig.topics();
     rig.call(json!({"command": "reload", "properties": {"name": "a"}}));
-    assert_eq!((rig.topics(), rig.pids("a")), (vec!["a.reload".to_owned()], vec![101, 102]));
+    assert_eq!(
+        (rig.topics(), rig.pids("a")),
+        (vec!["a.reload".to_owned()], vec![101, 102])
+    );
     assert_eq!(rig.signals, [(101, 1, Target::Main), (102, 1, Target::Main)]);
 }
 
@@ -325,9 +396,14 @@ fn send_hup_keeps_the_processes() {
 fn decr_stops_the_oldest_and_waits_for_it() {
     let mut rig = Rig::new(vec![watcher("a", 1)]);
     rig.pass(1.0);
-    let number = rig.call(json!({"command": "incr", "properties": {"name": "a", "nb": 2, "waiting": true}})).unwrap();
+    let number = rig
+        .call(json!({"command": "incr", "properties": {"name": "a", "nb": 2, "waiting": true}}))
+        .unwrap();
     assert_eq!(number["numprocesses"], 3);
-    assert!(rig.call(json!({"command": "decr", "properties": {"name": "a", "waiting": true}})).is_none());
+    assert!(
+        rig.call(json!({"command": "decr", "properties": {"name": "a", "waiting": true}}))
+            .is_none()
+    );
     assert_eq!(rig.signals, [(101, 15, Target::Main)]);
     rig.exit(101, ExitStatus::Signal(15));
     assert_eq!(rig.replies.last().unwrap()["numprocesses"], 2);
@@ -338,8 +414,13 @@ fn decr_stops_the_oldest_and_waits_for_it() {
 fn operations_on_one_watcher_queue_and_on_others_do_not_wait() {
     let mut rig = Rig::new(vec![watcher("a", 1), watcher("b", 1)]);
     rig.call(json!({"command": "stop", "properties": {"name": "a"}}));
-    assert!(rig.call(json!({"command": "start", "properties": {"name": "a", "waiting": true}})).is_none());
-    let other = rig.call(json!({"command": "incr", "properties": {"name": "b", "waiting": true}})).unwrap();
+    assert!(
+        rig.call(json!({"command": "start", "properties": {"name": "a", "waiting": true}}))
+            .is_none()
+    );
+    let other = rig
+        .call(json!({"command": "incr", "properties": {"name": "b", "waiting": true}}))
+        .unwrap();
     assert_eq!(other["numprocesses"], 2);
     rig.exit(101, ExitStatus::Signal(15));
     assert_eq!(rig.replies.last().unwrap()["info"]["started"], json!([104]));
@@ -367,7 +448,10 @@ fn warmup_spaces_the_spawns() {
     rig.pass(3.0);
     assert_eq!(rig.status("a"), "starting");
     rig.pass(10.0);
-    assert_eq!((rig.spawns.clone(), rig.status("a")), (vec![0.0, 2.0, 4.0], "active"));
+    assert_eq!(
+        (rig.spawns.clone(), rig.status("a")),
+        (vec![0.0, 2.0, 4.0], "active")
+    );
 }
 
 #[test]
@@ -379,7 +463,10 @@ fn respawn_off_ends_with_a_stop() {
     rig.exit(101, ExitStatus::Code(4));
     assert_eq!(rig.topics(), ["a.reap"]);
     rig.exit(102, ExitStatus::Code(4));
-    assert_eq!((rig.topics(), rig.status("a")), (vec!["a.reap".to_owned(), "a.stop".to_owned()], "stopped"));
+    assert_eq!(
+        (rig.topics(), rig.status("a")),
+        (vec!["a.reap".to_owned(), "a.stop".to_owned()], "stopped")
+    );
 }
 
 #[test]
@@ -404,10 +491,21 @@ fn quit_stops_leased_watchers_and_leaves_persistent_ones() {
     rig.topics();
     rig.call(json!({"command": "quit", "properties": {"waiting": true}}));
     assert_eq!(rig.finished, None);
-    let refused = rig.call(json!({"command": "start", "properties": {"name": "a"}})).unwrap();
-    assert_eq!((refused["errno"].clone(), refused["reason"].clone()), (json!(5), json!("arbiter is already running arbiter_stop command")));
+    let refused = rig
+        .call(json!({"command": "start", "properties": {"name": "a"}}))
+        .unwrap();
+    assert_eq!(
+        (refused["errno"].clone(), refused["reason"].clone()),
+        (json!(5), json!("arbiter is already running arbiter_stop command"))
+    );
     rig.exit(101, ExitStatus::Signal(15));
-    assert_eq!((rig.finished, rig.topics()), (Some(Ending::Quit), vec!["a.kill".into(), "a.reap".into(), "a.stop".into()]));
+    assert_eq!(
+        (rig.finished, rig.topics()),
+        (
+            Some(Ending::Quit),
+            vec!["a.kill".into(), "a.reap".into(), "a.stop".into()]
+        )
+    );
     assert_eq!(rig.pids("p"), [102]);
 }
 
@@ -427,7 +525,11 @@ fn recovery_takes_back_pids_and_numbers() {
     let note = |wid: u32| json!({"watcher": "Web", "wid": wid}).to_string().into_bytes();
     let mut gone = info(52, "circus.web.2", &note(2), 500.0);
     gone.exit = Some(exit(ExitStatus::Code(3), 900.0));
-    let found = vec![info(51, "circus.web.1", &note(1), 400.0), gone, info(53, "circus.web.3", &note(3), 600.0)];
+    let found = vec![
+        info(51, "circus.web.1", &note(1), 400.0),
+        gone,
+        info(53, "circus.web.3", &note(3), 600.0),
+    ];
     rig.event(Event::Attached(found));
     let wids: Vec<(u32, i32)> = rig
         .arbiter
@@ -439,8 +541,15 @@ fn recovery_takes_back_pids_and_numbers() {
         .collect();
     assert_eq!(wids, [(1, 51), (2, 101), (3, 53)]);
     assert_eq!(rig.events[0].1["time"], json!(400.0));
-    let reap = rig.events.iter().find(|(topic, _)| topic.ends_with("reap")).unwrap();
-    assert_eq!((reap.1["process_pid"].clone(), reap.1["exit_code"].clone()), (json!(52), json!(3)));
+    let reap = rig
+        .events
+        .iter()
+        .find(|(topic, _)| topic.ends_with("reap"))
+        .unwrap();
+    assert_eq!(
+        (reap.1["process_pid"].clone(), reap.1["exit_code"].clone()),
+        (json!(52), json!(3))
+    );
     assert_eq!(rig.forgotten, [process(52)]);
 }
 
@@ -480,11 +589,16 @@ fn nothing_is_asked_of_a_core_that_is_away() {
 #[test]
 fn every_call_gets_one_reply_and_a_cast_none() {
     let mut rig = Rig::new(vec![watcher("a", 1)]);
-    for command in crate::commands::COMMANDS.iter().filter(|command| !matches!(command.name, "quit" | "restart" | "stats" | "dstats")) {
+    for command in crate::commands::COMMANDS
+        .iter()
+        .filter(|command| !matches!(command.name, "quit" | "restart" | "stats" | "dstats"))
+    {
         let before = rig.replies.len();
         rig.call(json!({"id": 1, "command": command.name, "properties": {"name": "nope", "keys": [], "signum": 1}}));
         assert_eq!(rig.replies.len(), before + 1, "{}", command.name);
-        rig.call(json!({"id": 1, "msg_type": "cast", "command": command.name, "properties": {"name": "nope"}}));
+        rig.call(
+            json!({"id": 1, "msg_type": "cast", "command": command.name, "properties": {"name": "nope"}}),
+        );
         assert_eq!(rig.replies.len(), before + 1, "{}", command.name);
     }
 }

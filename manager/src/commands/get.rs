@@ -3,8 +3,12 @@
 use super::{Answer, Command, Context, Properties, Refusal};
 use serde_json::{Map, Value};
 
-pub(super) const COMMAND: Command =
-    Command { name: "get", required: &["name", "keys"], summary: "Get the value of specific watcher options.", run };
+pub(super) const COMMAND: Command = Command {
+    name: "get",
+    required: &["name", "keys"],
+    summary: "Get the value of specific watcher options.",
+    run,
+};
 
 fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer, Refusal> {
     let shown = crate::options::shown(&context.watcher(properties)?.options);
@@ -12,7 +16,12 @@ fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer,
         Some(Value::Array(keys)) => keys.iter().map(text).collect(),
         // Python takes a text as the list of its characters.
         Some(Value::String(keys)) => keys.chars().map(String::from).collect(),
-        _ => return Err(Refusal::Invalid { property: "keys", expected: "a list" }),
+        _ => {
+            return Err(Refusal::Invalid {
+                property: "keys",
+                expected: "a list",
+            });
+        }
     };
     let keys: Vec<String> = keys;
     let mut options = Map::new();

@@ -3,8 +3,12 @@
 use super::{Answer, Command, Context, Properties, Refusal};
 use serde_json::{Map, Value};
 
-pub(super) const COMMAND: Command =
-    Command { name: "globaloptions", required: &[], summary: "Get the arbiter options.", run };
+pub(super) const COMMAND: Command = Command {
+    name: "globaloptions",
+    required: &[],
+    summary: "Get the arbiter options.",
+    run,
+};
 
 fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer, Refusal> {
     let all = crate::options::global_options(&context.arbiter.options);
@@ -12,6 +16,9 @@ fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer,
         return Ok(Answer::one("options", all));
     };
     let name = option.as_str().map_or_else(|| option.to_string(), str::to_owned);
-    let value: Value = all.get(&name).cloned().ok_or_else(|| Refusal::NoGlobalOption(name.clone()))?;
+    let value: Value = all
+        .get(&name)
+        .cloned()
+        .ok_or_else(|| Refusal::NoGlobalOption(name.clone()))?;
     Ok(Answer::one("options", Map::from_iter([(name, value)])))
 }

@@ -3,8 +3,12 @@
 use super::{Answer, Command, Context, Properties, Refusal};
 use crate::arbiter::Ending;
 
-pub(super) const COMMAND: Command =
-    Command { name: "quit", required: &[], summary: "Quit the arbiter immediately.", run };
+pub(super) const COMMAND: Command = Command {
+    name: "quit",
+    required: &[],
+    summary: "Quit the arbiter immediately.",
+    run,
+};
 
 fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer, Refusal> {
     end(context, Ending::Quit, properties.waiting())
@@ -14,6 +18,8 @@ fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer,
 pub(super) fn end(context: &mut Context<'_>, ending: Ending, waiting: bool) -> Result<Answer, Refusal> {
     context.check_exclusive()?;
     let asker = waiting.then(|| context.asker.clone());
-    context.arbiter.end(ending, asker, context.now, context.effects, context.touched);
+    context
+        .arbiter
+        .end(ending, asker, context.now, context.effects, context.touched);
     Ok(if waiting { Answer::Later } else { Answer::plain() })
 }

@@ -89,19 +89,21 @@ impl Refusal {
 
     /// The whole reply to the request whose bytes are `raw`.
     pub fn reply(&self, id: &Value, time: f64, raw: &[u8]) -> Vec<u8> {
-        match self {
-            Self::Exception(text) => {
-                let reason = format!("command {}: {text}", python_bytes(raw));
-                circus::error(id, time, self.errno(), &reason, Some(TRACEBACK))
-            }
-            _ => circus::error(id, time, self.errno(), &self.to_string(), None),
+        if let Self::Exception(text) = self {
+            let reason = format!("command {}: {text}", python_bytes(raw));
+            return circus::error(id, time, self.errno(), &reason, Some(TRACEBACK));
         }
+        circus::error(id, time, self.errno(), &self.to_string(), None)
     }
 }
 
 /// Bytes as Python shows them: `b'…'`.
 fn python_bytes(bytes: &[u8]) -> String {
-    let quote = if bytes.contains(&b'\'') && !bytes.contains(&b'"') { '"' } else { '\'' };
+    let quote = if bytes.contains(&b'\'') && !bytes.contains(&b'"') {
+        '"'
+    } else {
+        '\''
+    };
     let mut out = format!("b{quote}");
     for &byte in bytes {
         match byte {
@@ -124,7 +126,10 @@ mod tests {
 
     #[test]
     fn bytes_look_like_pythons() {
-        assert_eq!(python_bytes(b"{\"a\": 1}\n\x00\xff\\"), r#"b'{"a": 1}\n\x00\xff\\'"#);
+        assert_eq!(
+            python_bytes(b"{\"a\": 1}\n\x00\xff\\"),
+            r#"b'{"a": 1}\n\x00\xff\\'"#
+        );
         assert_eq!(python_bytes(b"it's"), r#"b"it's""#);
         assert_eq!(python_bytes(b"it's \"x\""), r#"b'it\'s "x"'"#);
     }

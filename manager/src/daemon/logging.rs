@@ -44,7 +44,9 @@ impl LogTarget {
         match text {
             None | Some("-" | "") => Ok(Self::Terminal),
             Some(text) if text.starts_with("syslog:") => Err(LoggingError::Syslog(text.to_owned())),
-            Some(path) => Ok(Self::File(std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path)))),
+            Some(path) => Ok(Self::File(
+                std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path)),
+            )),
         }
     }
 }
@@ -64,8 +66,14 @@ impl LogFile {
         let sink = match target {
             LogTarget::Terminal => Sink::Terminal,
             LogTarget::File(path) => {
-                let file = append(path).map_err(|source| LoggingError::Open { path: path.clone(), source })?;
-                Sink::File { path: path.clone(), file }
+                let file = append(path).map_err(|source| LoggingError::Open {
+                    path: path.clone(),
+                    source,
+                })?;
+                Sink::File {
+                    path: path.clone(),
+                    file,
+                }
             }
         };
         Ok(Self(Arc::new(Mutex::new(sink))))
@@ -74,7 +82,9 @@ impl LogFile {
     /// Opens a log file anew, for those who have moved it away.
     pub fn reopen(&self) {
         let mut sink = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Sink::File { path, file } = &mut *sink && let Ok(fresh) = append(path) {
+        if let Sink::File { path, file } = &mut *sink
+            && let Ok(fresh) = append(path)
+        {
             *file = fresh;
         }
     }
@@ -91,8 +101,12 @@ impl Sink {
             Self::Terminal => io::stderr().write_all(line),
             Self::File { path, file } => {
                 let there = std::fs::metadata(&*path).ok();
-                let same = |ours: &std::fs::Metadata| there.is_some_and(|there| there.ino() == ours.ino() && there.dev() == ours.dev());
-                if !file.metadata().is_ok_and(|ours| same(&ours)) && let Ok(fresh) = append(path) {
+                let same = |ours: &std::fs::Metadata| {
+                    there.is_some_and(|there| there.ino() == ours.ino() && there.dev() == ours.dev())
+                };
+                if !file.metadata().is_ok_and(|ours| same(&ours))
+                    && let Ok(fresh) = append(path)
+                {
                     *file = fresh;
                 }
                 file.write_all(line)
@@ -134,7 +148,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let now = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S");
         let level = level_name(*event.metadata().level());
         write!(out, "{now} circus[{}] [{level}] ", std::process::id())?;

@@ -94,15 +94,30 @@ impl Place<'_> {
         let spawn = Spawn {
             name: process_name(&options.name, self.wid),
             token: u64::from(self.session) << 32 | (self.ticket.0 & 0xffff_ffff),
-            lifetime: if options.use_papa { Lifetime::Persistent } else { Lifetime::Leased },
-            stop: StopPlan { signal: options.stop_signal.number(), grace_ms: milliseconds(options.graceful_timeout) },
+            lifetime: if options.use_papa {
+                Lifetime::Persistent
+            } else {
+                Lifetime::Leased
+            },
+            stop: StopPlan {
+                signal: options.stop_signal.number(),
+                grace_ms: milliseconds(options.graceful_timeout),
+            },
             argv: self.argv()?.into_iter().map(String::into_bytes).collect(),
-            env: self.environment.iter().map(|(k, v)| (k.clone().into_bytes(), v.clone().into_bytes())).collect(),
+            env: self
+                .environment
+                .iter()
+                .map(|(k, v)| (k.clone().into_bytes(), v.clone().into_bytes()))
+                .collect(),
             cwd: Some(self.directory().into_os_string().into_vec()),
             uid: None,
             gid: None,
             groups: None,
-            rlimits: options.rlimits.iter().filter_map(|(name, value)| rlimit(name, *value)).collect(),
+            rlimits: options
+                .rlimits
+                .iter()
+                .filter_map(|(name, value)| rlimit(name, *value))
+                .collect(),
             umask: Some(self.umask),
             stdin,
             stdout,
@@ -113,7 +128,13 @@ impl Place<'_> {
             note: note(&options.name, self.wid),
             ext: Vec::new(),
         };
-        Ok(Launch { ticket: self.ticket, spawn, uid: options.uid.clone(), gid: options.gid.clone(), inherited })
+        Ok(Launch {
+            ticket: self.ticket,
+            spawn,
+            uid: options.uid.clone(),
+            gid: options.gid.clone(),
+            inherited,
+        })
     }
 
     /// The working directory; a relative one starts at circusd's own.
@@ -142,7 +163,9 @@ impl Place<'_> {
     fn output(&self, which: Inherited, inherited: &mut Vec<Inherited>) -> Stdout {
         let (stream, close) = match which {
             Inherited::Stderr => (&self.options.stderr_stream, self.options.close_child_stderr),
-            Inherited::Stdin | Inherited::Stdout => (&self.options.stdout_stream, self.options.close_child_stdout),
+            Inherited::Stdin | Inherited::Stdout => {
+                (&self.options.stdout_stream, self.options.close_child_stdout)
+            }
         };
         if close {
             Stdout::Null
@@ -222,25 +245,23 @@ impl Place<'_> {
     /// The value of `$(circus.NAME)` at spawn time (spec a.3 item 5); `name` is in lower case, without `circus.`.
     fn variable(&self, name: &str) -> Option<String> {
         if let Some(variable) = name.strip_prefix("env.") {
-            let found = self.environment.iter().rev().find(|(key, _)| key.to_lowercase() == variable);
+            let found = self
+                .environment
+                .iter()
+                .rev()
+                .find(|(key, _)| key.to_lowercase() == variable);
             return found.map(|(_, value)| value.clone());
         }
         if let Some(socket) = name.strip_prefix("sockets.") {
-            return self.sockets.by_name(socket).map(|socket| socket.number.to_string());
+            return self
+                .sockets
+                .by_name(socket)
+                .map(|socket| socket.number.to_string());
         }
-        let options = self.options;
         match name {
             "wid" => Some(self.wid.0.to_string()),
             "working_dir" => Some(self.directory().to_string_lossy().into_owned()),
-            "use_fds" => Some(python_bool(options.use_sockets)),
-            "name" => None,
-            _ => match name.strip_prefix("rlimits.") {
-                Some(limit) => options.rlimits.get(limit).map(|value| match value {
-                    RlimitValue::Infinity => "-1".to_owned(),
-                    RlimitValue::At(value) => value.to_string(),
-                }),
-                None => options::get(options, name).map(|value| python_text(&value)),
-            },
+            _ => options::variable(self.options, name),
         }
     }
 }
@@ -251,7 +272,9 @@ pub fn process_name(watcher: &str, wid: Wid) -> String {
 }
 
 fn note(watcher: &str, wid: Wid) -> Vec<u8> {
-    serde_json::json!({ "watcher": watcher, "wid": wid.0 }).to_string().into_bytes()
+    serde_json::json!({ "watcher": watcher, "wid": wid.0 })
+        .to_string()
+        .into_bytes()
 }
 
 fn pass(which: Inherited, inherited: &mut Vec<Inherited>) -> u8 {
@@ -261,16 +284,11 @@ fn pass(which: Inherited, inherited: &mut Vec<Inherited>) -> u8 {
 }
 
 fn split(option: &'static str, text: &str) -> Result<Vec<String>, LaunchError> {
-    words::split(text).map_err(|error| LaunchError::Words { option, text: text.to_owned(), reason: error.to_string() })
-}
-
-/// What Python's `str()` makes of an option.
-fn python_text(value: &serde_json::Value) -> String {
-    value.as_str().map_or_else(|| options::python::repr(value), str::to_owned)
-}
-
-fn python_bool(value: bool) -> String {
-    if value { "True".to_owned() } else { "False".to_owned() }
+    words::split(text).map_err(|error| LaunchError::Words {
+        option,
+        text: text.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 fn milliseconds(seconds: Seconds) -> u64 {
@@ -285,7 +303,11 @@ fn rlimit(name: &str, value: RlimitValue) -> Option<Rlimit> {
         RlimitValue::At(limit) => limit,
     };
     let (_, resource) = RLIMIT_NUMBERS.iter().find(|(known, _)| *known == name)?;
-    Some(Rlimit { resource: *resource, soft: limit, hard: limit })
+    Some(Rlimit {
+        resource: *resource,
+        soft: limit,
+        hard: limit,
+    })
 }
 
 /// Linux's numbers for resource limits (`asm-generic/resource.h`).
@@ -310,7 +332,9 @@ const RLIMIT_NUMBERS: &[(&str, u32)] = &[
 const NOFILE: u32 = 7;
 
 fn hard_limit_of_files() -> u64 {
-    rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX)
+    rustix::process::getrlimit(rustix::process::Resource::Nofile)
+        .maximum
+        .unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -324,7 +348,16 @@ mod tests {
         sockets: &'a SocketTable,
     ) -> Place<'a> {
         let working_dir = Path::new("/here");
-        Place { options, environment, sockets, working_dir, wid: Wid(3), ticket: SpawnTicket(7), session: 1, umask: 0o22 }
+        Place {
+            options,
+            environment,
+            sockets,
+            working_dir,
+            wid: Wid(3),
+            ticket: SpawnTicket(7),
+            session: 1,
+            umask: 0o22,
+        }
     }
 
     fn argv(change: impl FnOnce(&mut WatcherOptions)) -> Vec<String> {
@@ -332,8 +365,15 @@ mod tests {
         options.numprocesses = 4;
         change(&mut options);
         let environment = BTreeMap::from([("Key".to_owned(), "value".to_owned())]);
-        let launch = place(&options, &environment, &SocketTable::default()).launch().unwrap();
-        launch.spawn.argv.into_iter().map(|word| String::from_utf8(word).unwrap()).collect()
+        let launch = place(&options, &environment, &SocketTable::default())
+            .launch()
+            .unwrap();
+        launch
+            .spawn
+            .argv
+            .into_iter()
+            .map(|word| String::from_utf8(word).unwrap())
+            .collect()
     }
 
     #[test]
@@ -347,9 +387,13 @@ mod tests {
     fn variables_are_expanded_before_the_words_are_split() {
         let words = argv(|options| {
             options.cmd = "run $(circus.wid) ((circus.env.key)) $WID".to_owned();
-            options.args = Args::Text("--n=$(circus.numprocesses) '$(circus.unknown)' $(circus.working_dir)".to_owned());
+            options.args =
+                Args::Text("--n=$(circus.numprocesses) '$(circus.unknown)' $(circus.working_dir)".to_owned());
         });
-        assert_eq!(words, ["run", "3", "value", "3", "--n=4", "$(circus.unknown)", "/here"]);
+        assert_eq!(
+            words,
+            ["run", "3", "value", "3", "--n=4", "$(circus.unknown)", "/here"]
+        );
     }
 
     #[test]
@@ -369,19 +413,27 @@ mod tests {
         let mut options = WatcherOptions::new("w");
         options.cmd = "x".to_owned();
         let launch = place(&options, &environment, &sockets).launch().unwrap();
-        assert_eq!((launch.spawn.stdout, launch.spawn.stderr), (Stdout::Passed(0), Stdout::Passed(1)));
+        assert_eq!(
+            (launch.spawn.stdout, launch.spawn.stderr),
+            (Stdout::Passed(0), Stdout::Passed(1))
+        );
         assert_eq!(launch.inherited, [Inherited::Stdout, Inherited::Stderr]);
         options.use_papa = true;
         options.close_child_stderr = true;
         let launch = place(&options, &environment, &sockets).launch().unwrap();
-        assert_eq!((launch.spawn.stdout, launch.spawn.stderr), (Stdout::Captured, Stdout::Null));
+        assert_eq!(
+            (launch.spawn.stdout, launch.spawn.stderr),
+            (Stdout::Captured, Stdout::Null)
+        );
         assert_eq!(launch.spawn.lifetime, Lifetime::Persistent);
     }
 
     #[test]
     fn a_watcher_without_a_command_says_what_it_lacks() {
         let options = WatcherOptions::new("w");
-        let error = place(&options, &BTreeMap::new(), &SocketTable::default()).launch().unwrap_err();
+        let error = place(&options, &BTreeMap::new(), &SocketTable::default())
+            .launch()
+            .unwrap_err();
         assert_eq!(error, LaunchError::NoCommand);
     }
 }

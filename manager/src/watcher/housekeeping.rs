@@ -33,12 +33,18 @@ impl Watcher {
     }
 
     fn vacancies(&self) -> usize {
-        usize::try_from(self.options.numprocesses).unwrap_or(usize::MAX).saturating_sub(self.processes.len())
+        usize::try_from(self.options.numprocesses)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(self.processes.len())
     }
 
     /// `max_retry` spawns in a row have failed: the watcher stops, as Circus's does.
     fn give_up(&mut self) {
-        tracing::error!("{} cannot be started after {} attempts", self.options.name, self.processes.failed_attempts);
+        tracing::error!(
+            "{} cannot be started after {} attempts",
+            self.options.name,
+            self.processes.failed_attempts
+        );
         self.processes.forgive();
         self.enqueue(super::Operation::Stop, None);
     }
@@ -60,7 +66,11 @@ impl Watcher {
         if self.status != Status::Active {
             return None;
         }
-        let expiry = self.processes.iter().filter_map(|process| process.running().and_then(|started| started.expires)).min();
+        let expiry = self
+            .processes
+            .iter()
+            .filter_map(|process| process.running().and_then(|started| started.expires))
+            .min();
         let respawn = if self.options.respawn && self.vacancies() > 0 {
             self.processes.pause(Duration::ZERO)
         } else {

@@ -135,7 +135,11 @@ impl Watcher {
     /// Drops everything that is under way or waiting; gives those who waited for it.
     pub fn abandon(&mut self) -> Vec<BatchId> {
         let current = self.current.take();
-        current.into_iter().chain(self.queue.drain(..)).filter_map(|operation| operation.waiter).collect()
+        current
+            .into_iter()
+            .chain(self.queue.drain(..))
+            .filter_map(|operation| operation.waiter)
+            .collect()
     }
 
     /// Whether an operation is under way or waits.
@@ -172,8 +176,15 @@ impl Watcher {
     /// When [`Self::settle`] has to be called again without an event.
     pub fn deadline(&self) -> Option<Duration> {
         let operation = self.current.as_ref().and_then(Current::deadline);
-        let house = if self.current.is_none() { self.housekeeping_deadline() } else { None };
-        [operation, house, self.processes.deadline()].into_iter().flatten().min()
+        let house = if self.current.is_none() {
+            self.housekeeping_deadline()
+        } else {
+            None
+        };
+        [operation, house, self.processes.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Publishes one of this watcher's events (spec d).
@@ -184,7 +195,13 @@ impl Watcher {
 
 /// Pushes `watcher.NAME.EVENT`.
 pub fn publish(effects: &mut Vec<Effect>, name: &str, event: &str, fields: &[(&str, serde_json::Value)]) {
-    let object = fields.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    let object = fields
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), value.clone()))
+        .collect();
     let payload = ringmaster_protocol::circus::to_json(&serde_json::Value::Object(object));
-    effects.push(Effect::Publish { topic: format!("watcher.{name}.{event}"), payload });
+    effects.push(Effect::Publish {
+        topic: format!("watcher.{name}.{event}"),
+        payload,
+    });
 }

@@ -98,7 +98,11 @@ enum Stage {
     Graceful(Graceful),
     Sequential(Sequential),
     Resize(Resize),
-    Kill { pid: Option<i32>, signal: Option<Signal>, timeout: Option<Duration> },
+    Kill {
+        pid: Option<i32>,
+        signal: Option<Signal>,
+        timeout: Option<Duration>,
+    },
     /// Until these pids are gone.
     Killed(BTreeSet<i32>),
 }
@@ -140,12 +144,17 @@ impl Current {
                     Step::Done(_) => Err(Stage::RestartStart(std::mem::take(stopped), Start::default())),
                 }
             }
-            Stage::RestartStart(stopped, start) => Ok(match start.advance(watcher, turn) {
-                Step::Done(Outcome::Started { started, kept }) => {
-                    Step::Done(Outcome::Replaced { stopped: std::mem::take(stopped), started, kept })
-                }
-                other => other,
-            }),
+            Stage::RestartStart(stopped, start) => {
+                let step = start.advance(watcher, turn);
+                let Step::Done(Outcome::Started { started, kept }) = step else {
+                    return Ok(step);
+                };
+                Ok(Step::Done(Outcome::Replaced {
+                    stopped: std::mem::take(stopped),
+                    started,
+                    kept,
+                }))
+            }
             Stage::Reload(sequential) => {
                 let sequential = *sequential;
                 watcher.begin_reload(sequential, turn)
@@ -160,7 +169,11 @@ impl Current {
             Stage::Killed(pids) => {
                 let there = watcher.processes.pids();
                 pids.retain(|pid| there.contains(pid));
-                Ok(if pids.is_empty() { Step::Done(Outcome::Done) } else { Step::Wait })
+                Ok(if pids.is_empty() {
+                    Step::Done(Outcome::Done)
+                } else {
+                    Step::Wait
+                })
             }
         }
     }
@@ -171,7 +184,11 @@ impl Current {
             Stage::Resize(resize) => resize.deadline(),
             Stage::Sequential(sequential) => sequential.deadline(),
             Stage::Graceful(graceful) => graceful.deadline(),
-            Stage::Stop(_) | Stage::RestartStop(..) | Stage::Reload(_) | Stage::Kill { .. } | Stage::Killed(_) => None,
+            Stage::Stop(_)
+            | Stage::RestartStop(..)
+            | Stage::Reload(_)
+            | Stage::Kill { .. }
+            | Stage::Killed(_) => None,
         }
     }
 }
@@ -185,7 +202,11 @@ impl Watcher {
         if self.options.send_hup {
             return Ok(Step::Done(self.send_hup(turn)));
         }
-        if sequential { Err(Stage::Sequential(Sequential::default())) } else { Err(Stage::Graceful(Graceful::default())) }
+        if sequential {
+            Err(Stage::Sequential(Sequential::default()))
+        } else {
+            Err(Stage::Graceful(Graceful::default()))
+        }
     }
 
     /// Tells the wanted processes to end; gives their pids.
@@ -203,9 +224,10 @@ impl Watcher {
                 ProcessState::Running(started) if pid.is_none_or(|pid| pid == started.pid) => {
                     Some((process.wid, started.pid))
                 }
-                ProcessState::Spawning(_) | ProcessState::Running(_) | ProcessState::Stopping(..) | ProcessState::Ended(..) => {
-                    None
-                }
+                ProcessState::Spawning(_)
+                | ProcessState::Running(_)
+                | ProcessState::Stopping(..)
+                | ProcessState::Ended(..) => None,
             })
             .collect();
         let signal = signal.unwrap_or(self.options.stop_signal);

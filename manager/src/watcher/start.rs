@@ -54,7 +54,11 @@ pub(super) enum Filled {
 
 impl Fill {
     pub(super) fn new(missing: usize) -> Self {
-        Self { missing, next_at: None, seen_failures: 0 }
+        Self {
+            missing,
+            next_at: None,
+            seen_failures: 0,
+        }
     }
 
     /// Asks for what is missing. Without `warmup_delay` all at once, otherwise one at a time.
@@ -68,7 +72,9 @@ impl Fill {
             let failures = watcher.processes.failed_attempts;
             self.missing += usize::try_from(failures.saturating_sub(self.seen_failures)).unwrap_or(0);
             self.seen_failures = failures;
-            if failures >= PATIENCE && let Some(until) = watcher.processes.pause(turn.now.mono) {
+            if failures >= PATIENCE
+                && let Some(until) = watcher.processes.pause(turn.now.mono)
+            {
                 self.next_at = Some(until);
             }
             if self.next_at.is_some_and(|at| at > turn.now.mono) {
@@ -76,7 +82,11 @@ impl Fill {
             }
             let coming = watcher.processes.spawning();
             if self.missing == 0 {
-                return if coming == 0 { Filled::Complete } else { Filled::Wait };
+                return if coming == 0 {
+                    Filled::Complete
+                } else {
+                    Filled::Wait
+                };
             }
             let one_at_a_time = !pause.is_zero() || failures > 0;
             if one_at_a_time && coming > 0 {
@@ -98,7 +108,10 @@ impl Fill {
 impl Start {
     /// A reload of a stopped watcher starts it and is announced as a reload, too.
     pub(super) fn for_reload() -> Self {
-        Self { stage: Stage::Begin, reload: true }
+        Self {
+            stage: Stage::Begin,
+            reload: true,
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Duration> {
@@ -112,10 +125,18 @@ impl Start {
         if let Stage::Begin = self.stage {
             self.stage = Self::begin(watcher, turn);
         }
-        if let Stage::Fill { kept, fill, was_active, seen } = &mut self.stage {
+        if let Stage::Fill {
+            kept,
+            fill,
+            was_active,
+            seen,
+        } = &mut self.stage
+        {
             match fill.advance(watcher, turn) {
                 Filled::Wait => return Step::Wait,
-                Filled::Complete if *was_active || watcher.processes.seen > *seen || !watcher.processes.is_empty() => {
+                Filled::Complete
+                    if *was_active || watcher.processes.seen > *seen || !watcher.processes.is_empty() =>
+                {
                     let kept = std::mem::take(kept);
                     let was_active = *was_active;
                     return Step::Done(self.complete(kept, was_active, watcher, turn));
@@ -133,7 +154,10 @@ impl Start {
         }
         watcher.become_stopped(turn);
         watcher.processes.forgive();
-        Step::Done(Outcome::Started { started: Vec::new(), kept: Vec::new() })
+        Step::Done(Outcome::Started {
+            started: Vec::new(),
+            kept: Vec::new(),
+        })
     }
 
     fn begin(watcher: &mut Watcher, turn: &mut Turn<'_>) -> Stage {
@@ -149,10 +173,21 @@ impl Start {
             tracing::warn!("{} has numprocesses = 0 and stays stopped", watcher.options.name);
         }
         let missing = wanted.saturating_sub(watcher.processes.wanted_count());
-        Stage::Fill { kept, fill: Fill::new(missing), was_active, seen: watcher.processes.seen }
+        Stage::Fill {
+            kept,
+            fill: Fill::new(missing),
+            was_active,
+            seen: watcher.processes.seen,
+        }
     }
 
-    fn complete(&self, kept: Vec<i32>, was_active: bool, watcher: &mut Watcher, turn: &mut Turn<'_>) -> Outcome {
+    fn complete(
+        &self,
+        kept: Vec<i32>,
+        was_active: bool,
+        watcher: &mut Watcher,
+        turn: &mut Turn<'_>,
+    ) -> Outcome {
         if !was_active {
             watcher.status = Status::Active;
             let started = [("time", turn.now.wall.into())];
@@ -162,7 +197,12 @@ impl Start {
         if self.reload {
             watcher.announce_reload(turn);
         }
-        let started = watcher.processes.live_pids().into_iter().filter(|pid| !kept.contains(pid)).collect();
+        let started = watcher
+            .processes
+            .live_pids()
+            .into_iter()
+            .filter(|pid| !kept.contains(pid))
+            .collect();
         Outcome::Started { started, kept }
     }
 }
@@ -170,7 +210,9 @@ impl Start {
 impl super::Processes {
     /// How many are asked for and not answered.
     pub(super) fn spawning(&self) -> usize {
-        self.iter().filter(|process| matches!(process.state, crate::process::ProcessState::Spawning(_))).count()
+        self.iter()
+            .filter(|process| matches!(process.state, crate::process::ProcessState::Spawning(_)))
+            .count()
     }
 }
 

@@ -1,0 +1,134 @@
+//! Reaching the core: connect or start it, take the lease, watch, and learn what it has.
+
+use crate::endpoints::NotListening;
+use crate::endpoints::address::EndpointError;
+use crate::kernel_link::{CoreAddress, KernelEvent, KernelLink, LinkError, LossReason, ReachError, reach};
+use ringmaster_protocol::message::{ProcessInfo, Refusal};
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How circusd's processes are named at the core (Papa's scheme, spec k).
+pub const PROCESS_PREFIX: &str = "circus.";
+
+/// How long leased processes live on when circusd dies without a word (DESIGN §2, "Leases and lifetimes").
+const GRACE: Duration = Duration::from_secs(30);
+
+/// What circusd says about itself to the core.
+const BUILD: &str = concat!("circusd ", env!("CARGO_PKG_VERSION"));
+
+/// A core that is ours.
+pub struct Attached {
+    /// The connection.
+    pub link: KernelLink,
+    /// What the core tells unasked.
+    pub events: mpsc::Receiver<KernelEvent>,
+    /// What it has for us.
+    pub processes: Vec<ProcessInfo>,
+}
+
+/// Why circusd does not start, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is no core.
+    #[error(transparent)]
+    Core(#[from] ReachError),
+    /// Another circusd holds the lease.
+    #[error(
+        "instance {instance} is managed already by circusd pid {pid} ({holder}); \
+         stop it first, or give this configuration another endpoint or [circus] instance"
+    )]
+    Managed {
+        /// The instance.
+        instance: String,
+        /// The other's pid.
+        pid: i32,
+        /// Its words about itself.
+        holder: String,
+    },
+    /// The core refused or went away during the start.
+    #[error("the core cannot be used: {0}")]
+    Link(#[from] LinkError),
+    /// `endpoint` or `pubsub_endpoint` is not one.
+    #[error("[circus] {option} = {value}: {source}")]
+    BadEndpoint {
+        /// Its name.
+        option: &'static str,
+        /// As written.
+        value: String,
+        /// What is wrong.
+        source: EndpointError,
+    },
+    /// An address cannot be bound.
+    #[error("Could not bind {place}: {reason}; [{section}] asks for it, is another program using it?")]
+    Bind {
+        /// Host and port, or path.
+        place: String,
+        /// Where it is configured.
+        section: String,
+        /// The core's words.
+        reason: String,
+    },
+    /// A host name cannot be resolved.
+    #[error("[socket:{name}] host = {host}: {reason}")]
+    Resolve {
+        /// Of the socket.
+        name: String,
+        /// As written.
+        host: String,
+        /// The resolver's words.
+        reason: String,
+    },
+    /// What the core has sent is not a listening socket.
+    #[error("the core's socket cannot be served: {0}")]
+    NotListening(#[from] NotListening),
+    /// An endpoint cannot be served.
+    #[error("cannot serve an endpoint: {0}")]
+    Endpoint(#[source] io::Error),
+    /// The output thread cannot be started.
+    #[error("cannot start the output thread: {0}")]
+    Thread(#[source] io::Error),
+    /// A signal ended circusd while it waited for the core.
+    #[error("ended by {0} while waiting for the core")]
+    Interrupted(&'static str),
+    /// Signal handlers cannot be installed.
+    #[error("cannot handle signals: {0}")]
+    Signals(#[source] io::Error),
+    /// Another manager has taken the instance over.
+    #[error("another circusd has taken this instance over (lease {epoch}); this one ends")]
+    Superseded {
+        /// The new lease.
+        epoch: u64,
+    },
+}
+
+/// Connects, takes the lease and begins to watch.
+pub async fn attach(address: &CoreAddress, config: &Path) -> Result<Attached, StartError> {
+    let reached = reach(address, BUILD).await?;
+    let link = reached.link;
+    let holder = format!("{BUILD}, {}", config.display());
+    match link.take_lease(holder, GRACE).await {
+        Ok(_) => {}
+        Err(LinkError::Refused(Refusal::LeaseHeld { pid, holder })) => {
+            return Err(StartError::Managed {
+                instance: address.instance().to_string(),
+                pid,
+                holder,
+            });
+        }
+        Err(error) => return Err(error.into()),
+    }
+    link.watch(PROCESS_PREFIX).await?;
+    let processes = link.list_all(PROCESS_PREFIX).await?;
+    Ok(Attached {
+        link,
+        events: reached.events,
+        processes,
+    })
+}
+
+/// What a closed channel of events means.
+pub fn silence() -> KernelEvent {
+    KernelEvent::Lost(LossReason::Closed)
+}

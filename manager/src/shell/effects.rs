@@ -1,0 +1,226 @@
+//! Carrying out effects. Nothing here waits.
+
+use super::attach::PROCESS_PREFIX;
+use super::identity;
+use super::outbox::{Outbox, Outgoing, Purpose};
+use super::output::{Output, OutputReport};
+use super::sampler::SamplerThread;
+use super::sockets;
+use crate::arbiter::{AfterSignal, Effect, Ending, Event, SOCKET_PREFIX, SpawnFailure};
+use crate::daemon::LogFile;
+use crate::endpoints::{ControlServer, EventPublisher};
+use crate::kernel_link::KernelLink;
+use crate::options::Signal;
+use crate::process::{Inherited, Launch};
+use ringmaster_protocol::message::{ProcessId, Request, Target};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use tokio::sync::mpsc;
+
+/// Everything that effects are carried out with.
+#[derive(Debug)]
+pub struct Hands {
+    link: KernelLink,
+    events: mpsc::Sender<Event>,
+    outbox: Outbox,
+    sampler: Option<SamplerThread>,
+    /// The output of children.
+    pub output: Output,
+    log: LogFile,
+    ending: Option<Ending>,
+}
+
+impl Hands {
+    /// Ready to work.
+    pub fn new(link: KernelLink, events: mpsc::Sender<Event>, output: Output, log: LogFile) -> Self {
+        let outbox = Outbox::new(link.clone(), events.clone());
+        Self {
+            link,
+            events,
+            outbox,
+            sampler: None,
+            output,
+            log,
+            ending: None,
+        }
+    }
+
+    /// How it ends, when the arbiter has said so.
+    pub fn ending(&self) -> Option<Ending> {
+        self.ending
+    }
+
+    /// One answer of the core has been taken.
+    pub fn answered(&mut self) {
+        self.outbox.answered();
+    }
+
+    /// The core is another one now.
+    pub fn reattach(&mut self, link: KernelLink) {
+        self.outbox.reattach(link.clone());
+        self.link = link;
+    }
+
+    /// Carries out all of them, in order.
+    pub fn carry_out(
+        &mut self,
+        effects: Vec<Effect>,
+        control: &impl ControlServer,
+        publisher: &impl EventPublisher,
+    ) {
+        for effect in effects {
+            match effect {
+                Effect::Reply { client, payload } => {
+                    control.reply(client, payload);
+                }
+                Effect::Publish { topic, payload } => publisher.publish(&topic, &payload),
+                Effect::Spawn(launch) => self.spawn(*launch),
+                Effect::Signal {
+                    process,
+                    signal,
+                    target,
+                    then,
+                } => self.signal(process, signal, target, then),
+                Effect::Forget(process) => self.forget(process),
+                Effect::Attach {
+                    process,
+                    wid,
+                    watcher,
+                } => self.output.attach(&self.link, process, wid, watcher),
+                Effect::OpenStreams {
+                    watcher,
+                    name,
+                    stdout,
+                    stderr,
+                } => self.output.open(watcher, &name, stdout, stderr),
+                Effect::CloseStreams(watcher) => self.output.close(watcher),
+                Effect::ReopenLogs => {
+                    self.log.reopen();
+                    self.output.reopen();
+                }
+                Effect::Sample(asker, sample) => self.sample(asker, sample),
+                Effect::Finish(ending) => self.ending = Some(ending),
+            }
+        }
+    }
+
+    fn spawn(&mut self, launch: Launch) {
+        let Launch {
+            ticket,
+            mut spawn,
+            uid,
+            gid,
+            inherited,
+        } = launch;
+        let failed = |text: String| Event::Spawned {
+            ticket,
+            result: Err(SpawnFailure(text)),
+        };
+        // A look-up in /etc/passwd takes microseconds; a host that asks a directory service for its users caches them.
+        let credentials = match identity::resolve(uid.as_ref(), gid.as_ref()) {
+            Ok(credentials) => credentials,
+            Err(error) => return self.tell(failed(error.to_string())),
+        };
+        spawn.uid = credentials.uid;
+        spawn.gid = credentials.gid;
+        spawn.groups = credentials.groups;
+        match inherited.into_iter().map(copy).collect() {
+            Ok(fds) => self.outbox.send(Outgoing {
+                request: Request::Spawn(spawn),
+                fds,
+                purpose: Purpose::Spawn(ticket),
+            }),
+            Err(error) => self.tell(failed(format!("cannot pass a descriptor on: {error}"))),
+        }
+    }
+
+    /// An event that comes back at once. It counts as an answer of the core, so it must have been under way.
+    fn tell(&mut self, event: Event) {
+        self.outbox.reserve();
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            let _ = events.send(event).await;
+        });
+    }
+
+    fn signal(&mut self, process: ProcessId, signal: Option<Signal>, target: Target, then: AfterSignal) {
+        let signal = signal.map_or(0, Signal::number);
+        let request = ringmaster_protocol::message::Signal {
+            process,
+            signal,
+            target,
+            ext: Vec::new(),
+        };
+        self.outbox.send(Outgoing {
+            request: request.into(),
+            fds: Vec::new(),
+            purpose: Purpose::Signal(then),
+        });
+    }
+
+    fn forget(&mut self, process: ProcessId) {
+        self.output.detach(&self.link, process);
+        self.outbox.forget(process);
+    }
+
+    fn sample(&mut self, asker: crate::arbiter::Asker, sample: Box<crate::arbiter::Sample>) {
+        if self.sampler.is_none() {
+            match SamplerThread::start(self.events.clone()) {
+                Ok(thread) => self.sampler = Some(thread),
+                Err(error) => tracing::error!("cannot start the sampler: {error}"),
+            }
+        }
+        let refused = match &self.sampler {
+            Some(thread) => thread.ask(asker, sample).err(),
+            None => Some(asker),
+        };
+        if let Some(asker) = refused {
+            let event = Event::Sampled {
+                asker,
+                result: Err("too many statistics are being asked for".to_owned()),
+            };
+            let events = self.events.clone();
+            tokio::spawn(async move {
+                let _ = events.send(event).await;
+            });
+        }
+    }
+
+    /// What the output thread says: acknowledges, and gives a process whose last words are written.
+    pub fn output_report(&mut self, report: OutputReport) -> Option<ProcessId> {
+        self.output.take(report, &self.link)
+    }
+
+    /// Writes what there is, gives the lease back, and lets an idle core end.
+    pub async fn take_down(mut self, reports: &mut mpsc::Receiver<OutputReport>) {
+        self.output.finish(&self.link, reports).await;
+        if let Err(error) = leave(&self.link).await {
+            tracing::warn!("leaving the core: {error}");
+        }
+    }
+}
+
+/// Removes our endpoints, and the sockets when no process is left (spec k); gives the lease back.
+async fn leave(link: &KernelLink) -> Result<(), crate::kernel_link::LinkError> {
+    link.remove_socket(sockets::CONTROL.to_owned()).await?;
+    link.remove_socket(sockets::PUBSUB.to_owned()).await?;
+    if link.list_all(PROCESS_PREFIX).await?.is_empty() {
+        for socket in link.sockets().await?.sockets {
+            if socket.name.starts_with(SOCKET_PREFIX) {
+                link.remove_socket(socket.name).await?;
+            }
+        }
+    }
+    link.put_lease().await?;
+    link.exit_if_idle().await.map(drop)
+}
+
+/// A copy of one of our own descriptors, for a child.
+fn copy(which: Inherited) -> Result<OwnedFd, std::io::Error> {
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let fd: BorrowedFd<'_> = match which {
+        Inherited::Stdin => stdin.as_fd(),
+        Inherited::Stdout => stdout.as_fd(),
+        Inherited::Stderr => stderr.as_fd(),
+    };
+    fd.try_clone_to_owned()
+}

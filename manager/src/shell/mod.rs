@@ -1,0 +1,289 @@
+//! The rim around the arbiter: it turns bytes, notices, timers and signals into events, and carries out effects.
+//!
+//! [`run`] is one life of circusd: it reaches the core, binds the endpoints, hands the arbiter one event after another,
+//! and takes everything down. Nothing here decides anything about watchers.
+
+mod attach;
+mod effects;
+mod identity;
+mod outbox;
+mod output;
+mod sampler;
+mod signals;
+mod sockets;
+
+pub use attach::StartError;
+
+use crate::arbiter::{Arbiter, Ending, Event};
+use crate::clock::Now;
+use crate::config::{Config, substituted_env};
+use crate::daemon::LogFile;
+use crate::endpoints::{ControlHandle, ControlRequest, PublisherHandle, serve_control, serve_publisher};
+use crate::kernel_link::{CoreAddress, KernelEvent};
+use crate::watcher::World;
+use attach::Attached;
+use effects::Hands;
+use output::OutputReport;
+use ringmaster_protocol::message::{LeaseLost, Notice};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::mpsc;
+
+/// Requests of clients that may wait for the arbiter, which takes microseconds for each.
+const WAITING_REQUESTS: usize = 256;
+
+/// Answers, facts and reports that may wait for the arbiter. More than the outbox lets be under way, so that nobody who
+/// reports ever waits.
+const WAITING_EVENTS: usize = 2 * outbox::UNDER_WAY;
+
+/// How long replies may take to reach their clients after the last one was given.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// Between two attempts to reach a core that is away.
+const REACH_AGAIN: Duration = Duration::from_millis(200);
+
+/// What one life of circusd starts from.
+#[derive(Debug)]
+pub struct Plan {
+    /// The configuration.
+    pub config: Config,
+    /// circusd's environment.
+    pub environment: BTreeMap<String, String>,
+    /// circusd's working directory.
+    pub working_dir: PathBuf,
+    /// circusd's umask.
+    pub umask: u32,
+    /// circusd's own log.
+    pub log: LogFile,
+}
+
+/// One life of circusd.
+pub async fn run(plan: Plan) -> Result<Ending, StartError> {
+    let circus = plan.config.circus.clone();
+    let address = CoreAddress::new(
+        circus.instance.as_deref(),
+        &circus.endpoint,
+        circus.papa_endpoint.as_deref(),
+        circus.papa_path.as_deref(),
+    )?;
+    tracing::info!("Starting master on pid {}", std::process::id());
+    let mut signals = signals::Signals::new().map_err(StartError::Signals)?;
+    let attached = signals
+        .interrupt(attach::attach(&address, &plan.config.path))
+        .await??;
+    let bound = signals.interrupt(sockets::bind(&attached.link, &plan)).await??;
+    if !plan.config.sockets.is_empty() {
+        tracing::info!("sockets started");
+    }
+    let publisher = serve_publisher(bound.pubsub).map_err(StartError::Endpoint)?;
+    let (request_sender, requests) = mpsc::channel(WAITING_REQUESTS);
+    let control = serve_control(bound.control, request_sender).map_err(StartError::Endpoint)?;
+    tracing::info!("Arbiter now waiting for commands");
+    let (events, incoming) = mpsc::channel(WAITING_EVENTS);
+    let (reports, output) = mpsc::channel(WAITING_EVENTS);
+    let hands = Hands::new(
+        attached.link.clone(),
+        events,
+        output::Output::start(reports).map_err(StartError::Thread)?,
+        plan.log.clone(),
+    );
+    let watchers = plan
+        .config
+        .watchers
+        .into_iter()
+        .map(|options| {
+            let environment = substituted_env(&options, &plan.environment);
+            (options, environment)
+        })
+        .collect();
+    let world = World {
+        sockets: bound.table,
+        working_dir: plan.working_dir,
+        check_delay: respawn_limit(circus.check_delay),
+        session: session(),
+        umask: plan.umask,
+    };
+    let arbiter = Arbiter::new(circus, world, watchers);
+    let mut inputs = Inputs {
+        requests,
+        incoming,
+        output,
+        kernel: attached.events,
+    };
+    let mut life = Life {
+        started: Instant::now(),
+        arbiter,
+        hands,
+        control,
+        publisher,
+        address,
+        config: plan.config.path,
+    };
+    life.act(Event::Attached(attached.processes));
+    let ending = life.turn(&mut inputs, &mut signals).await?;
+    life.take_down(&mut inputs.output).await;
+    Ok(ending)
+}
+
+/// The upper bound of the respawn back-off: `check_delay`; without a periodic check its default.
+fn respawn_limit(check_delay: f64) -> Duration {
+    const DEFAULT: Duration = Duration::from_secs(5);
+    Duration::try_from_secs_f64(check_delay)
+        .ok()
+        .filter(|limit| !limit.is_zero())
+        .unwrap_or(DEFAULT)
+}
+
+/// A number that no other circusd of this instance has used lately.
+fn session() -> u32 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mixed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), (now, std::process::id()));
+    u32::try_from(mixed & 0xffff_ffff).unwrap_or(1)
+}
+
+/// Where events come from.
+struct Inputs {
+    requests: mpsc::Receiver<ControlRequest>,
+    incoming: mpsc::Receiver<Event>,
+    output: mpsc::Receiver<OutputReport>,
+    kernel: mpsc::Receiver<KernelEvent>,
+}
+
+/// What woke the loop.
+enum Woken {
+    Event(Event),
+    Output(OutputReport),
+    Kernel(KernelEvent),
+}
+
+/// Everything that lives between start and end.
+struct Life {
+    started: Instant,
+    arbiter: Arbiter,
+    hands: Hands,
+    control: ControlHandle,
+    publisher: PublisherHandle,
+    address: CoreAddress,
+    config: PathBuf,
+}
+
+impl Life {
+    fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now {
+            mono: self.started.elapsed(),
+            wall: wall.as_secs_f64(),
+        }
+    }
+
+    /// One event after another, until the arbiter says how it ends.
+    async fn turn(
+        &mut self,
+        inputs: &mut Inputs,
+        signals: &mut signals::Signals,
+    ) -> Result<Ending, StartError> {
+        loop {
+            if let Some(ending) = self.hands.ending() {
+                return Ok(ending);
+            }
+            let deadline = self.arbiter.deadline();
+            let woken = tokio::select! {
+                Some(request) = inputs.requests.recv() => {
+                    Woken::Event(Event::Request { client: request.from, payload: request.payload.to_vec() })
+                }
+                Some(event) = inputs.incoming.recv() => Woken::Event(event),
+                Some(report) = inputs.output.recv() => Woken::Output(report),
+                event = inputs.kernel.recv() => Woken::Kernel(event.unwrap_or_else(attach::silence)),
+                signal = signals.next() => Woken::Event(Event::Signal(signal)),
+                () = sleep_until(self.started, deadline) => Woken::Event(Event::Wake),
+            };
+            match woken {
+                Woken::Event(event) => self.act(event),
+                Woken::Output(report) => self.output(report),
+                Woken::Kernel(KernelEvent::Notice(notice)) => self.notice(notice)?,
+                Woken::Kernel(KernelEvent::Lost(reason)) => {
+                    tracing::error!("the core is away: {reason}");
+                    self.act(Event::Detached);
+                    let attached = signals.interrupt(self.reach_again()).await?;
+                    inputs.kernel = attached.events;
+                    self.hands.reattach(attached.link);
+                    self.act(Event::Attached(attached.processes));
+                }
+            }
+        }
+    }
+
+    /// Hands the arbiter one event and carries out what it wants.
+    fn act(&mut self, event: Event) {
+        if let Event::Spawned { .. } | Event::Signalled { .. } = &event {
+            self.hands.answered();
+        }
+        let effects = self.arbiter.handle(self.now(), event);
+        self.hands.carry_out(effects, &self.control, &self.publisher);
+    }
+
+    fn output(&mut self, report: OutputReport) {
+        if let Some(drained) = self.hands.output_report(report) {
+            self.act(Event::Drained(drained));
+        }
+    }
+
+    fn notice(&mut self, notice: Notice) -> Result<(), StartError> {
+        match notice {
+            Notice::Output(output) => {
+                self.hands
+                    .output
+                    .advance(output.process, output.stream, output.head, output.records)
+            }
+            Notice::StreamEnd(end) => self.hands.output.stream_ended(&end),
+            Notice::Exited(exited) => {
+                self.hands.output.ended(exited.process, exited.exit.heads);
+                self.act(Event::Exited(exited));
+            }
+            Notice::LeaseLost(LeaseLost { epoch, .. }) => return Err(StartError::Superseded { epoch }),
+        }
+        Ok(())
+    }
+
+    /// Until the core is back. Clients wait meanwhile; nothing of theirs is lost.
+    async fn reach_again(&self) -> Attached {
+        let mut told = false;
+        loop {
+            match attach::attach(&self.address, &self.config).await {
+                Ok(attached) => {
+                    tracing::info!("the core is back");
+                    return attached;
+                }
+                Err(error) if told => tracing::debug!("the core cannot be reached: {error}"),
+                Err(error) => {
+                    tracing::error!("the core cannot be reached: {error}; trying again");
+                    told = true;
+                }
+            }
+            tokio::time::sleep(REACH_AGAIN).await;
+        }
+    }
+
+    /// Takes everything down, in the order in which others depend on it.
+    async fn take_down(self, reports: &mut mpsc::Receiver<OutputReport>) {
+        let Self {
+            hands,
+            control,
+            publisher,
+            ..
+        } = self;
+        hands.take_down(reports).await;
+        let deadline = tokio::time::Instant::now() + FLUSH;
+        publisher.flush_and_close(deadline).await;
+        control.flush_and_close(deadline).await;
+    }
+}
+
+/// Sleeps until a moment of our monotonic clock; for ever without one.
+async fn sleep_until(started: Instant, deadline: Option<Duration>) {
+    match deadline.and_then(|deadline| started.checked_add(deadline)) {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

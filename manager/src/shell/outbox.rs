@@ -1,0 +1,146 @@
+//! Requests to the core, in order, a bounded number of them under way.
+//!
+//! What waits here is bounded by the arbiter's own state: a process has at most one spawn and a few signals.
+
+use crate::arbiter::{AfterSignal, Event, SpawnFailure};
+use crate::kernel_link::{KernelLink, LinkError, PendingReply};
+use crate::process::SpawnTicket;
+use ringmaster_protocol::message::{Forget, ProcessId, Reply, Request};
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use tokio::sync::mpsc;
+
+/// Requests under way at the same time: half of what the link takes, so that it never refuses one.
+pub const UNDER_WAY: usize = 512;
+
+/// What becomes of an answer.
+#[derive(Debug)]
+pub enum Purpose {
+    /// `Event::Spawned`.
+    Spawn(SpawnTicket),
+    /// `Event::Signalled`.
+    Signal(AfterSignal),
+}
+
+/// A request that waits for its turn.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// What is asked.
+    pub request: Request,
+    /// Descriptors beside it.
+    pub fds: Vec<OwnedFd>,
+    /// What becomes of the answer.
+    pub purpose: Purpose,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub struct Outbox {
+    link: KernelLink,
+    events: mpsc::Sender<Event>,
+    waiting: VecDeque<Outgoing>,
+    under_way: usize,
+}
+
+impl Outbox {
+    /// An empty one.
+    pub fn new(link: KernelLink, events: mpsc::Sender<Event>) -> Self {
+        Self {
+            link,
+            events,
+            waiting: VecDeque::new(),
+            under_way: 0,
+        }
+    }
+
+    /// Sends now or later, never out of order.
+    pub fn send(&mut self, outgoing: Outgoing) {
+        self.waiting.push_back(outgoing);
+        self.pump();
+    }
+
+    /// One answer has been taken.
+    pub fn answered(&mut self) {
+        self.under_way = self.under_way.saturating_sub(1);
+        self.pump();
+    }
+
+    /// The core is another one now: what waited for the old one is void, because the arbiter has forgotten it.
+    pub fn reattach(&mut self, link: KernelLink) {
+        self.link = link;
+        self.waiting.clear();
+    }
+
+    /// An answer that does not come from the core will be counted as one.
+    pub fn reserve(&mut self) {
+        self.under_way += 1;
+    }
+
+    /// After what was sent before it: the core forgets a process. Nobody waits for that.
+    pub fn forget(&mut self, process: ProcessId) {
+        let request = Forget {
+            process,
+            ext: Vec::new(),
+        }
+        .into();
+        self.send(Outgoing {
+            request,
+            fds: Vec::new(),
+            purpose: Purpose::Signal(AfterSignal::Ignore),
+        });
+    }
+
+    fn pump(&mut self) {
+        while self.under_way < UNDER_WAY {
+            let Some(Outgoing {
+                request,
+                fds,
+                purpose,
+            }) = self.waiting.pop_front()
+            else {
+                return;
+            };
+            self.under_way += 1;
+            let pending = self.link.submit(request, fds);
+            tokio::spawn(report(pending, purpose, self.events.clone()));
+        }
+    }
+}
+
+/// Waits for one answer and tells the loop. The loop outlives its tasks or ends with them, so a failing send is the end.
+async fn report(pending: PendingReply, purpose: Purpose, events: mpsc::Sender<Event>) {
+    let answer = pending.await;
+    let event = match purpose {
+        Purpose::Spawn(ticket) => Event::Spawned {
+            ticket,
+            result: spawned(answer),
+        },
+        Purpose::Signal(then) => Event::Signalled {
+            then,
+            result: signalled(answer),
+        },
+    };
+    let _ = events.send(event).await;
+}
+
+type Answer = Result<(Reply, Vec<OwnedFd>), LinkError>;
+
+fn spawned(answer: Answer) -> Result<Box<ringmaster_protocol::message::ProcessInfo>, SpawnFailure> {
+    match answer {
+        Ok((Reply::Spawned(spawned), _)) => Ok(Box::new(spawned.process)),
+        Ok((other, _)) => Err(SpawnFailure(format!(
+            "the core answered with message {}",
+            other.number()
+        ))),
+        Err(error) => Err(SpawnFailure(error.to_string())),
+    }
+}
+
+fn signalled(answer: Answer) -> Result<Vec<i32>, String> {
+    match answer {
+        Ok((Reply::Signalled(signalled), _)) => Ok(signalled.pids),
+        Ok((Reply::Done(_), _)) => Ok(Vec::new()),
+        Ok((other, _)) => Err(format!("the core answered with message {}", other.number())),
+        Err(error) => Err(error.to_string()),
+    }
+}

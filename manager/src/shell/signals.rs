@@ -1,0 +1,54 @@
+//! Signals to circusd as events.
+
+use super::attach::StartError;
+use crate::arbiter::OwnSignal;
+use std::io;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The handlers.
+#[derive(Debug)]
+pub struct Signals {
+    term: Signal,
+    int: Signal,
+    quit: Signal,
+    hup: Signal,
+    winch: Signal,
+}
+
+impl Signals {
+    /// Installs the handlers. USR1, USR2 and the rest keep their default action (spec b.4).
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            hup: signal(SignalKind::hangup())?,
+            winch: signal(SignalKind::window_change())?,
+        })
+    }
+
+    /// Waits for work that may take long, or for a signal that ends circusd.
+    pub async fn interrupt<T>(&mut self, work: impl Future<Output = T>) -> Result<T, StartError> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                signal = self.next() => match signal {
+                    OwnSignal::Term | OwnSignal::Int | OwnSignal::Quit => return Err(StartError::Interrupted(signal.name())),
+                    OwnSignal::Hup | OwnSignal::Winch => {}
+                },
+            }
+        }
+    }
+
+    /// The next one.
+    pub async fn next(&mut self) -> OwnSignal {
+        tokio::select! {
+            _ = self.term.recv() => OwnSignal::Term,
+            _ = self.int.recv() => OwnSignal::Int,
+            _ = self.quit.recv() => OwnSignal::Quit,
+            _ = self.hup.recv() => OwnSignal::Hup,
+            _ = self.winch.recv() => OwnSignal::Winch,
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Binding the endpoints and the `[socket:]` sections: the core creates and keeps every socket; circusd gets copies.
+
+use super::Plan;
+use super::attach::StartError;
+use crate::arbiter::{BoundSocket, SOCKET_PREFIX, SocketTable};
+use crate::config::Config;
+use crate::endpoints::Listening;
+use crate::endpoints::address::{BindTarget, Endpoint};
+use crate::kernel_link::{KernelLink, LinkError, OpenedSocket};
+use crate::options::{Args, SocketAddressSpec, SocketKind, SocketOptions, WatcherOptions};
+use ringmaster_protocol::message::{Listen, Refusal, SocketAddress, SocketType};
+use std::collections::BTreeSet;
+use std::net::ToSocketAddrs as _;
+use std::os::unix::ffi::OsStrExt as _;
+
+/// The control endpoint at the core.
+pub const CONTROL: &str = "circusd.endpoint";
+
+/// The pub/sub endpoint at the core.
+pub const PUBSUB: &str = "circusd.pubsub";
+
+/// Connections that may wait while circusd is away; Linux cuts this to `net.core.somaxconn`.
+const BACKLOG: u32 = 4096;
+
+/// All sockets, bound.
+pub struct Bound {
+    /// For the ROUTER.
+    pub control: Listening,
+    /// For the PUB.
+    pub pubsub: Listening,
+    /// `[socket:]`.
+    pub table: SocketTable,
+}
+
+/// Binds everything, in Circus's order (spec b.6), and removes what an earlier configuration has left behind.
+pub async fn bind(link: &KernelLink, plan: &Plan) -> Result<Bound, StartError> {
+    let circus = &plan.config.circus;
+    remove_stale(link, &plan.config).await?;
+    let pubsub = endpoint(link, plan, PUBSUB, "pubsub_endpoint", &circus.pubsub_endpoint).await?;
+    let mut table = Vec::new();
+    for socket in &plan.config.sockets {
+        table.push(section(link, plan, socket).await?);
+    }
+    let control = endpoint(link, plan, CONTROL, "endpoint", &circus.endpoint).await?;
+    Ok(Bound {
+        control,
+        pubsub,
+        table: SocketTable::new(table),
+    })
+}
+
+async fn remove_stale(link: &KernelLink, config: &Config) -> Result<(), StartError> {
+    let wanted: BTreeSet<String> = config
+        .sockets
+        .iter()
+        .map(|socket| format!("{SOCKET_PREFIX}{}", socket.name))
+        .collect();
+    for socket in link.sockets().await?.sockets {
+        if socket.name.starts_with(SOCKET_PREFIX) && !wanted.contains(&socket.name) {
+            tracing::info!("socket {} is not configured any more and is removed", socket.name);
+            link.remove_socket(socket.name).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn endpoint(
+    link: &KernelLink,
+    plan: &Plan,
+    name: &str,
+    option: &'static str,
+    value: &str,
+) -> Result<Listening, StartError> {
+    let bad = |source| StartError::BadEndpoint {
+        option,
+        value: value.to_owned(),
+        source,
+    };
+    let target = Endpoint::parse(value)
+        .and_then(|endpoint| endpoint.resolve())
+        .map_err(bad)?;
+    let address = match target {
+        BindTarget::Tcp(address) => SocketAddress::Inet(address),
+        BindTarget::UnixPath(path) => {
+            SocketAddress::Unix(plan.working_dir.join(path).as_os_str().as_bytes().to_vec())
+        }
+        BindTarget::UnixAbstract(name) => SocketAddress::Unix([b"\0", name.as_slice()].concat()),
+    };
+    let listen = Listen {
+        name: name.to_owned(),
+        address,
+        kind: SocketType::Stream,
+        backlog: BACKLOG,
+        umask: Some(plan.umask),
+        replace: true,
+        interface: None,
+        reuse_port: false,
+        blocking: false,
+        persistent: false,
+        ext: Vec::new(),
+    };
+    let opened = listen_again(link, listen, value, "circus").await?;
+    let file = opened.file.ok_or(LinkError::NoDescriptor { request: "Listen" })?;
+    Ok(Listening::from_fd(file)?)
+}
+
+async fn section(link: &KernelLink, plan: &Plan, socket: &SocketOptions) -> Result<BoundSocket, StartError> {
+    let (address, host, place) = match &socket.address {
+        SocketAddressSpec::Unix(path) => {
+            let path = plan.working_dir.join(path);
+            (
+                SocketAddress::Unix(path.as_os_str().as_bytes().to_vec()),
+                None,
+                path.display().to_string(),
+            )
+        }
+        SocketAddressSpec::Inet { host, port } => {
+            let address = resolve(socket, host, *port).await?;
+            (
+                SocketAddress::Inet(address),
+                Some(host.as_str()),
+                format!("{host}:{port}"),
+            )
+        }
+    };
+    let listen = Listen {
+        name: format!("{SOCKET_PREFIX}{}", socket.name),
+        address,
+        kind: kind(socket)?,
+        backlog: socket.backlog,
+        umask: socket.umask,
+        replace: socket.replace,
+        interface: socket.interface.clone(),
+        reuse_port: socket.so_reuseport,
+        blocking: socket.blocking,
+        persistent: socket.use_papa
+            || plan
+                .config
+                .watchers
+                .iter()
+                .any(|watcher| needs(watcher, &socket.name)),
+        ext: Vec::new(),
+    };
+    let opened = listen_again(link, listen, &place, &format!("socket:{}", socket.name)).await?;
+    Ok(BoundSocket::new(&socket.name, host, &opened.socket))
+}
+
+/// Whether a persistent watcher holds the socket: then it has to stay bound together with its processes.
+fn needs(watcher: &WatcherOptions, socket: &str) -> bool {
+    let variable = format!("circus.sockets.{socket}");
+    let mentions = |text: &str| text.to_lowercase().contains(&variable);
+    let args = match &watcher.args {
+        Args::Text(text) => mentions(text),
+        Args::List(words) => words.iter().any(|word| mentions(word)),
+    };
+    let on_stdin = watcher
+        .stdin_socket
+        .as_deref()
+        .is_some_and(|name| name.to_lowercase() == socket);
+    watcher.use_papa && (watcher.use_sockets || on_stdin || args || mentions(&watcher.cmd))
+}
+
+fn kind(socket: &SocketOptions) -> Result<SocketType, StartError> {
+    match socket.kind {
+        SocketKind::Stream => Ok(SocketType::Stream),
+        SocketKind::Datagram => Ok(SocketType::Datagram),
+        SocketKind::SeqPacket => Ok(SocketType::SeqPacket),
+        SocketKind::Raw | SocketKind::Rdm => Err(StartError::Bind {
+            place: socket.name.clone(),
+            section: format!("socket:{}", socket.name),
+            reason: "only SOCK_STREAM, SOCK_DGRAM and SOCK_SEQPACKET are supported".to_owned(),
+        }),
+    }
+}
+
+/// The first address of the family (spec g). Beside the loop, because a resolver may take its time.
+async fn resolve(socket: &SocketOptions, host: &str, port: u16) -> Result<std::net::SocketAddr, StartError> {
+    let failed = |reason: String| StartError::Resolve {
+        name: socket.name.clone(),
+        host: host.to_owned(),
+        reason,
+    };
+    let wants_v6 = socket.family == crate::options::SocketFamily::Inet6;
+    let owned = host.to_owned();
+    let found = tokio::task::spawn_blocking(move || {
+        (owned.as_str(), port)
+            .to_socket_addrs()
+            .map(|mut all| all.find(|address| address.is_ipv6() == wants_v6))
+    });
+    match found.await {
+        Ok(Ok(Some(address))) => Ok(address),
+        Ok(Ok(None)) => Err(failed("it has no address of this family".to_owned())),
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+/// Binds; a socket of the same name with other properties is from an earlier configuration and makes room.
+async fn listen_again(
+    link: &KernelLink,
+    listen: Listen,
+    place: &str,
+    section: &str,
+) -> Result<OpenedSocket, StartError> {
+    let refused = |error: LinkError| {
+        let LinkError::Refused(Refusal::System { errno, .. }) = error else {
+            return StartError::Link(error);
+        };
+        let reason = std::io::Error::from_raw_os_error(errno).to_string();
+        StartError::Bind {
+            place: place.to_owned(),
+            section: section.to_owned(),
+            reason,
+        }
+    };
+    match link.listen(listen.clone()).await {
+        Err(LinkError::Refused(Refusal::NameTaken { .. })) => {
+            link.remove_socket(listen.name.clone()).await?;
+            link.listen(listen).await.map_err(refused)
+        }
+        result => result.map_err(refused),
+    }
+}
