@@ -254,3 +254,63 @@ fn closing_a_watcher_and_detaching_leaves_no_descriptor() {
     assert_eq!(open(&rig.path("log")), 0);
     assert!(rig.worker.processes.is_empty() && rig.worker.early.is_empty());
 }
+
+/// A ring with more than one batch in it, and a line longer than a batch.
+#[test]
+fn batches_join_without_a_seam() {
+    let mut rig = Rig::new();
+    rig.one_file("log", &[]);
+    let mut process = FakeProcess::with_ring(1, 2 << 20);
+    let mut text = b"a line that does not end at a batch\n".repeat(9000);
+    text.extend(vec![b'x'; 400_000]);
+    text.extend(b"\nafter the long line\n");
+    for piece in text.chunks(65_536) {
+        process.write(Stdout, 1, piece);
+    }
+    rig.orders([process.attach(), process.ended()]);
+    assert!(fs::read(rig.path("log")).unwrap() == text, "the bytes differ");
+    rig.settle(&mut process);
+    assert_eq!(process.room(Stdout), 2 << 20);
+}
+
+/// More records than are read at once, each with a time of its own.
+#[test]
+fn every_line_of_thousands_of_records_has_its_own_time() {
+    let mut rig = Rig::new();
+    rig.one_file("log", &[("time_format", "%s")]);
+    let mut process = FakeProcess::with_ring(1, 2 << 20);
+    let mut expected = String::new();
+    for second in 0..5000 {
+        let line = format!("line {second}\n");
+        process.write(Stdout, second, line.as_bytes());
+        expected += &format!("{second} [42] | {line}");
+    }
+    rig.orders([process.attach()]);
+    assert_eq!(rig.text("log"), expected);
+}
+
+/// Both streams have more than a batch, in turns of several sizes: what arrived later never comes first.
+#[test]
+fn two_long_streams_keep_the_order_of_arrival_across_batches() {
+    let mut rig = Rig::new();
+    rig.one_file("log", &[]);
+    let mut process = FakeProcess::with_ring(1, 2 << 20);
+    let mut expected = String::new();
+    let mut number = 0;
+    for turn in 0..60 {
+        let stream = if turn % 2 == 0 { Stdout } else { Stderr };
+        let lines: String = (0..(turn * 37) % 900)
+            .map(|_| {
+                number += 1;
+                format!("{} line {number}\n", stream.name())
+            })
+            .collect();
+        if !lines.is_empty() {
+            process.write(stream, 1, lines.as_bytes());
+        }
+        expected += &lines;
+    }
+    rig.orders([process.attach()]);
+    assert!(expected.len() > 400_000);
+    assert!(rig.text("log") == expected, "the order differs");
+}
