@@ -16,10 +16,10 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// First pause after an error, doubled up to [`LAST_PAUSE`] (research: a full disk rarely clears within a second).
+/// First pause after an error, doubled up to [`LAST_PAUSE`]: short enough for a directory that is made a moment too late.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Longest pause between two attempts.
+/// Longest pause between two attempts: somebody who has just made room on the disk waits no longer than this.
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 
 /// First pause when a terminal or pipe takes nothing, doubled likewise: a reader that is merely slow is back soon.

@@ -314,3 +314,21 @@ fn two_long_streams_keep_the_order_of_arrival_across_batches() {
     assert!(expected.len() > 400_000);
     assert!(rig.text("log") == expected, "the order differs");
 }
+
+#[test]
+fn times_stay_right_when_the_records_wrap() {
+    let mut rig = Rig::new();
+    rig.one_file("log", &[("time_format", "%s")]);
+    let mut process = FakeProcess::new(1);
+    rig.orders([process.attach()]);
+    let mut expected = String::new();
+    for batch in 0..300 {
+        for second in batch * 3..batch * 3 + 3 {
+            process.write(Stdout, second, b"x\n");
+            expected += &format!("{second} [42] | x\n");
+        }
+        rig.orders([process.advance(Stdout)]);
+        rig.settle(&mut process);
+    }
+    assert_eq!(rig.text("log"), expected);
+}

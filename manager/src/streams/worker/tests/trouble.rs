@@ -153,3 +153,46 @@ fn a_file_that_is_no_process_file_is_told_and_counts_as_drained() {
         "{reports:?}"
     );
 }
+
+#[test]
+fn a_file_truncated_by_somebody_is_not_rotated_too_early() {
+    let mut rig = Rig::new();
+    rig.one_file("log", &[("max_bytes", "20"), ("backup_count", "3")]);
+    let mut process = FakeProcess::new(1);
+    rig.orders([process.attach()]);
+    rig.write(&mut process, Stdout, 1, b"0123456789\n");
+    fs::write(rig.path("log"), "").unwrap();
+    rig.write(&mut process, Stdout, 1, b"0123456789\n");
+    assert_eq!(rig.text("log"), "0123456789\n");
+    assert!(!rig.path("log.1").exists());
+}
+
+/// A FIFO takes a part of a batch and then nothing until somebody reads: the rest comes where it stopped.
+#[test]
+fn a_batch_that_was_written_in_part_is_finished_where_it_stopped() {
+    let mut rig = Rig::new();
+    nix::unistd::mkfifo(&rig.path("log"), nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let mut reader = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(rig.path("log"))
+        .unwrap();
+    rig.one_file("log", &[]);
+    let mut process = FakeProcess::with_ring(1, 2 << 20);
+    let text: Vec<u8> = (0..30_000)
+        .flat_map(|n| format!("line {n}\n").into_bytes())
+        .collect();
+    process.write(Stdout, 1, &text);
+    rig.orders([process.attach(), process.ended()]);
+    let mut seen = Vec::new();
+    let mut part = vec![0; 50_000];
+    while seen.len() < text.len() {
+        let length = part.len().min(text.len() - seen.len());
+        std::io::Read::read_exact(&mut reader, &mut part[..length]).unwrap();
+        seen.extend_from_slice(&part[..length]);
+        rig.pass(Duration::from_secs(1));
+    }
+    assert!(seen == text, "the bytes differ");
+    let others = rig.settle(&mut process);
+    assert!(matches!(others[..], [ScribeReport::Drained { .. }]), "{others:?}");
+}
