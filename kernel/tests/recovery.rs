@@ -1,4 +1,14 @@
 //! A core that was killed, and the next one: the same processes, the same output, no second copy.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::wildcard_enum_match_arm,
+    clippy::too_many_lines,
+    reason = "a test ends by panicking"
+)]
 
 mod rig;
 

@@ -91,9 +91,8 @@ impl Connection {
             Err(errno) => return Err(errno.into()),
         };
         for message in control.drain() {
-            match message {
-                RecvAncillaryMessage::ScmRights(descriptors) => self.descriptors.extend(descriptors),
-                _ => {}
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                self.descriptors.extend(descriptors);
             }
         }
         if got.flags.contains(ReturnFlags::CTRUNC) || self.descriptors.len() > MAX_FDS {

@@ -14,7 +14,7 @@ use crate::sys;
 use ringmaster_protocol::message::{ExitStatus, Listen, Rusage, SocketAddress};
 use ringmaster_protocol::ring::Stream;
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
@@ -116,13 +116,13 @@ impl Shell {
 
     fn recover_sockets(&mut self) {
         for number in self.socket_store.numbers() {
-            let Ok(listen) = self.socket_store.load_socket(number) else {
+            let Ok((listen, inode)) = self.socket_store.load_socket(number) else {
                 self.socket_store.remove(number);
                 continue;
             };
             let child_number = u32::try_from(number).unwrap_or(0);
             let name = listen.name.clone();
-            let outcome = match self.socket_of_child(&listen, child_number) {
+            let outcome = match socket_of_holder(&listen, inode) {
                 Some(socket) => {
                     let known = Inheritable {
                         listen: listen.clone(),
@@ -132,13 +132,11 @@ impl Shell {
                     self.sockets.insert(name.clone(), known);
                     Ok(listen.address.clone())
                 }
-                None => self.bind_now(
-                    &Listen {
-                        replace: true,
-                        ..listen.clone()
-                    },
-                    child_number,
-                ),
+                None => {
+                    // The file of our own former socket is in the way.
+                    super::perform::remove_path(&listen.address);
+                    self.bind_now(&listen, child_number)
+                }
             };
             match outcome {
                 Ok(address) => {
@@ -157,16 +155,37 @@ impl Shell {
             }
         }
     }
+}
 
-    /// The very socket, with the connections that wait in it, from a process that inherited it.
-    fn socket_of_child(&self, listen: &Listen, number: u32) -> Option<OwnedFd> {
-        let number = i32::try_from(number).ok()?;
-        let pidfds = self.children.values().filter_map(|child| child.pidfd.as_ref());
-        let candidates = pidfds.filter_map(|pidfd| pidfd_getfd(pidfd, number, PidfdGetfdFlags::empty()).ok());
-        candidates
+/// The very socket, with the connections that wait in it, from any process that holds it: a child that inherited it, or
+/// a manager that was given it.
+fn socket_of_holder(listen: &Listen, inode: u64) -> Option<OwnedFd> {
+    let wanted = format!("socket:[{inode}]");
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    for pid in pids {
+        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"))
             .into_iter()
-            .find(|socket| is_bound_to(socket, &listen.address))
+            .flatten()
+            .flatten();
+        for entry in descriptors {
+            let is_wanted =
+                std::fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str());
+            let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            if let Some(number) = number.filter(|_| is_wanted)
+                && let Some(socket) = copy_descriptor(pid, number)
+                && is_bound_to(&socket, &listen.address)
+            {
+                return Some(socket);
+            }
+        }
     }
+    None
+}
+
+fn copy_descriptor(pid: i32, number: i32) -> Option<OwnedFd> {
+    let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+    pidfd_getfd(pidfd, number, PidfdGetfdFlags::empty()).ok()
 }
 
 fn is_bound_to(socket: &OwnedFd, address: &SocketAddress) -> bool {
