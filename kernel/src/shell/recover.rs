@@ -16,7 +16,8 @@ use ringmaster_protocol::ring::Stream;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use std::collections::HashSet;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::Ordering;
 
 /// Clock ticks by which a process may seem to have started before its slot was opened: the two clocks differ in
@@ -215,15 +216,33 @@ fn settle(slot: Slot, mut facts: Facts) -> Option<Facts> {
     let opened = facts.opened_ns / 1_000_000_000 * ticks_per_second()
         + facts.opened_ns % 1_000_000_000 * ticks_per_second() / 1_000_000_000;
     let start = stat.identity.start;
-    let in_time = start + TICK_SLACK >= opened && start <= opened + OPENING_TICKS;
-    let captured = facts.pipes != [0, 0];
-    if !in_time || (captured && !stat.zombie && !tree::writes_to(pid, facts.pipes)) {
+    if start + TICK_SLACK < opened || start > opened + OPENING_TICKS {
+        return None;
+    }
+    if is_still_ours(pid) {
+        // It has not become its program yet, and nobody was told of it: it never will.
+        if let Some(pidfd) = tree::hold(stat.identity) {
+            let _ = sys::pidfd_signal(pidfd.as_fd(), libc::SIGKILL);
+        }
+        return None;
+    }
+    if facts.pipes != [0, 0] && !stat.zombie && !tree::writes_to(pid, facts.pipes) {
         return None;
     }
     facts.pid = pid;
     facts.start_ticks = start;
     facts.phase = Phase::Running;
     Some(facts)
+}
+
+/// Whether a process still runs our own program, as a child does between clone and exec.
+fn is_still_ours(pid: i32) -> bool {
+    let program =
+        |whose: &str| std::fs::metadata(format!("/proc/{whose}/exe")).map(|found| (found.dev(), found.ino()));
+    match (program(&pid.to_string()), program("self")) {
+        (Ok(theirs), Ok(ours)) => theirs == ours,
+        (Err(_), _) | (_, Err(_)) => false,
+    }
 }
 
 fn ticks_per_second() -> u64 {
