@@ -54,9 +54,11 @@ impl Shell {
                 process,
                 stream,
                 acked,
+                lost,
                 first_record,
             } => {
                 let words = self.children.get(&process)?.slot.stream(stream);
+                words.lost().store(lost, Ordering::Release);
                 words.acked().store(acked, Ordering::Release);
                 words.first_record().store(first_record, Ordering::Release);
             }
