@@ -163,6 +163,9 @@ fn with_circus(name: &str, transcript: &Transcript, ctl: Subject) -> Result<()> 
 fn run(name: &str, transcript: &Transcript, cast: Cast) -> Result<Vec<replay::Finding>> {
     let mut stage = Stage::new(name, cast)?;
     let found = replay::replay(transcript, &mut stage).with_context(|| stage.sandbox.logs())?;
+    if !found.is_empty() {
+        println!("{}", stage.sandbox.logs());
+    }
     // Circus leaves orphans when it dies of a signal, and so do these steps.
     if cast.daemon == Subject::Circus || transcript.circusd_exit_code.is_none_or(|code| code < 0) {
         stage.sandbox.kill_all();

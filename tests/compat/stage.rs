@@ -8,7 +8,7 @@ use ringmaster_tests::processes::{signal, signal_by_name};
 use ringmaster_tests::program::Program;
 use ringmaster_tests::sandbox::Sandbox;
 use ringmaster_tests::venv::Venv;
-use ringmaster_tests::wait::{pass, wait_until};
+use ringmaster_tests::wait::{NotYet, pass, wait_until};
 use rustix::process::Signal;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 /// How long a program of one step may run when the transcript sets no limit.
-const PROGRAM: Duration = Duration::from_secs(60);
+const PROGRAM: Duration = Duration::from_secs(15);
 
 /// How long circusd may take until it answers.
 const START: Duration = Duration::from_secs(20);
@@ -126,12 +126,12 @@ impl Stage {
         let (driver, daemon) = (&mut self.driver, &mut self.daemon);
         let answered = wait_until(START, "circusd answers", || {
             if daemon.as_mut().is_some_and(|daemon| !daemon.is_running()) {
-                return Err("circusd has ended".to_owned());
+                return Err(NotYet::never("circusd has ended"));
             }
             match driver.exchange(&endpoint, "DEALER", &request, Duration::from_millis(200)) {
                 Ok(answers) if !answers.is_empty() => Ok(()),
-                Ok(_) => Err("no answer".to_owned()),
-                Err(error) => Err(error.to_string()),
+                Ok(_) => Err("no answer".into()),
+                Err(error) => Err(error.to_string().into()),
             }
         });
         answered.map_err(|error| error.context(self.sandbox.logs()))
@@ -311,7 +311,8 @@ impl Stage {
             .stderr(Stdio::piped())
             .spawn()?;
         if let (Some(mut input), Some(text)) = (child.stdin.take(), &run.stdin) {
-            input.write_all(text.as_bytes())?;
+            // A program that has ended does not read; its exit status tells the story.
+            let _ = input.write_all(text.as_bytes());
         }
         let outputs = (read_all(child.stdout.take()), read_all(child.stderr.take()));
         let ended_by_us = self.watch(&mut child, run)?;
@@ -348,7 +349,14 @@ impl Stage {
             Err(error) => Err(error.to_string()),
         });
         if ended.is_err() {
-            child.kill()?;
+            signal(i32::try_from(child.id())?, Signal::TERM);
+            let obeyed = wait_until(PROGRAM, "it obeys SIGTERM", || match child.try_wait() {
+                Ok(Some(_)) => Ok(()),
+                other => Err(format!("{other:?}")),
+            });
+            if obeyed.is_err() {
+                child.kill()?;
+            }
         }
         Ok(ended.is_err())
     }
