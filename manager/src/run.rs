@@ -89,14 +89,15 @@ fn serve(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::er
     loop {
         report_problems(&config);
         match live(config, &log)? {
-            Ending::Quit => return Ok(ExitCode::SUCCESS),
-            Ending::Restart => config = load(path)?,
+            Life::Over(Ending::Quit) => return Ok(ExitCode::SUCCESS),
+            Life::Over(Ending::Restart) => config = load(path)?,
+            Life::Failed => return Ok(ExitCode::from(FAILURE)),
         }
     }
 }
 
 /// One life, on a runtime of its own: nothing of an earlier one is left when the next begins.
-fn live(config: Config, log: &LogFile) -> Result<Ending, Box<dyn std::error::Error>> {
+fn live(config: Config, log: &LogFile) -> Result<Life, Box<dyn std::error::Error>> {
     let plan = Plan {
         environment: environment(),
         working_dir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
@@ -107,10 +108,19 @@ fn live(config: Config, log: &LogFile) -> Result<Ending, Box<dyn std::error::Err
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(shell::run(plan)).map_err(|error| {
-        tracing::error!("{error}");
-        Box::from(error)
-    })
+    match runtime.block_on(shell::run(plan)) {
+        Ok(ending) => Ok(Life::Over(ending)),
+        Err(error) => {
+            tracing::error!("{error}");
+            Ok(Life::Failed)
+        }
+    }
+}
+
+/// How a life went; a failure has been logged.
+enum Life {
+    Over(Ending),
+    Failed,
 }
 
 fn load(path: &Path) -> Result<Config, Box<dyn std::error::Error>> {

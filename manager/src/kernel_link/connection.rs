@@ -62,7 +62,7 @@ impl KernelLink {
     /// Submits a request now and gives its answer later. The order of calls to `submit` and [`Self::cast`] is the order
     /// on the wire, whether or not the answers are awaited.
     ///
-    /// Dropping the answer does not take the request back.
+    /// Dropping the answer does not take the request back. Must be called within the runtime: the answer has a deadline.
     pub fn submit(&self, request: Request, fds: Vec<OwnedFd>) -> PendingReply {
         let name = name_of(&request);
         let (answer, receiver) = oneshot::channel();

@@ -438,3 +438,16 @@ fn requests_beyond_the_limit_are_refused_here() {
         assert!(matches!(error.unwrap_err(), LinkError::TooLarge { size: 17, .. }));
     });
 }
+
+#[test]
+fn an_answer_still_comes_after_the_link_is_released() {
+    run(async {
+        let (link, mut events, mut core) = pair().await;
+        let call = link.put_lease();
+        drop(link);
+        let (request, _) = core.request().await;
+        core.done(request).await;
+        assert_eq!(call.await, Ok(Done::default()));
+        assert_eq!(events.recv().await, Some(KernelEvent::Lost(LossReason::Released)));
+    });
+}

@@ -190,3 +190,33 @@ fn send_once(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[OwnedFd]) -> std::io::
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringmaster_protocol::message::{Request, Status};
+
+    /// A receiver that attributes descriptors by position relies on this.
+    #[test]
+    fn a_frame_with_descriptors_shares_no_write_with_its_neighbours() {
+        let frame = Request::Status(Status::default()).frame(1);
+        let mut outgoing = Outgoing::default();
+        let with_fd = || vec![OwnedFd::from(tempfile::tempfile().unwrap())];
+        for fds in [
+            Vec::new(),
+            Vec::new(),
+            with_fd(),
+            Vec::new(),
+            with_fd(),
+            with_fd(),
+        ] {
+            assert!(outgoing.push(&frame, fds));
+        }
+        let frames: Vec<usize> = outgoing
+            .segments
+            .iter()
+            .map(|segment| segment.bytes.len() / 12)
+            .collect();
+        assert_eq!(frames, [2, 1, 1, 1, 1]);
+    }
+}

@@ -79,3 +79,127 @@ fn run(mailbox: &Mailbox, report: impl Fn(ScribeReport)) {
         worker.work(now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{StreamClass, StreamOptions};
+    use crate::streams::mailbox::{Attach, WatcherKey};
+    use ringmaster_protocol::message::{ProcessId, StreamState};
+    use ringmaster_protocol::ring::{MAGIC, Record, Stream, StreamEntry, layout};
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+    use std::path::Path;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Duration;
+
+    /// A test waits no longer than this for anything.
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    fn until(reports: &Receiver<ScribeReport>, wanted: impl Fn(&ScribeReport) -> bool) {
+        let mut seen = Vec::new();
+        loop {
+            match reports.recv_timeout(LIMIT) {
+                Ok(report) if wanted(&report) => return,
+                Ok(report) => seen.push(report),
+                Err(error) => panic!("{error}; came: {seen:?}"),
+            }
+        }
+    }
+
+    fn streams(path: &Path) -> Order {
+        let settings = [("filename".to_owned(), path.to_str().unwrap().to_owned())];
+        let class = StreamClass::BuiltIn("FileStream".to_owned());
+        let stdout = Some(StreamOptions {
+            class,
+            settings: settings.into(),
+        });
+        Order::SetStreams {
+            watcher: WatcherKey::new("w"),
+            stdout,
+            stderr: None,
+        }
+    }
+
+    /// A process file with `text` as its output.
+    fn process_file(text: &[u8]) -> File {
+        let ([entry, none], size) = layout([true, false], 64 << 10);
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(size).unwrap();
+        file.write_all_at(&MAGIC, 0).unwrap();
+        for (stream, entry) in Stream::ALL.into_iter().zip([entry, none]) {
+            file.write_all_at(&entry.encode(), StreamEntry::position(stream))
+                .unwrap();
+        }
+        file.write_all_at(
+            &Record {
+                seq: 1,
+                ..Record::default()
+            }
+            .encode(),
+            entry.records_at,
+        )
+        .unwrap();
+        file.write_all_at(text, entry.data_at).unwrap();
+        file
+    }
+
+    #[test]
+    fn the_thread_writes_reports_and_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let (sender, reports) = channel();
+        let scribe = Scribe::start(move |report| drop(sender.send(report))).unwrap();
+        let text = b"one\ntwo\nunfinished";
+        let head = u64::try_from(text.len()).unwrap();
+        let (process, stream) = (ProcessId(1), Stream::Stdout);
+        let state = StreamState {
+            captured: true,
+            open: true,
+            ..StreamState::default()
+        };
+        scribe.order(streams(&path));
+        scribe.order(Order::Attach(Attach {
+            process,
+            watcher: WatcherKey::new("w"),
+            pid: 1,
+            wid: 1,
+            file: process_file(text).into(),
+            streams: [state, StreamState::default()],
+            told_lost: [0; 2],
+        }));
+        scribe.order(Order::Advance {
+            process,
+            stream,
+            head,
+            records: 1,
+        });
+        until(&reports, |report| {
+            matches!(report, ScribeReport::Consumed { offset: 8, .. })
+        });
+        // The unfinished line comes by the thread's own timer.
+        until(
+            &reports,
+            |report| matches!(report, ScribeReport::Consumed { offset, .. } if *offset == head),
+        );
+        scribe.order(Order::Flush { token: 1 });
+        until(&reports, |report| {
+            matches!(report, ScribeReport::Flushed { token: 1 })
+        });
+        assert_eq!(std::fs::read(&path).unwrap(), text);
+        scribe.stop();
+        until(&reports, |report| {
+            matches!(report, ScribeReport::Stopped { by_panic: false })
+        });
+        assert!(reports.recv().is_err(), "a report after the last");
+    }
+
+    #[test]
+    fn a_dropped_handle_ends_the_thread() {
+        let (sender, reports) = channel();
+        drop(Scribe::start(move |report| drop(sender.send(report))).unwrap());
+        until(&reports, |report| {
+            matches!(report, ScribeReport::Stopped { by_panic: false })
+        });
+    }
+}

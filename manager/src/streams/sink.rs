@@ -16,10 +16,10 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// First pause after an error, doubled up to [`LAST_PAUSE`] (research: a full disk rarely clears within a second).
+/// First pause after an error, doubled up to [`LAST_PAUSE`]: short enough for a directory that is made a moment too late.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Longest pause between two attempts.
+/// Longest pause between two attempts: somebody who has just made room on the disk waits no longer than this.
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 
 /// First pause when a terminal or pipe takes nothing, doubled likewise: a reader that is merely slow is back soon.
@@ -369,4 +369,51 @@ fn end_of(file: &File) -> (u64, bool) {
         last = [b'\n'];
     }
     (size, last == [b'\n'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{PipeReader, Read, pipe};
+
+    fn piped() -> (Sink, PipeReader) {
+        let (reader, writer) = pipe().unwrap();
+        (Sink::inherited(writer.into()), reader)
+    }
+
+    #[test]
+    fn a_full_pipe_never_blocks_and_goes_on_where_it_stopped() {
+        let (mut sink, mut reader) = piped();
+        let text: Vec<u8> = (0..200_000u32).map(|n| n.to_le_bytes()[0]).collect();
+        let (mut done, mut seen) = (0, Vec::new());
+        let mut stops = 0;
+        while done < text.len() {
+            match sink.append(&text[done..]) {
+                Ok(()) => done = text.len(),
+                Err(failure) => {
+                    assert!(is_full(&failure.error), "{failure:?}");
+                    assert!(failure.written > 0, "no progress after {done}");
+                    done += failure.written;
+                    stops += 1;
+                    let mut part = vec![0; done - seen.len()];
+                    reader.read_exact(&mut part).unwrap();
+                    seen.extend(part);
+                }
+            }
+        }
+        assert!(stops > 0 && !sink.is_gone());
+        drop(sink);
+        reader.read_to_end(&mut seen).unwrap();
+        assert!(seen == text, "the bytes differ");
+    }
+
+    #[test]
+    fn a_pipe_without_reader_is_given_up() {
+        let (mut sink, reader) = piped();
+        drop(reader);
+        let failure = sink.append(b"x").unwrap_err();
+        assert_eq!(failure.error.kind(), ErrorKind::BrokenPipe);
+        assert!(sink.is_gone());
+        assert!(sink.append(b"y").is_ok());
+    }
 }

@@ -86,9 +86,12 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             return;
         };
         sink.pause(&failure, now);
+        if is_full(&failure.error) {
+            return;
+        }
         // Whatever is at the path by then gets the rest.
         sink.close();
-        if !is_full(&failure.error) && !std::mem::replace(&mut sink.told, true) {
+        if !std::mem::replace(&mut sink.told, true) {
             let whose = first_user(&self.watchers, key);
             tell_trouble(&self.report, whose, key, failure.action, failure.error);
         }

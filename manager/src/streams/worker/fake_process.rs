@@ -19,8 +19,12 @@ pub(super) struct FakeProcess {
 
 impl FakeProcess {
     pub(super) fn new(id: u64) -> Self {
+        Self::with_ring(id, CAPACITY)
+    }
+
+    pub(super) fn with_ring(id: u64, capacity: u64) -> Self {
         let file = tempfile::tempfile().unwrap();
-        let (entries, size) = layout([true, true], CAPACITY);
+        let (entries, size) = layout([true, true], capacity);
         file.set_len(size).unwrap();
         file.write_all_at(&MAGIC, 0).unwrap();
         for stream in Stream::ALL {
@@ -48,7 +52,7 @@ impl FakeProcess {
     /// Room of a ring.
     pub(super) fn room(&self, stream: Stream) -> u64 {
         let state = self.states[stream.index()];
-        CAPACITY - (state.head - state.low)
+        self.entries[stream.index()].capacity - (state.head - state.low)
     }
 
     /// Bytes arrive at `second`, as one record.
@@ -79,7 +83,7 @@ impl FakeProcess {
         }
         state.head += bytes.len() as u64;
         // As the core does: the header follows lazily, and never exceeds what is acknowledged or dropped.
-        if state.head > self.entries[index].low + CAPACITY {
+        if state.head > self.entries[index].low + entry.capacity {
             self.set_low(stream, self.states[index].low);
         }
     }

@@ -32,7 +32,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long an unfinished line waits for its end: people do not notice it at a prompt, and a program that writes a line in pieces has finished it by then.
+/// How long an unfinished line waits for its end: people hardly notice it at a prompt, and a program that writes a line
+/// in pieces has finished it by then.
 const HOLD: Duration = Duration::from_millis(200);
 
 /// Everything that the scribe knows.

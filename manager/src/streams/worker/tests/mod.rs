@@ -1,0 +1,142 @@
+//! The worker with fake process files and a clock that the test moves: the rig. [`lines`]: what reaches a file; [`trouble`]:
+//! files that cannot be written, rotation, reopening; [`random`]: random stories against a reference.
+
+mod lines;
+mod random;
+mod trouble;
+
+use super::fake_process::{CAPACITY, FakeProcess};
+use super::*;
+use crate::options::{StreamClass, StreamOptions};
+use crate::streams::mailbox::Order;
+use crate::streams::report::Action;
+use ringmaster_protocol::ring::Stream::{Stderr, Stdout};
+use std::cell::RefCell;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+type Reports = Rc<RefCell<Vec<ScribeReport>>>;
+
+struct Rig {
+    worker: Worker<Box<dyn Fn(ScribeReport)>>,
+    reports: Reports,
+    now: Instant,
+    directory: tempfile::TempDir,
+}
+
+fn worker(reports: &Reports) -> Worker<Box<dyn Fn(ScribeReport)>> {
+    let sink = Rc::clone(reports);
+    let report: Box<dyn Fn(ScribeReport)> = Box::new(move |report| sink.borrow_mut().push(report));
+    Worker::new(report, TimeZone::UTC)
+}
+
+impl Rig {
+    fn new() -> Self {
+        let reports = Reports::default();
+        Self {
+            worker: worker(&reports),
+            reports,
+            now: Instant::now(),
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        String::from_utf8(fs::read(self.path(name)).unwrap()).unwrap()
+    }
+
+    fn options(&self, name: &str, more: &[(&str, &str)]) -> StreamOptions {
+        let filename = self.path(name).to_str().unwrap().to_owned();
+        let more = more
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        StreamOptions {
+            class: StreamClass::BuiltIn("FileStream".to_owned()),
+            settings: more.chain([("filename".to_owned(), filename)]).collect(),
+        }
+    }
+
+    /// Gives orders and lets the worker come to rest.
+    fn orders(&mut self, orders: impl IntoIterator<Item = Order>) {
+        let mut wanted = Wanted::default();
+        orders.into_iter().for_each(|order| wanted.fold(order));
+        self.worker.apply(wanted, self.now);
+        self.rest();
+    }
+
+    fn rest(&mut self) {
+        self.worker.expire(self.now);
+        for _ in 0..10_000 {
+            if !self.worker.has_work() {
+                return;
+            }
+            self.worker.work(self.now);
+        }
+        panic!("the worker does not come to rest");
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.rest();
+    }
+
+    fn streams(&mut self, stdout: Option<StreamOptions>, stderr: Option<StreamOptions>) {
+        let watcher = WatcherKey::new("w");
+        self.orders([Order::SetStreams {
+            watcher,
+            stdout,
+            stderr,
+        }]);
+    }
+
+    /// Streams of both outputs into one file.
+    fn one_file(&mut self, name: &str, more: &[(&str, &str)]) {
+        let options = self.options(name, more);
+        self.streams(Some(options.clone()), Some(options));
+    }
+
+    fn write(&mut self, process: &mut FakeProcess, stream: Stream, second: u64, bytes: &[u8]) {
+        process.write(stream, second, bytes);
+        let order = process.advance(stream);
+        self.orders([order]);
+    }
+
+    /// Passes acknowledgements on to the fake core; gives all other reports.
+    fn settle(&mut self, process: &mut FakeProcess) -> Vec<ScribeReport> {
+        let mut others = Vec::new();
+        for report in self.reports.take() {
+            match report {
+                ScribeReport::Consumed { stream, offset, .. } => process.ack(stream, offset),
+                other => others.push(other),
+            }
+        }
+        others
+    }
+
+    /// As after kill -9 of the manager: all that is left is what the core knows.
+    fn restart(&mut self, process: &mut FakeProcess) {
+        self.settle(process);
+        self.worker = worker(&self.reports);
+    }
+}
+
+/// The text of all files of a chain, oldest first.
+fn concatenated(rig: &Rig, name: &str, bounded: bool) -> String {
+    let mut names = vec![name.to_owned()];
+    for number in 1.. {
+        let old = format!("{name}.{number}");
+        if !rig.path(&old).exists() {
+            break;
+        }
+        names.push(old);
+    }
+    let texts = names.iter().rev().map(|name| rig.text(name));
+    texts
+        .inspect(|text| assert!(!bounded || (text.len() < 100 && text.ends_with('\n')), "{text:?}"))
+        .collect()
+}
