@@ -19,7 +19,208 @@ pub struct Difference {
 }
 
 /// All of them, by scenario.
-pub const DIFFERENCES: &[Difference] = &[];
+pub const DIFFERENCES: &[Difference] = &[
+    always("bad_no_cmd", &[0, 1, 6], What::Reply, "", "one-bad-watcher"),
+    always("bad_no_cmd", &[], What::Log, "error in 'mid'", "clear-messages"),
+    always("bad_no_cmd", &[7], What::Events, "zzz", "one-bad-watcher"),
+    always("bad_rlimit", &[0, 1, 4, 5], What::Reply, "", "one-bad-watcher"),
+    always("bad_rlimit", &[4, 5], What::Events, "", "one-bad-watcher"),
+    always(
+        "bad_sockets",
+        &[],
+        What::Log,
+        "this socket is left out",
+        "clear-messages",
+    ),
+    always(
+        "bad_stream_conf",
+        &[],
+        What::Log,
+        "this watcher is left out",
+        "clear-messages",
+    ),
+    always(
+        "streams",
+        &[],
+        What::Log,
+        "this watcher is left out",
+        "clear-messages",
+    ),
+    sometimes("crash_respawn", &[1], What::Reply, "numprocesses is", "back-off"),
+    always(
+        "incr_decr",
+        &[13, 14, 18],
+        What::Reply,
+        "'nb' isn't an integer",
+        "numbers-are-checked",
+    ),
+    always(
+        "incr_decr",
+        &[16],
+        What::Reply,
+        "unknown command: 'set'",
+        "not-yet",
+    ),
+    always("incr_decr", &[15, 17, 26], What::Reply, "", "not-yet"),
+    always("incr_decr", &[28, 29], What::Stdout, "", "not-yet"),
+    always(
+        "protocol_errors",
+        &[32],
+        What::Reply,
+        "json invalid",
+        "nan-is-not-json",
+    ),
+    always(
+        "query_commands",
+        &[30],
+        What::Reply,
+        "watcher:alpha",
+        "custom-keys",
+    ),
+    always(
+        "query_commands",
+        &[45],
+        What::Reply,
+        "unknown command: 'ipython'",
+        "not-yet",
+    ),
+    always(
+        "query_commands",
+        &[74],
+        What::ExitCode,
+        "unknown command 'ipython'",
+        "not-yet",
+    ),
+    always("query_commands", &[74], What::Stdout, "", "not-yet"),
+    always(
+        "query_commands",
+        &[74],
+        What::Stderr,
+        "unknown command 'ipython'",
+        "not-yet",
+    ),
+    always(
+        "quit_ctl",
+        &[1, 2],
+        What::Stderr,
+        "cannot reach circusd",
+        "unreachable-at-once",
+    ),
+    always(
+        "start_stop_restart",
+        &[16],
+        What::Reply,
+        "regex parse error",
+        "regex-words",
+    ),
+    always("circusctl_cli", &[0], What::Stdout, "Ringmaster", "version"),
+    always(
+        "circusctl_cli",
+        &[1, 2],
+        What::Stdout,
+        "does not mention",
+        "not-yet",
+    ),
+    always(
+        "circusctl_cli",
+        &[15, 16, 17],
+        What::ExitCode,
+        "the interactive shell is not there yet",
+        "not-yet",
+    ),
+    always(
+        "circusctl_cli",
+        &[15, 16, 17, 18, 19],
+        What::Stdout,
+        "",
+        "not-yet",
+    ),
+    always(
+        "circusctl_cli",
+        &[15, 16, 17, 18, 19, 20],
+        What::Stderr,
+        "",
+        "not-yet",
+    ),
+    always("circusctl_cli", &[18, 19, 20, 21], What::ExitCode, "", "not-yet"),
+    always("circusctl_cli", &[21], What::Stdout, "", "not-yet"),
+    always(
+        "circusctl_cli",
+        &[21],
+        What::Stderr,
+        "unknown command 'listen'",
+        "not-yet",
+    ),
+    always(
+        "circusctl_cli",
+        &[22],
+        What::ExitCode,
+        "unknown command 'listen'",
+        "not-yet",
+    ),
+    always(
+        "circusctl_cli",
+        &[22],
+        What::Stderr,
+        "unknown command 'listen'",
+        "not-yet",
+    ),
+    // The shell is what told `incr` there.
+    always("circusctl_cli", &[15], What::Events, "alpha", "not-yet"),
+    always(
+        "kill_string_timeout",
+        &[1, 5, 6, 7],
+        What::Reply,
+        "\"status\": \"ok\"",
+        "string-timeout",
+    ),
+    always(
+        "kill_string_timeout",
+        &[1],
+        What::Events,
+        "stubborn",
+        "string-timeout",
+    ),
+    always(
+        "kill_string_timeout",
+        &[],
+        What::Log,
+        "stubborn stopped",
+        "string-timeout",
+    ),
+];
+
+/// A difference that must occur.
+const fn always(
+    scenario: &'static str,
+    steps: &'static [usize],
+    what: What,
+    instead: &'static str,
+    reason: &'static str,
+) -> Difference {
+    Difference {
+        scenario,
+        steps,
+        what,
+        instead,
+        reason,
+        always: true,
+    }
+}
+
+/// A difference that depends on which of two things comes first.
+const fn sometimes(
+    scenario: &'static str,
+    steps: &'static [usize],
+    what: What,
+    instead: &'static str,
+    reason: &'static str,
+) -> Difference {
+    Difference {
+        always: false,
+        ..always(scenario, steps, what, instead, reason)
+    }
+}
 
 /// What is wrong: differences that nobody intended, and intended ones that did not occur.
 pub fn judge(scenario: &str, found: &[Finding]) -> Vec<String> {
