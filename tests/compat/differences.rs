@@ -188,6 +188,25 @@ pub const DIFFERENCES: &[Difference] = &[
         "stubborn stopped",
         "string-timeout",
     ),
+    always("circusd_cli", &[0], What::Stdout, "Ringmaster", "version"),
+    always(
+        "circusd_cli",
+        &[4],
+        What::Stderr,
+        "possible values",
+        "clear-messages",
+    ),
+    always(
+        "circusd_cli",
+        &[7, 9],
+        What::ExitCode,
+        "this watcher is left out",
+        "one-bad-watcher",
+    ),
+    always("circusd_cli", &[10, 11], What::ExitCode, "", "not-yet"),
+    always("circusd_cli", &[11], What::Stderr, "no effect yet", "not-yet"),
+    always("circusd_cli", &[17, 21], What::ExitCode, "1 ", "failed-start"),
+    always("circusd_cli", &[17, 21], What::Stderr, "", "clear-messages"),
 ];
 
 /// A difference that must occur.

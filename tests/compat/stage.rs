@@ -18,7 +18,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 /// How long a program of one step may run when the transcript sets no limit.
-const PROGRAM: Duration = Duration::from_secs(15);
+const PROGRAM: Duration = Duration::from_secs(10);
 
 /// How long circusd may take until it answers.
 const START: Duration = Duration::from_secs(20);
