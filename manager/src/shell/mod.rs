@@ -98,8 +98,10 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
         .config
         .watchers
         .into_iter()
-        .map(|options| {
-            let environment = substituted_env(&options, &plan.environment);
+        .map(|mut options| {
+            // `options` shows the environment as children get it.
+            options.env = substituted_env(&options, &plan.environment);
+            let environment = options.env.clone();
             (options, environment)
         })
         .collect();
