@@ -66,6 +66,9 @@ pub const DIFFERENCES: &[Difference] = &[
     ),
     always("incr_decr", &[15, 17, 26], What::Reply, "", "not-yet"),
     always("incr_decr", &[28, 29], What::Stdout, "", "not-yet"),
+    always("incr_decr", &[5], What::Events, "alpha", "every-reap"),
+    always("signals_to_circusd", &[0], What::Events, "plain", "every-reap"),
+    always("singleton_misc", &[10], What::Events, "three", "every-reap"),
     always(
         "protocol_errors",
         &[32],
