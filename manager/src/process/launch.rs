@@ -65,6 +65,28 @@ pub enum LaunchError {
     },
 }
 
+/// What children inherit of circusd, although the core makes them: as circusd was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heritage {
+    /// circusd's umask (spec a.4).
+    pub umask: u32,
+    /// `RLIMIT_NOFILE`.
+    pub files: Rlimit,
+}
+
+#[cfg(test)]
+impl Heritage {
+    /// That of an ordinary login.
+    pub fn for_test() -> Self {
+        let files = Rlimit {
+            resource: NOFILE,
+            soft: 1024,
+            hard: 4096,
+        };
+        Self { umask: 0o22, files }
+    }
+}
+
 /// Where a process is to be started.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
@@ -82,8 +104,8 @@ pub struct Place<'a> {
     pub ticket: SpawnTicket,
     /// Distinguishes the tickets of this circusd from those of an earlier one.
     pub session: u32,
-    /// circusd's own, which children inherit (spec a.4).
-    pub umask: u32,
+    /// What the child inherits of circusd.
+    pub heritage: Heritage,
 }
 
 impl Place<'_> {
@@ -116,12 +138,8 @@ impl Place<'_> {
             uid: None,
             gid: None,
             groups: None,
-            rlimits: options
-                .rlimits
-                .iter()
-                .map(|(name, value)| rlimit(name, *value))
-                .collect::<Result<_, _>>()?,
-            umask: Some(self.umask),
+            rlimits: self.limits()?,
+            umask: Some(self.heritage.umask),
             stdin,
             stdout,
             stderr,
@@ -138,6 +156,19 @@ impl Place<'_> {
             gid: options.gid.clone(),
             inherited,
         })
+    }
+
+    /// The configured limits; that of open files is circusd's own unless it is configured, because circusd has raised its
+    /// since.
+    fn limits(&self) -> Result<Vec<Rlimit>, LaunchError> {
+        let configured = self.options.rlimits.iter();
+        let mut limits: Vec<Rlimit> = configured
+            .map(|(name, value)| rlimit(name, *value))
+            .collect::<Result<_, _>>()?;
+        if !limits.iter().any(|limit| limit.resource == NOFILE) {
+            limits.push(self.heritage.files);
+        }
+        Ok(limits)
     }
 
     /// The working directory; a relative one starts at circusd's own.
@@ -333,7 +364,8 @@ const RLIMIT_NUMBERS: &[(&str, u32)] = &[
     ("rttime", 15),
 ];
 
-const NOFILE: u32 = 7;
+/// `RLIMIT_NOFILE` on Linux.
+pub const NOFILE: u32 = 7;
 
 fn hard_limit_of_files() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile)
@@ -360,7 +392,7 @@ mod tests {
             wid: Wid(3),
             ticket: SpawnTicket(7),
             session: 1,
-            umask: 0o22,
+            heritage: Heritage::for_test(),
         }
     }
 

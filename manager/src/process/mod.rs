@@ -2,7 +2,7 @@
 
 mod launch;
 
-pub use launch::{Inherited, Launch, LaunchError, Place};
+pub use launch::{Heritage, Inherited, Launch, LaunchError, NOFILE, Place};
 
 use ringmaster_protocol::message::{ExitStatus, ProcessId};
 use std::time::Duration;
