@@ -2,10 +2,11 @@
 //!
 //! Pure. User and group names stay names here, because looking them up may block; the shell resolves them.
 
+use super::heritage::{Heritage, NOFILE, rlimit};
 use super::{SpawnTicket, Wid};
 use crate::arbiter::SocketTable;
 use crate::config::{expand, words};
-use crate::options::{self, Args, Identity, RlimitValue, Seconds, WatcherOptions};
+use crate::options::{self, Args, Identity, Seconds, WatcherOptions};
 use ringmaster_protocol::limits::DEFAULT_RING;
 use ringmaster_protocol::message::{Lifetime, Overflow, Rlimit, Spawn, Stdin, Stdout, StopPlan};
 use std::collections::BTreeMap;
@@ -63,28 +64,6 @@ pub enum LaunchError {
         /// As configured.
         name: String,
     },
-}
-
-/// What children inherit of circusd, although the core makes them: as circusd was started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Heritage {
-    /// circusd's umask (spec a.4).
-    pub umask: u32,
-    /// `RLIMIT_NOFILE`.
-    pub files: Rlimit,
-}
-
-#[cfg(test)]
-impl Heritage {
-    /// That of an ordinary login.
-    pub fn for_test() -> Self {
-        let files = Rlimit {
-            resource: NOFILE,
-            soft: 1024,
-            hard: 4096,
-        };
-        Self { umask: 0o22, files }
-    }
 }
 
 /// Where a process is to be started.
@@ -163,7 +142,7 @@ impl Place<'_> {
     fn limits(&self) -> Result<Vec<Rlimit>, LaunchError> {
         let configured = self.options.rlimits.iter();
         let mut limits: Vec<Rlimit> = configured
-            .map(|(name, value)| rlimit(name, *value))
+            .map(|(name, value)| rlimit(name, *value).ok_or_else(|| LaunchError::UnknownLimit(name.clone())))
             .collect::<Result<_, _>>()?;
         if !limits.iter().any(|limit| limit.resource == NOFILE) {
             limits.push(self.heritage.files);
@@ -329,54 +308,9 @@ fn milliseconds(seconds: Seconds) -> u64 {
     u64::try_from(seconds.duration().as_millis()).unwrap_or(u64::MAX)
 }
 
-fn rlimit(name: &str, value: RlimitValue) -> Result<Rlimit, LaunchError> {
-    let limit = match value {
-        // Nobody may raise this one to infinity: the most there is (spec a.5).
-        RlimitValue::Infinity if name == "nofile" => hard_limit_of_files(),
-        RlimitValue::Infinity => u64::MAX,
-        RlimitValue::At(limit) => limit,
-    };
-    let known = RLIMIT_NUMBERS.iter().find(|(known, _)| *known == name);
-    let (_, resource) = known.ok_or_else(|| LaunchError::UnknownLimit(name.to_owned()))?;
-    Ok(Rlimit {
-        resource: *resource,
-        soft: limit,
-        hard: limit,
-    })
-}
-
-/// Linux's numbers for resource limits (`asm-generic/resource.h`).
-const RLIMIT_NUMBERS: &[(&str, u32)] = &[
-    ("cpu", 0),
-    ("fsize", 1),
-    ("data", 2),
-    ("stack", 3),
-    ("core", 4),
-    ("rss", 5),
-    ("nproc", 6),
-    ("nofile", NOFILE),
-    ("memlock", 8),
-    ("as", 9),
-    ("sigpending", 11),
-    ("msgqueue", 12),
-    ("nice", 13),
-    ("rtprio", 14),
-    ("rttime", 15),
-];
-
-/// `RLIMIT_NOFILE` on Linux.
-pub const NOFILE: u32 = 7;
-
-fn hard_limit_of_files() -> u64 {
-    rustix::process::getrlimit(rustix::process::Resource::Nofile)
-        .maximum
-        .unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::RLIMIT_NAMES;
 
     fn place<'a>(
         options: &'a WatcherOptions,
@@ -410,13 +344,6 @@ mod tests {
             .into_iter()
             .map(|word| String::from_utf8(word).unwrap())
             .collect()
-    }
-
-    #[test]
-    fn every_limit_that_can_be_configured_has_a_number() {
-        for name in RLIMIT_NAMES {
-            assert!(rlimit(name, RlimitValue::At(1)).is_ok(), "{name}");
-        }
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! One process of a watcher, as the manager sees it. What the system does with it is the core's business.
 
+mod heritage;
 mod launch;
 
-pub use launch::{Heritage, Inherited, Launch, LaunchError, NOFILE, Place};
+pub use heritage::{Heritage, NOFILE};
+pub use launch::{Inherited, Launch, LaunchError, Place};
 
 use ringmaster_protocol::message::{ExitStatus, ProcessId};
 use std::time::Duration;
