@@ -1,10 +1,9 @@
-//! Rules about folders, registries and the wire.
+//! Rules about folders, dependencies and the wire.
 
 use super::{files, report};
 use anyhow::{Context, Result, ensure};
 use regex::Regex;
 use ringmaster_tests::program::repository;
-use std::collections::BTreeSet;
 use std::fs;
 
 /// The folders that the design names; others begin with a dot.
@@ -29,36 +28,6 @@ fn only_the_folders_of_the_design() -> Result<()> {
         }
     }
     report("a folder that the design does not name", &complaints)
-}
-
-/// A command is a file, its page a file of the same name.
-#[test]
-fn every_command_has_its_manual_page() -> Result<()> {
-    let names = |folder: &str, ending: &str| -> BTreeSet<String> {
-        let entries = fs::read_dir(repository().join(folder))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        names
-            .filter_map(|name| name.strip_suffix(ending).map(str::to_owned))
-            .collect()
-    };
-    let pages = names("docs/manual/commands", ".md");
-    if pages.is_empty() {
-        return Ok(());
-    }
-    // A file that is no command itself holds no registry row of its own name.
-    let registry = fs::read_to_string(repository().join("manager/src/commands/mod.rs"))?;
-    let commands: BTreeSet<String> = names("manager/src/commands", ".rs")
-        .into_iter()
-        .filter(|name| registry.contains(&format!("\"{name}\"")))
-        .collect();
-    let complaints: Vec<String> = commands
-        .difference(&pages)
-        .map(|name| format!("docs/manual/commands/{name}.md"))
-        .collect();
-    report("a command without its page", &complaints)
 }
 
 /// The wire changes only together with its document: the document holds a hash of the files that define the bytes.

@@ -3,6 +3,7 @@
 
 mod documents;
 mod layout;
+mod manual;
 mod sources;
 
 use anyhow::{Context, Result};
