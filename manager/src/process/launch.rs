@@ -44,8 +44,8 @@ pub enum LaunchError {
     /// `cmd` is empty.
     #[error("the watcher has no command; expected an option 'cmd'")]
     NoCommand,
-    /// A quote is not closed or an escape ends the text.
-    #[error("{option} = {text:?} cannot be split into words: {reason}")]
+    /// A quote is not closed or an escape ends the text; in Python's words. File and line are told when it is loaded.
+    #[error("{reason}")]
     Words {
         /// `cmd`, `args` or `shell_args`.
         option: &'static str,
@@ -54,6 +54,9 @@ pub enum LaunchError {
         /// From the splitter.
         reason: String,
     },
+    /// `rlimit_NAME` with a name that Linux does not have.
+    #[error("unknown resource limit '{0}'")]
+    UnknownLimit(String),
     /// `stdin_socket` names no socket.
     #[error("stdin_socket = {name} names no configured socket")]
     NoSocket {
@@ -116,8 +119,8 @@ impl Place<'_> {
             rlimits: options
                 .rlimits
                 .iter()
-                .filter_map(|(name, value)| rlimit(name, *value))
-                .collect(),
+                .map(|(name, value)| rlimit(name, *value))
+                .collect::<Result<_, _>>()?,
             umask: Some(self.umask),
             stdin,
             stdout,
@@ -295,15 +298,16 @@ fn milliseconds(seconds: Seconds) -> u64 {
     u64::try_from(seconds.duration().as_millis()).unwrap_or(u64::MAX)
 }
 
-fn rlimit(name: &str, value: RlimitValue) -> Option<Rlimit> {
+fn rlimit(name: &str, value: RlimitValue) -> Result<Rlimit, LaunchError> {
     let limit = match value {
         // Nobody may raise this one to infinity: the most there is (spec a.5).
         RlimitValue::Infinity if name == "nofile" => hard_limit_of_files(),
         RlimitValue::Infinity => u64::MAX,
         RlimitValue::At(limit) => limit,
     };
-    let (_, resource) = RLIMIT_NUMBERS.iter().find(|(known, _)| *known == name)?;
-    Some(Rlimit {
+    let known = RLIMIT_NUMBERS.iter().find(|(known, _)| *known == name);
+    let (_, resource) = known.ok_or_else(|| LaunchError::UnknownLimit(name.to_owned()))?;
+    Ok(Rlimit {
         resource: *resource,
         soft: limit,
         hard: limit,
@@ -379,7 +383,7 @@ mod tests {
     #[test]
     fn every_limit_that_can_be_configured_has_a_number() {
         for name in RLIMIT_NAMES {
-            assert!(rlimit(name, RlimitValue::At(1)).is_some(), "{name}");
+            assert!(rlimit(name, RlimitValue::At(1)).is_ok(), "{name}");
         }
     }
 

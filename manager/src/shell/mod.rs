@@ -72,7 +72,13 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
     let attached = signals
         .interrupt(attach::attach(&address, &plan.config.path))
         .await??;
-    let bound = signals.interrupt(sockets::bind(&attached.link, &plan)).await??;
+    let bound = match signals.interrupt(sockets::bind(&attached.link, &plan)).await? {
+        Ok(bound) => bound,
+        Err(error) => {
+            effects::give_up(&attached.link).await;
+            return Err(error);
+        }
+    };
     if !plan.config.sockets.is_empty() {
         tracing::info!("sockets started");
     }
@@ -92,8 +98,10 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
         .config
         .watchers
         .into_iter()
-        .map(|options| {
-            let environment = substituted_env(&options, &plan.environment);
+        .map(|mut options| {
+            // `options` shows the environment as children get it.
+            options.env = substituted_env(&options, &plan.environment);
+            let environment = options.env.clone();
             (options, environment)
         })
         .collect();
