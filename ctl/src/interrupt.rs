@@ -6,23 +6,43 @@
 use std::future::pending;
 use std::io;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Ends at the first of the three signals from now on. Where they cannot be caught, never: then they still end the process.
-pub async fn signalled() {
-    if wait().await.is_err() {
-        pending().await
+/// The three signals, caught.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Catches them from now on. Needs a runtime around it.
+    ///
+    /// # Errors
+    /// When the operating system does not let us.
+    pub fn catch() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Ends at the first of them that came since [`catch`](Self::catch) or since the last call.
+    pub async fn any(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
     }
 }
 
-async fn wait() -> io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
+/// Ends at the first of the three signals from now on. Where they cannot be caught, never: then they still end the process.
+pub async fn signalled() {
+    match Signals::catch() {
+        Ok(mut signals) => signals.any().await,
+        Err(_) => pending().await,
     }
-    Ok(())
 }
