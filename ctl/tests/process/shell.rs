@@ -155,3 +155,77 @@ async fn a_signal_ends_the_wait_for_a_line() {
     };
     assert_eq!(status.code(), Some(1), "{status}");
 }
+
+/// What appears at the terminal, and what is typed then.
+const CONVERSATION: &[(&str, &str)] = &[
+    ("(circusctl) ", "inc\t"),
+    ("incr ", "wit\t"),
+    ("'with space' ", "\r"),
+    ("ok\r\n", ""),
+    // The last line again, from the history.
+    ("(circusctl) ", "\u{1b}[A"),
+    ("incr 'with space' ", "\r"),
+    ("ok\r\n", ""),
+    ("(circusctl) ", " secret\r"),
+    ("*** Unknown syntax: secret\r\n", ""),
+    ("(circusctl) ", "\u{4}"),
+];
+
+/// Has the [`CONVERSATION`] with `command` and returns its exit status.
+async fn converse(mut command: Command) -> Option<i32> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut seen = Vec::new();
+    for (awaited, typed) in CONVERSATION {
+        loop {
+            let text = String::from_utf8_lossy(&seen).into_owned();
+            if let Some((_, rest)) = text.split_once(awaited) {
+                seen = rest.as_bytes().to_vec();
+                break;
+            }
+            let more = tokio::io::AsyncReadExt::read_buf(&mut stdout, &mut seen);
+            let more = tokio::time::timeout(PATIENCE, more).await;
+            let count = more.unwrap_or_else(|_| panic!("no {awaited:?} in {text:?}"));
+            assert!(count.unwrap() > 0, "no {awaited:?} in {text:?}");
+        }
+        stdin.write_all(typed.as_bytes()).await.unwrap();
+    }
+    let status = tokio::time::timeout(PATIENCE, child.wait()).await;
+    status.expect("the shell does not end").unwrap().code()
+}
+
+/// At a terminal, which the program `script` of util-linux plays: the tab key, the history, the end.
+#[tokio::test]
+async fn at_a_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let (router, endpoint) = router().await;
+    let program = env!("CARGO_BIN_EXE_circusctl");
+    let mut command = Command::new("script");
+    command
+        .args(["-qec", &format!("{program} --endpoint {endpoint}"), "/dev/null"])
+        .env("XDG_STATE_HOME", folder.path())
+        .env("TERM", "xterm")
+        .kill_on_drop(true);
+    let mut requests = Vec::new();
+    let code = {
+        let serve = serve(router, |request| {
+            requests.push(json!([request["command"], request["properties"]["name"]]));
+            circusd(request)
+        });
+        tokio::select! {
+            code = converse(command) => code,
+            () = serve => unreachable!("serve never ends"),
+        }
+    };
+    assert_eq!(code, Some(0));
+    requests.retain(|request| request[0] == "incr");
+    let incr = json!(["incr", "with space"]);
+    assert_eq!(requests, [incr.clone(), incr]);
+    let history = std::fs::read_to_string(folder.path().join("circusctl/history")).unwrap();
+    assert!(history.contains("incr 'with space'"), "{history}");
+    assert!(!history.contains("secret"), "{history}");
+}

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use tokio::process::Command;
 use zeromq::{RouterSocket, Socket};
@@ -115,7 +116,11 @@ async fn ssh_that_refuses_has_the_word() {
 #[tokio::test]
 async fn a_signal_takes_it_down() {
     let stage = Stage::new(HANGS);
-    let mut child = stage.circusctl(&["--ssh", "db1", "list"]).spawn().unwrap();
+    let mut child = stage
+        .circusctl(&["--ssh", "db1", "list"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let started = async {
         while !fs::read_to_string(stage.path("pid")).is_ok_and(|pid| pid.ends_with('\n')) {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
