@@ -28,6 +28,11 @@ const PORTION: usize = 4096;
 /// Why there is no answer. The exit status is 1.
 #[derive(Debug, Error)]
 pub enum KernelError {
+    /// `--ssh`: a tunnel leads to circusd's endpoint, and the core has none.
+    #[error(
+        "error: kernel asks the core of this host and --ssh does not change that; run it there: ssh HOST circusctl kernel"
+    )]
+    Elsewhere,
     /// `--instance` is no name.
     #[error("error: --instance: {0}")]
     Instance(InvalidInstanceName),

@@ -12,29 +12,20 @@ use crate::commands::{Action, Ask, Command};
 use crate::daemon::Daemon;
 use crate::failure::{Exit, Failure};
 use crate::interrupt;
-use crate::kernel;
+use crate::kernel::{self, KernelError};
 use crate::listen::{ListenError, listen};
 use crate::print::{complain, show};
 use crate::python;
 use crate::reply::Answer;
-use crate::request::Arguments;
+use crate::request::{Arguments, Request};
 use crate::run::Lookup;
 
-/// Asks `daemon`, the one for commands, and prints the answer.
+/// Asks `daemon`, the one for commands, and prints the answer as `action` words it.
 ///
 /// # Errors
 /// What keeps the question from an answer.
-pub fn ask(
-    daemon: &mut Daemon<'_>,
-    format: Format,
-    command: &'static Command,
-    action: Ask,
-    arguments: &Arguments,
-) -> Result<Exit, Failure> {
-    let Some(request) = command.request(arguments)? else {
-        return Ok(Exit::Done);
-    };
-    let received = daemon.ask(&request)?;
+pub fn ask(daemon: &mut Daemon<'_>, format: Format, action: Ask, request: &Request) -> Result<Exit, Failure> {
+    let received = daemon.ask(request)?;
     print_reply(format, action, received)
 }
 
@@ -76,6 +67,9 @@ pub fn print_events(daemon: &mut Daemon<'_>, topics: &[String]) -> Result<Exit, 
 /// # Errors
 /// See [`kernel::KernelError`].
 pub fn print_kernel(settings: &Settings, arguments: &Arguments, lookup: Lookup<'_>) -> Result<Exit, Failure> {
+    if settings.ssh.is_some() {
+        return Err(KernelError::Elsewhere.into());
+    }
     let variable = || lookup(ENDPOINT_VARIABLE)?.into_string().ok();
     let endpoint = settings.endpoint.clone().or_else(variable);
     let socket: PathBuf = kernel::socket_of(arguments, endpoint.as_deref(), lookup)?;
@@ -107,10 +101,9 @@ pub fn once(
     command.check(arguments)?;
     match command.action {
         Action::Ask(action) => {
-            // The arguments are judged before the way to the daemon.
-            command.request(arguments)?;
+            let request = action.request(command, arguments)?;
             let mut daemon = Daemon::new(runtime, settings, lookup(ENDPOINT_VARIABLE))?;
-            ask(&mut daemon, settings.format, command, action, arguments)
+            ask(&mut daemon, settings.format, action, &request)
         }
         Action::Listen => print_events(&mut Daemon::events(runtime, settings)?, arguments.words()),
         Action::Kernel => print_kernel(settings, arguments, lookup),

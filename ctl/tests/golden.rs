@@ -145,7 +145,13 @@ fn compare_help(text: &str, expected: &Value, place: &str) {
 }
 
 fn compare_argument_error(call: &Call, expected: &Value, place: &str) {
-    let error = call.command.request(&call.arguments).unwrap_err().to_string();
+    let Action::Ask(action) = call.command.action else {
+        panic!("{place}: no request");
+    };
+    let error = action
+        .request(call.command, &call.arguments)
+        .unwrap_err()
+        .to_string();
     match expected.as_str().map(str::trim_end) {
         Some(text) => {
             let ours = SAYS_MORE.iter().find(|(circus, _)| *circus == text);
@@ -170,11 +176,9 @@ fn compare_text(call: &Call, step: &Value, steps: &[Value], place: &str, tally: 
     let Action::Ask(action) = call.command.action else {
         panic!("{place}: no request");
     };
-    let properties = call
-        .command
-        .request(&call.arguments)
+    let properties = action
+        .request(call.command, &call.arguments)
         .unwrap_or_else(|error| panic!("{place}: {error}"))
-        .unwrap()
         .properties;
     let request = json!({"command": call.command.name, "properties": essence(&properties)});
     let expected = expected_answer(step);

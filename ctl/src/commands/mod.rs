@@ -105,6 +105,20 @@ pub struct Ask {
     pub answer: fn(&Reply) -> Answer,
 }
 
+impl Ask {
+    /// Checks the arguments of `command`, whose action this is, and makes the request.
+    ///
+    /// # Errors
+    /// What [`ArgumentError`] lists.
+    pub fn request(&self, command: &Command, arguments: &Arguments) -> Result<Request, ArgumentError> {
+        command.check(arguments)?;
+        Ok(Request {
+            command: command.name,
+            properties: (self.properties)(arguments)?,
+        })
+    }
+}
+
 /// What a word of a command line can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Complete {
@@ -194,21 +208,6 @@ impl Command {
             });
         }
         Ok(())
-    }
-
-    /// Checks the arguments and makes the request; `None` for the commands that are none.
-    ///
-    /// # Errors
-    /// What [`ArgumentError`] lists.
-    pub fn request(&self, arguments: &Arguments) -> Result<Option<Request>, ArgumentError> {
-        self.check(arguments)?;
-        match self.action {
-            Action::Ask(ask) => Ok(Some(Request {
-                command: self.name,
-                properties: (ask.properties)(arguments)?,
-            })),
-            Action::Listen | Action::Kernel => Ok(None),
-        }
     }
 
     /// What the word at `position`, counted from 0, is; `None` when there is no such word.

@@ -133,8 +133,9 @@ impl Shell<'_> {
         command.check(arguments)?;
         match command.action {
             Action::Ask(action) => {
+                let request = action.request(command, arguments)?;
                 let mut daemon = self.daemon.borrow_mut();
-                session::ask(&mut daemon, self.settings.format, command, action, arguments)
+                session::ask(&mut daemon, self.settings.format, action, &request)
             }
             Action::Listen => {
                 let mut events = self.daemon.borrow_mut().its_events()?;

@@ -149,6 +149,11 @@ async fn bad_servers_and_no_ssh() {
         code == 1 && stderr.starts_with("error: --ssh: cannot run the program ssh: "),
         "{stderr}"
     );
+    let (code, _, stderr) = texts(&finish(stage.circusctl(&["--ssh", "db1", "kernel"])).await);
+    assert!(
+        code == 1 && stderr.contains("kernel asks the core of this host"),
+        "{stderr}"
+    );
     let (code, _, stderr) = texts(&finish(stage.circusctl(&["--ssh_keyfile", "k", "list"])).await);
     assert!(code == 2 && stderr.contains("--ssh"), "{stderr}");
     stage.assert_clean().await;
