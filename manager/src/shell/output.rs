@@ -245,6 +245,10 @@ impl Output {
             } => self.note_gap(process, stream, lost, link),
             ScribeReport::Trouble(trouble) => tracing::error!("{trouble}"),
             ScribeReport::Cleared { path } => tracing::info!("{} is written again", path.display()),
+            ScribeReport::Moved { path } => tracing::warn!(
+                "{} was moved or deleted; output goes on in the file that is there now",
+                path.display()
+            ),
             ScribeReport::Temporary {
                 watcher,
                 stream,

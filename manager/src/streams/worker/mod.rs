@@ -19,6 +19,7 @@ mod fake_process;
 mod tests;
 
 use super::mailbox::{ProcessOrders, Wanted, WatcherKey};
+use super::moment::Moment;
 use super::per_stream::PerStream;
 use super::process::Process;
 use super::report::ScribeReport;
@@ -78,7 +79,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
     }
 
     /// Takes in what is wanted: watchers first, so that a process finds its streams.
-    pub(super) fn apply(&mut self, wanted: Wanted, now: Instant) {
+    pub(super) fn apply(&mut self, wanted: Wanted, now: Moment) {
         for (watcher, orders) in wanted.watchers {
             if orders.close {
                 self.watchers.remove(&watcher);
@@ -147,9 +148,9 @@ impl<R: Fn(ScribeReport)> Worker<R> {
     }
 
     /// Does what has become due: unfinished lines that waited long enough, targets to try again.
-    pub(super) fn expire(&mut self, now: Instant) {
+    pub(super) fn expire(&mut self, now: Moment) {
         while let Some((since, id)) = self.held.first().copied()
-            && since + HOLD <= now
+            && since + HOLD <= now.steady
         {
             self.held.pop_first();
             if let Some(process) = self.processes.get_mut(&id) {
@@ -157,7 +158,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
                 self.enqueue(id);
             }
         }
-        let due = |sink: &Sink| sink.retry_at().is_some_and(|at| at <= now);
+        let due = |sink: &Sink| sink.retry_at().is_some_and(|at| at <= now.steady);
         let due: Vec<SinkKey> = self
             .sinks
             .iter()
@@ -170,7 +171,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
     }
 
     /// One turn of the process that waits longest; with none left, a flush is done.
-    pub(super) fn work(&mut self, now: Instant) {
+    pub(super) fn work(&mut self, now: Moment) {
         let Some(id) = self.queue.pop_front() else {
             if let Some(token) = self.flush.take() {
                 (self.report)(ScribeReport::Flushed { token });

@@ -10,6 +10,7 @@ use super::*;
 use crate::options::{StreamClass, StreamOptions};
 use crate::streams::mailbox::Order;
 use crate::streams::report::Action;
+use jiff::Timestamp;
 use ringmaster_protocol::ring::Stream::{Stderr, Stdout};
 use std::cell::RefCell;
 use std::fs;
@@ -22,6 +23,7 @@ struct Rig {
     worker: Worker<Box<dyn Fn(ScribeReport)>>,
     reports: Reports,
     now: Instant,
+    wall: Timestamp,
     directory: tempfile::TempDir,
 }
 
@@ -38,7 +40,15 @@ impl Rig {
             worker: worker(&reports),
             reports,
             now: Instant::now(),
+            wall: Timestamp::now(),
             directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            steady: self.now,
+            wall: self.wall,
         }
     }
 
@@ -65,23 +75,24 @@ impl Rig {
     fn orders(&mut self, orders: impl IntoIterator<Item = Order>) {
         let mut wanted = Wanted::default();
         orders.into_iter().for_each(|order| wanted.fold(order));
-        self.worker.apply(wanted, self.now);
+        self.worker.apply(wanted, self.moment());
         self.rest();
     }
 
     fn rest(&mut self) {
-        self.worker.expire(self.now);
+        self.worker.expire(self.moment());
         for _ in 0..10_000 {
             if !self.worker.has_work() {
                 return;
             }
-            self.worker.work(self.now);
+            self.worker.work(self.moment());
         }
         panic!("the worker does not come to rest");
     }
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
+        self.wall += time;
         self.rest();
     }
 
