@@ -99,6 +99,10 @@ impl Output {
             return;
         };
         self.attached.insert(process);
+        self.scribe.order(Order::Expect {
+            process,
+            watcher: key.clone(),
+        });
         let (link, reports) = (link.clone(), self.reports.clone());
         tokio::spawn(async move {
             let result = open(&link, process).await.map(Box::new);

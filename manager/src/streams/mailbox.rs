@@ -69,9 +69,17 @@ pub enum Order {
         /// The same for stderr.
         stderr: Option<StreamOptions>,
     },
-    /// Close the files of a watcher and forget it (Circus closes streams on stop; spec h).
+    /// Close the files of a watcher and forget it (Circus closes streams on stop; spec h), once its processes are detached:
+    /// until then their last words have somewhere to go. A later `SetStreams` takes it back.
     CloseWatcher {
         /// Whose.
+        watcher: WatcherKey,
+    },
+    /// An `Attach` or a `Detach` of this process will come: its watcher is not closed before.
+    Expect {
+        /// Which process.
+        process: ProcessId,
+        /// Whose streams it writes to.
         watcher: WatcherKey,
     },
     /// Take the output of a process from now on.
@@ -147,6 +155,7 @@ impl Mark {
 pub(super) struct ProcessOrders {
     /// Forget the one that was attached before.
     pub(super) detach: bool,
+    pub(super) expect: Option<WatcherKey>,
     pub(super) attach: Option<Attach>,
     pub(super) marks: PerStream<Option<Mark>>,
     pub(super) ended: Option<[u64; 2]>,
@@ -161,6 +170,7 @@ impl ProcessOrders {
             }
         }
         self.ended = later.ended.or(self.ended);
+        self.expect = later.expect.or(self.expect.take());
     }
 
     fn mark(&mut self, stream: Stream, mark: Mark) {
@@ -204,6 +214,9 @@ impl Wanted {
             Order::CloseWatcher { watcher } => {
                 let (close, set) = (true, None);
                 self.watchers.insert(watcher, WatcherOrders { close, set });
+            }
+            Order::Expect { process, watcher } => {
+                self.processes.entry(process).or_default().expect = Some(watcher);
             }
             Order::Attach(attach) => {
                 let process = attach.process;

@@ -182,6 +182,53 @@ mod tests {
     }
 
     #[test]
+    fn every_class_name_that_options_know_is_a_class_and_the_other_way_round() {
+        let names: Vec<&str> = CLASSES.iter().map(|row| row.name).collect();
+        assert_eq!(names, crate::options::STREAM_CLASS_NAMES);
+    }
+
+    #[test]
+    fn rotation_by_time_needs_a_unit_and_an_interval() {
+        let timed = |settings: &[(&str, &str)]| validate(&options("TimedRotatingFileStream", settings));
+        for when in ["S", "m", "H", "d", "midnight", "W0", "w6"] {
+            assert_eq!(timed(&[("rotate_when", when)]), Ok(()));
+        }
+        assert!(timed(&[]).is_err());
+        assert!(timed(&[("rotate_when", "W7")]).is_err());
+        for interval in ["0", "-1", "x", ""] {
+            let error = timed(&[("rotate_when", "S"), ("rotate_interval", interval)]).unwrap_err();
+            assert_eq!(error.key(), Some("rotate_interval"), "{error}");
+        }
+    }
+
+    /// Circus takes any text for true; `False` is what people write who mean false.
+    #[test]
+    fn utc_is_false_when_it_says_so() {
+        for (text, utc) in [
+            ("1", true),
+            ("x", true),
+            ("True", true),
+            ("", false),
+            ("False", false),
+            ("no", false),
+        ] {
+            let options = options("TimedRotatingFileStream", &[("rotate_when", "S"), ("utc", text)]);
+            let Target::File { upkeep, .. } = setup(&options).unwrap().target else {
+                unreachable!()
+            };
+            let rotation::Rotation::ByTime(schedule) = upkeep.rotation else {
+                unreachable!()
+            };
+            let zone = if utc {
+                jiff::tz::TimeZone::UTC
+            } else {
+                jiff::tz::TimeZone::system()
+            };
+            assert_eq!(schedule.zone, zone, "{text:?}");
+        }
+    }
+
+    #[test]
     fn settings_as_circus_takes_them_are_accepted() {
         let settings = [
             ("filename", "x.log"),

@@ -41,6 +41,8 @@ const HOLD: Duration = Duration::from_millis(200);
 pub(super) struct Worker<R> {
     report: R,
     watchers: BTreeMap<WatcherKey, PerStream<Option<Route>>>,
+    /// Watchers that are to be forgotten when no process writes to them any more.
+    closing: BTreeSet<WatcherKey>,
     sinks: BTreeMap<SinkKey, Sink>,
     processes: BTreeMap<ProcessId, Process>,
     /// Of processes that are not attached yet: notices may overtake the answer that brings the file.
@@ -57,6 +59,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         Self {
             report,
             watchers: BTreeMap::new(),
+            closing: BTreeSet::new(),
             sinks: BTreeMap::new(),
             processes: BTreeMap::new(),
             early: BTreeMap::new(),
@@ -81,12 +84,11 @@ impl<R: Fn(ScribeReport)> Worker<R> {
     /// Takes in what is wanted: watchers first, so that a process finds its streams.
     pub(super) fn apply(&mut self, wanted: Wanted, now: Moment) {
         for (watcher, orders) in wanted.watchers {
-            if orders.close {
-                self.watchers.remove(&watcher);
-                self.prune();
-            }
             if let Some(streams) = orders.set {
+                self.closing.remove(&watcher);
                 self.set_streams(&watcher, &streams, now);
+            } else if orders.close {
+                self.closing.insert(watcher);
             }
         }
         if wanted.reopen {
@@ -95,10 +97,25 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         for (process, orders) in wanted.processes {
             self.apply_to_process(process, orders);
         }
+        self.finish_closing();
         if wanted.flush.is_some() {
             self.flush = wanted.flush;
             self.enqueue_all();
         }
+    }
+
+    /// Forgets the watchers that are closing and that nobody writes to any more.
+    fn finish_closing(&mut self) {
+        if self.closing.is_empty() {
+            return;
+        }
+        let attached = self.processes.values().map(|process| &process.watcher);
+        let expected = self.early.values().filter_map(|early| early.expect.as_ref());
+        let used: BTreeSet<&WatcherKey> = attached.chain(expected).collect();
+        for watcher in self.closing.extract_if(.., |watcher| !used.contains(watcher)) {
+            self.watchers.remove(&watcher);
+        }
+        self.prune();
     }
 
     fn apply_to_process(&mut self, id: ProcessId, mut orders: ProcessOrders) {

@@ -1,7 +1,11 @@
 //! The worker with fake process files and a clock that the test moves: the rig. [`lines`]: what reaches a file; [`trouble`]:
-//! files that cannot be written, rotation, reopening; [`random`]: random stories against a reference.
+//! files that cannot be written, rotation, reopening; [`moved`]: files that others move; [`classes`]: what only single classes do;
+//! [`closing`]: watchers that stop while output waits; [`random`]: random stories against a reference.
 
+mod classes;
+mod closing;
 mod lines;
+mod moved;
 mod random;
 mod trouble;
 
@@ -61,12 +65,16 @@ impl Rig {
     }
 
     fn options(&self, name: &str, more: &[(&str, &str)]) -> StreamOptions {
+        self.options_of("FileStream", name, more)
+    }
+
+    fn options_of(&self, class: &str, name: &str, more: &[(&str, &str)]) -> StreamOptions {
         let filename = self.path(name).to_str().unwrap().to_owned();
         let more = more
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         StreamOptions {
-            class: StreamClass::BuiltIn("FileStream".to_owned()),
+            class: StreamClass::BuiltIn(class.to_owned()),
             settings: more.chain([("filename".to_owned(), filename)]).collect(),
         }
     }
@@ -103,6 +111,12 @@ impl Rig {
             stdout,
             stderr,
         }]);
+    }
+
+    /// One stream of a class for both outputs.
+    fn one_of(&mut self, class: &str, name: &str, more: &[(&str, &str)]) {
+        let options = self.options_of(class, name, more);
+        self.streams(Some(options.clone()), Some(options));
     }
 
     /// Streams of both outputs into one file.
