@@ -280,40 +280,52 @@ pub(super) enum Patience {
 /// The meeting place of loop and scribe.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
-    wanted: Mutex<Wanted>,
+    state: Mutex<Content>,
     filled: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    wanted: Wanted,
+    /// Somebody waits for [`Mailbox::filled`]; else it is not notified, which would be a system call for nothing.
+    waiting: bool,
 }
 
 impl Mailbox {
     /// Takes in an order and wakes the scribe. Never waits for more than a few words to move.
     pub(super) fn put(&self, order: Order) {
-        self.lock().fold(order);
-        self.filled.notify_one();
+        let mut content = self.lock();
+        content.wanted.fold(order);
+        if std::mem::take(&mut content.waiting) {
+            self.filled.notify_one();
+        }
     }
 
     /// Takes everything that is wanted; empty when patience has run out.
     pub(super) fn take(&self, patience: Patience) -> Wanted {
-        let mut wanted = self.lock();
-        while wanted.is_empty() {
-            wanted = match patience {
+        let mut content = self.lock();
+        while content.wanted.is_empty() {
+            content.waiting = true;
+            content = match patience {
                 Patience::None => break,
-                Patience::Endless => self.filled.wait(wanted).unwrap_or_else(PoisonError::into_inner),
+                Patience::Endless => self.filled.wait(content).unwrap_or_else(PoisonError::into_inner),
                 Patience::Until(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         break;
                     }
-                    let waited = self.filled.wait_timeout(wanted, left);
+                    let waited = self.filled.wait_timeout(content, left);
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
-        std::mem::take(&mut wanted)
+        content.waiting = false;
+        std::mem::take(&mut content.wanted)
     }
 
     /// Folding an order cannot leave the state half done, so a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, Wanted> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Content> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

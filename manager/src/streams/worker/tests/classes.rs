@@ -128,7 +128,7 @@ fn json_has_one_object_a_line_with_the_time_of_its_first_byte() {
             let [time, stream, data] = ["time", "stream", "data"].map(|key| object[key].as_str().unwrap());
             assert_eq!((&object["watcher"], &object["pid"]), (&"w".into(), &42.into()));
             let partial = if object["partial"] == true { " ..." } else { "" };
-            format!("{} {stream} {data}{partial}", &time[17..19])
+            format!("{} {stream} {data}{partial}", time.get(17..19).unwrap())
         })
         .collect();
     let mut sorted = seen.clone();
