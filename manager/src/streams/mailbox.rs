@@ -296,7 +296,9 @@ impl Mailbox {
     pub(super) fn put(&self, order: Order) {
         let mut content = self.lock();
         content.wanted.fold(order);
-        if std::mem::take(&mut content.waiting) {
+        let waiting = std::mem::take(&mut content.waiting);
+        drop(content);
+        if waiting {
             self.filled.notify_one();
         }
     }
