@@ -3,10 +3,12 @@
 //! A command reads its properties, checks them, and either answers at once or queues operations whose end is the
 //! answer. It never waits.
 
+mod add;
 mod dstats;
 mod get;
 mod globaloptions;
 mod incr;
+mod ipython;
 mod kill;
 mod list;
 mod listen;
@@ -19,7 +21,10 @@ mod properties;
 mod quit;
 mod refusal;
 mod reload;
+mod reloadconfig;
 mod restart;
+mod rm;
+mod set;
 mod signal;
 mod start;
 mod stats;
@@ -52,11 +57,13 @@ pub struct Command {
 
 /// All commands, sorted by name.
 pub const COMMANDS: &[Command] = &[
+    add::COMMAND,
     incr::DECR,
     dstats::COMMAND,
     get::COMMAND,
     globaloptions::COMMAND,
     incr::INCR,
+    ipython::COMMAND,
     kill::COMMAND,
     list::COMMAND,
     listen::COMMAND,
@@ -66,7 +73,10 @@ pub const COMMANDS: &[Command] = &[
     options::COMMAND,
     quit::COMMAND,
     reload::COMMAND,
+    reloadconfig::COMMAND,
     restart::COMMAND,
+    rm::COMMAND,
+    set::COMMAND,
     signal::COMMAND,
     start::COMMAND,
     stats::COMMAND,
