@@ -4,7 +4,6 @@ use super::*;
 use crate::endpoints::ClientId;
 use crate::options::{Args, WatcherOptions};
 use ringmaster_protocol::message::{ExitStatus, Lifetime, ProcessInfo, Rusage, StreamState, Target};
-use serde_json::json;
 use std::path::PathBuf;
 
 /// A core without processes: it answers spawns in order and keeps what was asked.
@@ -27,6 +26,8 @@ pub(super) struct Rig {
     pub config_reads: usize,
     pub rebinds: Vec<SocketChange>,
     pub streams: Vec<Option<String>>,
+    pending: std::collections::VecDeque<Effect>,
+    busy: bool,
     pub held: Vec<crate::process::Launch>,
     pub hold: bool,
 }
@@ -48,7 +49,7 @@ impl Rig {
     }
 
     pub fn world() -> World {
-        World = World {
+        World {
             sockets: SocketTable::default(),
             working_dir: PathBuf::from("/"),
             check_delay: Duration::from_secs(5),
@@ -79,6 +80,8 @@ impl Rig {
             config_reads: 0,
             rebinds: Vec::new(),
             streams: Vec::new(),
+            pending: std::collections::VecDeque::new(),
+            busy: false,
             held: Vec::new(),
             hold: false,
         }
@@ -86,8 +89,12 @@ impl Rig {
 
     pub fn event(&mut self, event: Event) {
         let effects = self.arbiter.handle(self.now, event);
-        for effect in effects {
-            self.effect(effect);
+        self.pending.extend(effects);
+        if !std::mem::replace(&mut self.busy, true) {
+            while let Some(effect) = self.pending.pop_front() {
+                self.effect(effect);
+            }
+            self.busy = false;
         }
     }
 
