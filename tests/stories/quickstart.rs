@@ -40,7 +40,10 @@ fn copy(source: &Path, target: &Path) -> Result<()> {
     for entry in fs::read_dir(source)? {
         let entry = entry?;
         let to = target.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
+        if entry.file_name() == "logs" {
+            // Somebody may have run the example here.
+            fs::create_dir_all(to)?;
+        } else if entry.file_type()?.is_dir() {
             copy(&entry.path(), &to)?;
         } else {
             fs::copy(entry.path(), to)?;

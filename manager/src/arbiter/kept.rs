@@ -4,6 +4,7 @@
 //! `reloadconfig` drops the values it goes back on; a `quit` that leaves no process drops them all.
 
 use super::Effect;
+use crate::config::substituted_env;
 use crate::options::WatcherOptions;
 use crate::watcher::{Changes, Origin, Seed, Watcher, World, set_option};
 use ringmaster_protocol::message::ProcessId;
@@ -69,7 +70,11 @@ pub fn left(value: &[u8]) -> BTreeSet<ProcessId> {
 /// The watchers of the file, with what the values say on top: names and bytes of all that begin with [`KEPT_PREFIX`].
 /// Every value leaves one line in the log.
 pub fn restore(file: Vec<WatcherOptions>, values: &[(String, Vec<u8>)], world: &World) -> Vec<Seed> {
-    let named = |options: WatcherOptions| (options.name.to_lowercase(), Seed::from_file(options));
+    let named = |mut options: WatcherOptions| {
+        // `options` shows the environment as children get it.
+        options.env = substituted_env(&options, &world.environment);
+        (options.name.to_lowercase(), Seed::from_file(options))
+    };
     let mut seeds: BTreeMap<String, Seed> = file.into_iter().map(named).collect();
     for (name, bytes) in values {
         let name = name.strip_prefix(KEPT_PREFIX).unwrap_or(name);

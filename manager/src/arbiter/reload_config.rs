@@ -8,7 +8,7 @@ use super::difference::{SocketChange, Verdict, circus_differences, verdict};
 use super::kept::drop_kept;
 use super::{Arbiter, Asker, BoundSocket, Effect, Exclusive, Phase, ReplyShape};
 use crate::clock::Now;
-use crate::config::Config;
+use crate::config::{Config, substituted_env};
 use crate::options::WatcherOptions;
 use crate::watcher::{BatchId, Operation, Seed, Status, WatcherId, respawn_limit};
 use ringmaster_protocol::circus::{self, Errno};
@@ -270,7 +270,8 @@ impl Arbiter {
         self.apply_circus(&config);
         let gone = self.not_in(&config);
         let mut steps = Vec::new();
-        for options in config.watchers {
+        for mut options in config.watchers {
+            options.env = substituted_env(&options, &self.world.environment);
             if let Some((id, operation)) = self.step(options, &freed, &mut account, effects) {
                 steps.push((id, operation));
             }
@@ -352,7 +353,7 @@ impl Arbiter {
             _ if freed.contains(&id) => ("restarted", Some(Operation::Start)),
             Verdict::Same => {
                 account.unchanged += 1;
-                watcher.redefine(options, &self.world, effects);
+                watcher.redefine(options, effects);
                 return None;
             }
             Verdict::Adjust => ("adjusted", Some(Operation::Resize { by: 0 })),
@@ -365,7 +366,7 @@ impl Arbiter {
             Verdict::Restart => ("changed", autostart.then_some(Operation::Start)),
         };
         account.note(what, &name);
-        watcher.redefine(options, &self.world, effects);
+        watcher.redefine(options, effects);
         operation.map(|operation| (id, operation))
     }
 

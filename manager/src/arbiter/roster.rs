@@ -25,7 +25,7 @@ impl Arbiter {
         let id = WatcherId(self.next_watcher);
         self.next_watcher = self.next_watcher.saturating_add(1);
         let name = seed.options.name.to_lowercase();
-        let mut watcher = Watcher::new(id, seed, &self.world);
+        let mut watcher = Watcher::new(id, seed);
         watcher.processes.avoid(self.taken_numbers(&name));
         self.names.insert(name, id);
         self.watchers.insert(id, watcher);

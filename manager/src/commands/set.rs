@@ -18,7 +18,7 @@ fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer,
     let wanted = checked(properties)?;
     let id = context.watcher(properties)?.id;
     context.check_exclusive()?;
-    let done = set_all(context, id, &wanted);
+    let done = set_all(context, id, wanted);
     let watcher = context.arbiter.watchers.get(&id);
     let Some(watcher) = watcher.filter(|_| !wanted.is_empty()) else {
         return Ok(Answer::plain());

@@ -20,6 +20,9 @@ const GRACE: Duration = Duration::from_secs(30);
 /// What circusd says about itself to the core.
 pub const BUILD: &str = concat!("circusd ", env!("CARGO_PKG_VERSION"));
 
+/// Values asked for at a time: far below what the link lets be under way.
+const ASKED_AT_ONCE: usize = 128;
+
 /// A core that is ours.
 pub struct Attached {
     /// The connection.
@@ -38,8 +41,7 @@ pub enum StartError {
     Core(#[from] ReachError),
     /// Another circusd holds the lease.
     #[error(
-        "instance {instance} is managed already by circusd pid {pid} ({holder}); \
-         stop it first, or give this configuration another endpoint or [circus] instance"
+        "circusd is running already for instance {instance}: pid {pid} ({holder}); stop it first, or give this configuration another endpoint or [circus] instance"
     )]
     Managed {
         /// The instance.
@@ -139,7 +141,7 @@ pub struct Noted {
     pub left: BTreeSet<ProcessId>,
 }
 
-/// Reads the values that an earlier circusd has left at the core. All are asked for at once.
+/// Reads the values that an earlier circusd has left at the core.
 pub async fn noted(link: &KernelLink) -> Result<Noted, LinkError> {
     let left = link.get_value(LEFT.to_owned()).await?.value;
     let mut noted = Noted {
@@ -147,14 +149,16 @@ pub async fn noted(link: &KernelLink) -> Result<Noted, LinkError> {
         left: left.as_deref().map(arbiter::left).unwrap_or_default(),
     };
     let names = link.list_values(KEPT_PREFIX).await?;
-    let asked: Vec<_> = names
-        .into_iter()
-        .map(|name| (link.get_value(name.clone()), name))
-        .collect();
-    for (answer, name) in asked {
-        noted
-            .changes
-            .extend(answer.await?.value.map(|value| (name, value)));
+    for names in names.chunks(ASKED_AT_ONCE) {
+        let asked: Vec<_> = names
+            .iter()
+            .map(|name| (name.clone(), link.get_value(name.clone())))
+            .collect();
+        for (name, answer) in asked {
+            noted
+                .changes
+                .extend(answer.await?.value.map(|value| (name, value)));
+        }
     }
     Ok(noted)
 }

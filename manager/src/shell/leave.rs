@@ -4,6 +4,7 @@ use super::attach::{BUILD, PROCESS_PREFIX};
 use super::sockets;
 use crate::arbiter::{Ending, KEPT_PREFIX, SOCKET_PREFIX};
 use crate::kernel_link::{KernelLink, LinkError};
+use ringmaster_protocol::message::Refusal;
 use std::time::Duration;
 
 /// How all values of circusd at the core begin.
@@ -22,11 +23,31 @@ pub struct Departure {
     pub leaves_processes: bool,
 }
 
+/// After a start that failed: a core with nothing to keep ends. One that has processes for the next circusd is only left.
+pub async fn give_up(link: &KernelLink) {
+    let departure = Departure {
+        ending: Ending::Quit,
+        leaves_processes: false,
+    };
+    let left = match link.list_all(PROCESS_PREFIX).await {
+        Ok(processes) if processes.is_empty() => leave(link, departure).await,
+        Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = left {
+        tracing::debug!("the core may be left running: {error}");
+    }
+}
+
 /// Removes our endpoints; when no process is left the sockets (spec k) and everything that was kept, too; gives the
 /// lease back.
 pub async fn leave(link: &KernelLink, departure: Departure) -> Result<(), LinkError> {
-    link.remove_socket(sockets::CONTROL.to_owned()).await?;
-    link.remove_socket(sockets::PUBSUB.to_owned()).await?;
+    for name in [sockets::CONTROL, sockets::PUBSUB] {
+        match link.remove_socket(name.to_owned()).await {
+            Ok(_) | Err(LinkError::Refused(Refusal::NotFound { .. })) => {}
+            Err(error) => return Err(error),
+        }
+    }
     if link.list_all(PROCESS_PREFIX).await?.is_empty() {
         for socket in link.sockets().await?.sockets {
             if socket.name.starts_with(SOCKET_PREFIX) {

@@ -75,7 +75,13 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
     let attached = signals
         .interrupt(attach::attach(&address, &plan.config.path))
         .await??;
-    let bound = signals.interrupt(sockets::bind(&attached.link, &plan)).await??;
+    let bound = match signals.interrupt(sockets::bind(&attached.link, &plan)).await? {
+        Ok(bound) => bound,
+        Err(error) => {
+            leave::give_up(&attached.link).await;
+            return Err(error);
+        }
+    };
     if !plan.config.sockets.is_empty() {
         tracing::info!("sockets started");
     }

@@ -15,14 +15,13 @@ impl Watcher {
     pub fn set(&mut self, key: &str, value: &Value, world: &World) -> Result<Change, OptionError> {
         let streams = self.streams();
         let change = set_option(Rc::make_mut(&mut self.options), key, value, world)?;
-        self.environment = substituted_env(&self.options, &world.environment);
         self.changes.note(key, value);
         // A stream in the place of another is swapped under the children that write to it (spec c.8).
         let swapped = |(was, is): ((bool, bool), (bool, bool))| was == is;
         let is_stream = key.starts_with("stdout_stream") || key.starts_with("stderr_stream");
         Ok(match change {
             Change::Reload if is_stream && swapped((streams, self.streams())) => Change::Manage,
-            change => change,
+            Change::Manage | Change::Reload => change,
         })
     }
 
@@ -35,10 +34,9 @@ impl Watcher {
     }
 
     /// The file's options again, or other ones. Streams that are open are swapped; nothing is kept any more.
-    pub fn redefine(&mut self, options: WatcherOptions, world: &World, effects: &mut Vec<Effect>) {
+    pub fn redefine(&mut self, options: WatcherOptions, effects: &mut Vec<Effect>) {
         let was_kept = !self.changes.is_empty() || !matches!(self.origin, Origin::File(_));
         let options = Rc::new(options);
-        self.environment = substituted_env(&options, &world.environment);
         self.origin = Origin::File(options.clone());
         self.options = options;
         self.changes = super::Changes::default();
@@ -90,6 +88,9 @@ pub fn set_option(
             .env
             .retain(|name, value| world.environment.get(name) != Some(value)),
         (true, true) | (false, false) => {}
+    }
+    if key == "env" {
+        watcher.env = substituted_env(watcher, &world.environment);
     }
     Ok(change)
 }

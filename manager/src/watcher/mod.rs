@@ -20,7 +20,6 @@ pub use processes::{Backoff, Processes};
 
 use crate::arbiter::{Effect, SocketTable};
 use crate::clock::Now;
-use crate::config::substituted_env;
 use crate::options::WatcherOptions;
 use crate::process::SpawnTicket;
 use operation::{Current, Step};
@@ -112,8 +111,6 @@ pub struct Watcher {
     pub origin: Origin,
     /// What clients have changed since.
     pub changes: Changes,
-    /// The environment of its children.
-    environment: BTreeMap<String, String>,
     /// Its status.
     pub status: Status,
     /// Its processes.
@@ -127,7 +124,7 @@ const MAX_QUEUE: usize = 1000;
 
 impl Watcher {
     /// A stopped watcher.
-    pub fn new(id: WatcherId, seed: Seed, world: &World) -> Self {
+    pub fn new(id: WatcherId, seed: Seed) -> Self {
         let Seed {
             options,
             origin,
@@ -135,7 +132,6 @@ impl Watcher {
         } = seed;
         Self {
             id,
-            environment: substituted_env(&options, &world.environment),
             options,
             origin,
             changes,

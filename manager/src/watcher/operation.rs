@@ -166,7 +166,7 @@ impl Current {
             Stage::RedefineStop(options, stop) => match stop.advance(watcher, turn) {
                 Step::Wait => Ok(Step::Wait),
                 Step::Done(_) => {
-                    watcher.redefine((**options).clone(), turn.world, turn.effects);
+                    watcher.redefine((**options).clone(), turn.effects);
                     Err(Stage::Start(Start::default()))
                 }
             },

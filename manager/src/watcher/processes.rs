@@ -198,7 +198,7 @@ impl Watcher {
         let ticket = SpawnTicket(*turn.next_ticket);
         let place = Place {
             options: &self.options,
-            environment: &self.environment,
+            environment: &self.options.env,
             sockets: &turn.world.sockets,
             working_dir: &turn.world.working_dir,
             wid,
