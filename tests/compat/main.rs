@@ -72,6 +72,7 @@ scenarios! {
     conflicts without [];
     crash_respawn without [];
     double_term without [];
+    empty_cmd_wedge without [];
     incr_decr without [];
     kill_string_timeout without [];
     protocol_errors without [];
@@ -92,7 +93,6 @@ scenarios! {
 /// Transcripts that wait for what they are about.
 const NOT_YET: &[(&str, &str)] = &[
     ("circus_top", "circusd-stats and circus-top"),
-    ("empty_cmd_wedge", "the command add"),
     ("endpoint_owner", "endpoint_owner, the commands add and set"),
     ("flapping", "plugins"),
     ("multicast_discovery", "discovery; cannot be replayed as it is"),

@@ -2,7 +2,7 @@
 
 use super::SocketChange;
 use crate::endpoints::ClientId;
-use crate::options::{Signal, StreamOptions};
+use crate::options::{Identity, Signal, StreamOptions};
 use crate::process::{Launch, Wid};
 use crate::watcher::WatcherId;
 use ringmaster_protocol::message::{ProcessId, Target};
@@ -118,6 +118,17 @@ pub enum Effect {
     ReopenLogs,
     /// Look at processes; comes back as `Event::Sampled`.
     Sample(Asker, Box<Sample>),
+    /// See whether a user and a group exist; comes back as `Event::Identified`.
+    Identify {
+        /// Who sent the request.
+        client: ClientId,
+        /// The request.
+        payload: Vec<u8>,
+        /// User.
+        uid: Option<Identity>,
+        /// Group.
+        gid: Option<Identity>,
+    },
     /// Read the configuration again; comes back as `Event::ConfigRead`.
     ReadConfig,
     /// Close and bind sockets; comes back as `Event::Rebound`.

@@ -174,6 +174,14 @@ impl Arbiter {
                 }
             }
             Event::Sampled { asker, result } => sampled(asker, result, now, &mut effects),
+            Event::Identified {
+                client,
+                payload,
+                result,
+            } => {
+                let request = (client, payload.as_slice(), Some(result));
+                commands::serve_identified(self, now, request, &mut effects, &mut touched);
+            }
             Event::ConfigRead(result) => self.config_read(result, now, &mut effects, &mut touched),
             Event::Rebound(rebound) => self.rebound(rebound, now, &mut effects, &mut touched),
             Event::Wake => {}

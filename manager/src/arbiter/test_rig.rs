@@ -123,6 +123,21 @@ impl Rig {
                     |stream: crate::options::StreamOptions| stream.settings.get("filename").cloned();
                 self.streams.push(stdout.and_then(filename));
             }
+            Effect::Identify {
+                client, payload, uid, ..
+            } => {
+                let nobody = uid == Some(crate::options::Identity::Name("nosuchuser".to_owned()));
+                let result = if nobody {
+                    Err("'nosuchuser' isn't a valid user name".to_owned())
+                } else {
+                    Ok(())
+                };
+                self.event(Event::Identified {
+                    client,
+                    payload,
+                    result,
+                });
+            }
             Effect::ReadConfig => self.config_reads += 1,
             Effect::Rebind(change) => self.rebinds.push(*change),
             Effect::StoreValue { name, value } => {

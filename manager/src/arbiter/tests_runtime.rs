@@ -77,6 +77,20 @@ fn what_circus_accepts_and_ignores_is_done() {
 }
 
 #[test]
+fn set_refuses_a_user_that_does_not_exist() {
+    let mut rig = Rig::new(vec![watcher("a", 1)]);
+    rig.topics();
+    let refused = set(&mut rig, json!({"numprocesses": 2, "uid": "nosuchuser"})).unwrap();
+    assert_eq!(refused["errno"], 5);
+    let reason = refused["reason"].as_str().unwrap();
+    assert!(
+        reason.ends_with("'nosuchuser' isn't a valid user name"),
+        "{reason}"
+    );
+    assert_eq!((options(&rig).numprocesses, rig.topics()), (1, vec![]));
+}
+
+#[test]
 fn a_singleton_has_one_process_whichever_is_set_first() {
     let mut rig = Rig::new(vec![watcher("a", 2)]);
     let refused = set(&mut rig, json!({"singleton": true})).unwrap();

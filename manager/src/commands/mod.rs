@@ -113,6 +113,10 @@ struct Context<'a> {
     asker: Asker,
     /// The bytes of the request, for refusals that quote it.
     raw: &'a [u8],
+    /// Whom it came from.
+    client: ClientId,
+    /// Whether the users and groups that it names exist, once that has been looked up.
+    identified: Option<Result<(), String>>,
 }
 
 impl Context<'_> {
@@ -163,6 +167,17 @@ pub fn serve(
     effects: &mut Vec<Effect>,
     touched: &mut BTreeSet<WatcherId>,
 ) {
+    serve_identified(arbiter, now, (client, payload, None), effects, touched);
+}
+
+/// Serves one payload again, after the users and groups that it names have been looked up.
+pub fn serve_identified(
+    arbiter: &mut Arbiter,
+    now: Now,
+    (client, payload, identified): (ClientId, &[u8], Option<Result<(), String>>),
+    effects: &mut Vec<Effect>,
+    touched: &mut BTreeSet<WatcherId>,
+) {
     let call = match Call::parse(payload) {
         Ok(call) => call,
         Err(error @ CallError::InvalidJson) => {
@@ -192,6 +207,8 @@ pub fn serve(
         touched,
         asker: asker.clone(),
         raw: payload,
+        client,
+        identified,
     };
     let answer = run(&mut context, &call);
     let payload = match (answer, asker.client) {

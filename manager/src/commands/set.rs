@@ -2,8 +2,8 @@
 //! once, at the end (spec c.8).
 
 use super::{Answer, Command, Context, Properties, Refusal};
-use crate::arbiter::{ReplyShape, keep};
-use crate::options::{self, Change};
+use crate::arbiter::{Effect, ReplyShape, keep};
+use crate::options::{self, Change, WatcherOptions};
 use crate::watcher::{Operation, Status, WatcherId, publish};
 use serde_json::{Map, Value};
 
@@ -18,6 +18,9 @@ fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer,
     let wanted = checked(properties)?;
     let id = context.watcher(properties)?.id;
     context.check_exclusive()?;
+    if let Some(answer) = identify(context, wanted)? {
+        return Ok(answer);
+    }
     let done = set_all(context, id, wanted);
     let watcher = context.arbiter.watchers.get(&id);
     let Some(watcher) = watcher.filter(|_| !wanted.is_empty()) else {
@@ -35,6 +38,31 @@ fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer,
         return Ok(Answer::plain());
     }
     context.queue(&[id], &operation, ReplyShape::Plain, properties.waiting())
+}
+
+/// Users and groups have to exist. Only the system knows them, so the request comes back with what it says.
+fn identify(context: &mut Context<'_>, wanted: &Map<String, Value>) -> Result<Option<Answer>, Refusal> {
+    if !wanted.contains_key("uid") && !wanted.contains_key("gid") {
+        return Ok(None);
+    }
+    match context.identified.take() {
+        Some(result) => result.map(|()| None).map_err(Refusal::Exception),
+        None => {
+            let mut named = WatcherOptions::new("");
+            for key in ["uid", "gid"] {
+                if let Some(value) = wanted.get(key) {
+                    options::set(&mut named, key, value).map_err(Refusal::Option)?;
+                }
+            }
+            context.effects.push(Effect::Identify {
+                client: context.client,
+                payload: context.raw.to_vec(),
+                uid: named.uid,
+                gid: named.gid,
+            });
+            Ok(Some(Answer::Later))
+        }
+    }
 }
 
 /// The property `options`, every key of it checked.

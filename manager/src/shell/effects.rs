@@ -121,6 +121,20 @@ impl Hands {
                     self.output.reopen();
                 }
                 Effect::Sample(asker, sample) => self.sample(asker, sample),
+                Effect::Identify {
+                    client,
+                    payload,
+                    uid,
+                    gid,
+                } => {
+                    let found = identity::resolve(uid.as_ref(), gid.as_ref());
+                    let result = found.map(drop).map_err(|error| error.to_string());
+                    self.report(Event::Identified {
+                        client,
+                        payload,
+                        result,
+                    });
+                }
                 Effect::ReadConfig => self.read_config(),
                 Effect::Rebind(change) => self.rebind(*change),
                 Effect::StoreValue { name, value } => self.outbox.keep(name, value),
@@ -210,6 +224,14 @@ impl Hands {
                 let _ = events.send(event).await;
             });
         }
+    }
+
+    /// An event that comes back at once.
+    fn report(&self, event: Event) {
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            let _ = events.send(event).await;
+        });
     }
 
     /// Beside the loop: a file may be long, or on a disk that is asleep.
