@@ -54,7 +54,7 @@ impl Rig {
             working_dir: PathBuf::from("/"),
             check_delay: Duration::from_secs(5),
             session: 1,
-            umask: 0o22,
+            heritage: crate::process::Heritage::for_test(),
             environment: BTreeMap::from([("HOME".to_owned(), "/home/me".to_owned())]),
         }
     }

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::daemon::LogFile;
 use crate::endpoints::{ControlHandle, ControlRequest, PublisherHandle, serve_control, serve_publisher};
 use crate::kernel_link::{CoreAddress, KernelEvent};
+use crate::process::Heritage;
 use crate::watcher::{World, respawn_limit};
 use attach::Attached;
 use effects::{Hands, Home};
@@ -55,8 +56,8 @@ pub struct Plan {
     pub environment: BTreeMap<String, String>,
     /// circusd's working directory.
     pub working_dir: PathBuf,
-    /// circusd's umask.
-    pub umask: u32,
+    /// What children inherit of circusd.
+    pub heritage: Heritage,
     /// circusd's own log.
     pub log: LogFile,
 }
@@ -109,7 +110,7 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
         working_dir: plan.working_dir,
         check_delay: respawn_limit(circus.check_delay),
         session: session(),
-        umask: plan.umask,
+        heritage: plan.heritage,
         environment: plan.environment,
     };
     let roster = Roster {
