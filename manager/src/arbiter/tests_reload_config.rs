@@ -180,7 +180,7 @@ fn it_goes_back_to_the_file() {
         topics
             .iter()
             .filter(mine)
-            .map(|topic| &topic[name.len()..])
+            .filter_map(|topic| topic.strip_prefix(name))
             .collect()
     };
     assert_eq!(of("a."), ["kill", "reap"]);
