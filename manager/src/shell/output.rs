@@ -83,7 +83,12 @@ impl Output {
 
     /// A watcher has stopped.
     pub fn close(&mut self, id: WatcherId) {
-        if let Some(watcher) = self.watchers.get(&id).cloned() {
+        let Some(watcher) = self.watchers.get(&id).cloned() else {
+            return;
+        };
+        // A watcher that was added under the name of one that is still stopping goes on with the streams.
+        let shared = |(other, key): (&WatcherId, &WatcherKey)| *other > id && *key == watcher;
+        if !self.watchers.iter().any(shared) {
             self.scribe.order(Order::CloseWatcher { watcher });
         }
     }
