@@ -27,6 +27,15 @@ impl Pipe {
     }
 }
 
+/// Who made a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// This core: it is our child, and its orphans come to us.
+    Ours,
+    /// A core before: both went elsewhere.
+    Former,
+}
+
 /// One process, as the shell holds it.
 #[derive(Debug)]
 pub struct Child {
@@ -36,6 +45,8 @@ pub struct Child {
     pub slot: Slot,
     /// What the slot says.
     pub facts: Facts,
+    /// Who made it.
+    pub origin: Origin,
     /// Until its end.
     pub pidfd: Option<OwnedFd>,
     /// Its file.
@@ -51,6 +62,7 @@ impl Child {
         index: usize,
         slot: Slot,
         facts: Facts,
+        origin: Origin,
         pidfd: Option<OwnedFd>,
         file: ProcessFile,
         pipes: [Option<Pipe>; 2],
@@ -59,6 +71,7 @@ impl Child {
             index,
             slot,
             facts,
+            origin,
             pidfd,
             file,
             pipes,
@@ -117,6 +130,13 @@ impl Child {
             stream,
         };
         carry_out(capture, &mut files)
+    }
+
+    /// Pids from which its descendants can be found: its own while it lives, and those of orphans that are known.
+    pub fn roots(&self) -> Vec<i32> {
+        let own = self.pidfd.as_ref().map(|_| self.facts.pid);
+        let known = self.remembered.iter().map(|identity| identity.pid);
+        own.into_iter().chain(known).collect()
     }
 
     /// Living members of the tree besides the process itself: descendants, its session, those seen before, and orphans

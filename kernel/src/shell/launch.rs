@@ -1,6 +1,6 @@
 //! From a spawn request to a running process: everything is resolved here, so that the child only obeys.
 
-use super::child::{Child, Pipe};
+use super::child::{Child, Origin, Pipe};
 use super::file::ProcessFile;
 use super::{clock, socket, tree};
 use crate::core::{Made, Passed, ring::Ring};
@@ -163,7 +163,7 @@ impl Launcher {
         let pipes = pipes.map(|ends| ends.map(|ends| Pipe::new(ends.read)));
         Ok((
             Box::new(made),
-            Child::new(index, slot, facts, Some(pidfd), file, pipes),
+            Child::new(index, slot, facts, Origin::Ours, Some(pidfd), file, pipes),
         ))
     }
 

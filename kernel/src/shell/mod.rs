@@ -66,6 +66,8 @@ pub struct Shell {
     children: HashMap<ProcessId, Child>,
     by_pid: HashMap<i32, ProcessId>,
     sockets: BTreeMap<String, Inheritable>,
+    /// How this system tells who is whose child.
+    kinship: tree::Kinship,
     /// All processes, as seen at most once in a turn.
     snapshot: Option<tree::Snapshot>,
     /// The last capture and its outcome, for the loop that goes on while there is more.

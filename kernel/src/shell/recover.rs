@@ -3,7 +3,7 @@
 //! A living process is taken back with its pipes, its ring and its offsets; one that ended is told as ended; a slot whose
 //! process was never made is freed. Nothing is started here, so no second copy of anything can come of it.
 
-use super::child::{Child, Pipe};
+use super::child::{Child, Origin, Pipe};
 use super::file::ProcessFile;
 use super::launch::Inheritable;
 use super::{Shell, clock, tree};
@@ -83,7 +83,10 @@ impl Shell {
         let (id, ended) = (facts.id, matches!(facts.phase, Phase::Exited(_)));
         let pidfd = if ended { None } else { living };
         let lives = pidfd.is_some();
-        self.take_in(id, Child::new(index, slot, facts, pidfd, file, pipes));
+        self.take_in(
+            id,
+            Child::new(index, slot, facts, Origin::Former, pidfd, file, pipes),
+        );
         self.drive(Input::Adopted {
             spawn: Box::new(spawn),
             made,
@@ -162,9 +165,7 @@ impl Shell {
 /// a manager that was given it.
 fn socket_of_holder(listen: &Listen, inode: u64) -> Option<OwnedFd> {
     let wanted = format!("socket:[{inode}]");
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    for pid in pids {
+    for pid in tree::all_pids() {
         let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"))
             .into_iter()
             .flatten()
@@ -269,9 +270,9 @@ fn find_pipe(facts: &Facts, stream: Stream, lives: bool) -> Option<OwnedFd> {
 
 /// Processes whose output goes to these pipes.
 fn holders(pipes: [u64; 2]) -> Vec<i32> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| tree::writes_to(*pid, pipes)).collect()
+    tree::all_pids()
+        .filter(|pid| tree::writes_to(*pid, pipes))
+        .collect()
 }
 
 fn open_pipe(pid: i32, number: i32, inode: u64) -> Option<OwnedFd> {

@@ -3,7 +3,7 @@
 use super::launch::{Launcher, Original};
 use super::poll::{Poll, Token};
 use super::store::Store;
-use super::{Shell, Verbosity, clock, guarantees};
+use super::{Shell, Verbosity, clock, guarantees, tree};
 use crate::core::{Core, Facts, Inheritance};
 use crate::instance::{Instance, InstanceError, SOCKETS, through};
 use crate::state::{StateError, StateFile};
@@ -129,6 +129,7 @@ fn prepare(instance: Instance, options: &Options, exit_info: bool) -> Result<She
         children: HashMap::new(),
         by_pid: HashMap::new(),
         sockets: BTreeMap::new(),
+        kinship: tree::Kinship::find(),
         snapshot: None,
         last: None,
         accept_again: None,
