@@ -5,6 +5,7 @@
 mod child;
 mod clock;
 mod connection;
+mod descriptors;
 mod ends;
 mod file;
 mod guarantees;
@@ -12,13 +13,15 @@ mod launch;
 mod perform;
 mod poll;
 mod recover;
+mod recover_sockets;
 mod serve;
+mod settle;
 mod signals;
 mod socket;
 mod store;
 mod tree;
 
-pub use serve::{Options, ServeError, serve};
+pub use serve::{Options, Place, ServeError, serve};
 
 use crate::core::ring::{Capture, Captured};
 use crate::core::{ClientId, Core, Effect, Effects, Input, Now, ReplyTo};
@@ -28,7 +31,8 @@ use crate::state::StateFile;
 use crate::sys;
 use child::Child;
 use connection::{Connection, Dropped};
-use launch::{Inheritable, Launcher};
+use descriptors::Inheritable;
+use launch::Launcher;
 use poll::{Poll, Ready, Token};
 use ringmaster_protocol::frame::Kind;
 use ringmaster_protocol::message::{DecodeError, ProcessId, Refusal, Request};
