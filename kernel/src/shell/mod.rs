@@ -40,7 +40,7 @@ use ringmaster_protocol::ring::Stream;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, sockopt};
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use store::Store;
 
@@ -373,7 +373,8 @@ impl Shell {
     }
 
     fn log(&self, text: &str) {
-        eprintln!("papa: {text}");
+        // In one piece: standard error has no buffer of its own.
+        let _ = std::io::stderr().write_all(format!("papa: {text}\n").as_bytes());
     }
 
     fn debug(&self, text: &str) {
