@@ -146,7 +146,7 @@ fn ours(name: &str, ctl: Subject) -> Result<()> {
     }
     let daemon = Subject::Ringmaster;
     let found = run(name, &transcript, Cast { daemon, ctl })?;
-    report(differences::judge(name, &found))
+    report(differences::judge(name, &found, ctl))
 }
 
 fn our_ctl(name: &str) -> Result<()> {

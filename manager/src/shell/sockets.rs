@@ -98,7 +98,7 @@ async fn endpoint(
         address,
         kind: SocketType::Stream,
         backlog: BACKLOG,
-        umask: Some(plan.umask),
+        umask: Some(plan.heritage.umask),
         replace: true,
         interface: None,
         reuse_port: false,

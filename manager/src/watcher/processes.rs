@@ -186,7 +186,7 @@ impl Watcher {
             wid,
             ticket,
             session: turn.world.session,
-            umask: turn.world.umask,
+            heritage: turn.world.heritage,
         };
         match place.launch() {
             Ok(launch) => {
