@@ -114,7 +114,7 @@ fn output_waits_in_the_pipe_until_there_is_room() {
         }
     }
     let said = output.bytes(Stream::Stdout);
-    assert_eq!((said.len() as u64, output.gaps), (lines * 16, 0));
+    assert_eq!((u64::try_from(said.len()).unwrap(), output.gaps), (lines * 16, 0));
     for (n, block) in said.chunks(16_000).enumerate() {
         assert!(
             block
