@@ -24,7 +24,7 @@ impl World {
         } else {
             Stream::Stdout
         };
-        match self.random.below(20) {
+        match self.random.below(22) {
             0 => self.spawn(),
             1..=5 => (0..4).for_each(|_| self.write(stream)),
             6..=10 => self.read_pipes(),
@@ -33,6 +33,7 @@ impl World {
             14 => self.manager_comes_or_goes(),
             15 => self.forget(),
             16 => self.time_passes(),
+            20 | 21 => self.use_kept(),
             17 if self.random.one_in(4) => self.fuse = Some(self.random.below(12)),
             18 if self.random.one_in(6) => self.dead = true,
             _ => {
@@ -183,7 +184,7 @@ impl World {
         let grandchild = self.random.one_in(4);
         let process = self.processes.get_mut(&id).unwrap();
         if process.exit.is_none() && (self.random.one_in(3) || !process.alive) {
-            process.alive = false;
+            (process.alive, process.orphans) = (false, grandchild);
             let pending = [0, 1].map(|index| {
                 let stream = &mut process.streams[index];
                 stream.writers &= grandchild;
@@ -201,6 +202,8 @@ impl World {
                 .streams
                 .iter_mut()
                 .for_each(|stream| stream.writers = false);
+            process.orphans = false;
+            self.drive(Input::OrphanEnded);
         }
     }
 

@@ -29,6 +29,11 @@ impl World {
         for info in &listed {
             let process = &self.processes[&info.id];
             assert_eq!(info.exit, process.exit);
+            let condemned = info.lifetime == Lifetime::Leased && !self.lease.1;
+            assert!(
+                !condemned || process.exit.is_none() || process.orphans,
+                "without a lease, a leased process is forgotten with the last of its tree"
+            );
             for stream in Stream::ALL {
                 let (state, model) = (info.streams[stream.index()], &process.streams[stream.index()]);
                 check_stream(info.id, stream, &state, model);
@@ -43,6 +48,7 @@ impl World {
         assert!(lost >= self.dropped, "a loss is forgotten");
         self.dropped = lost;
         self.most_dropped = self.most_dropped.max(lost);
+        self.check_kept();
     }
 }
 

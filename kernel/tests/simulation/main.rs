@@ -15,6 +15,7 @@
 
 mod acts;
 mod check;
+mod kept;
 mod model;
 mod random;
 mod world;

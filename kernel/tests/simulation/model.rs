@@ -44,6 +44,8 @@ pub struct ModelProcess {
     pub seq: u64,
     pub exit: Option<Exit>,
     pub alive: bool,
+    /// Somebody of its tree outlives it.
+    pub orphans: bool,
 }
 
 pub struct Store<'a> {

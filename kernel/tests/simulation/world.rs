@@ -1,5 +1,6 @@
 //! One core in its world: carries out effects, kills the core, and recovers it.
 
+use crate::kept::Kept;
 use crate::model::{CAPACITY, ModelProcess, ModelStream, PLACES, Store};
 use crate::random::Random;
 use ringmaster_kernel::core::ring::{Remains, Ring, carry_out};
@@ -29,6 +30,7 @@ pub struct World {
     pub status: Option<StatusReply>,
     pub notices: Vec<Notice>,
     pub refusals: u64,
+    pub kept: Kept,
     pub delivered: u64,
     /// Bytes in gaps, as the core counts them.
     pub dropped: u64,
@@ -69,6 +71,7 @@ impl World {
             status: None,
             notices: vec![],
             refusals: 0,
+            kept: Kept::default(),
             delivered: 0,
             dropped: 0,
             most_dropped: 0,
@@ -126,7 +129,7 @@ impl World {
             Effect::Reply { reply, .. } => match *reply {
                 Reply::Listing(page) => self.listed = Some(page.processes),
                 Reply::StatusReply(status) => self.status = Some(status),
-                _ => {}
+                other => self.kept.answer(other),
             },
             Effect::Refuse { .. } => self.refusals += 1,
             Effect::Notify { notice, .. } => self.notices.push(notice),
@@ -193,27 +196,40 @@ impl World {
             Effect::Signal {
                 process,
                 signal,
+                target,
                 purpose,
-                ..
             } => {
-                let model = self.processes.get_mut(&process);
-                if let Some(model) = model.filter(|model| signal != 0 && model.alive) {
-                    // The end itself comes later.
-                    model.alive = signal != libc::SIGKILL && !self.random.one_in(2);
+                let pids = self.signal(process, signal, target);
+                match purpose {
+                    SignalFor::Client(_) => self.kept.reached = Some(pids.clone()),
+                    SignalFor::Stop | SignalFor::Probe => {}
                 }
-                let outcome = Ok(match purpose {
-                    SignalFor::Client(_) | SignalFor::Stop | SignalFor::Probe => vec![],
-                });
                 return Some(Input::Signalled {
                     process,
                     purpose,
-                    outcome,
+                    outcome: Ok(pids),
                 });
             }
             Effect::Log { .. } => {}
-            other => panic!("not in this simulation: {other:?}"),
+            other => return self.keep(other),
         }
         None
+    }
+
+    /// Gives whom it reaches. The ends themselves come later.
+    fn signal(&mut self, id: ProcessId, signal: i32, target: Target) -> Vec<i32> {
+        let process = self.processes.get_mut(&id).unwrap();
+        let mut pids = Vec::new();
+        let main = id.0 as i32;
+        if process.alive {
+            pids.push(main);
+            process.alive = signal == 0 || (signal != libc::SIGKILL && !self.random.one_in(2));
+        }
+        if target == Target::Tree && process.orphans {
+            pids.push(main + 1000);
+            process.orphans = signal != libc::SIGKILL;
+        }
+        pids
     }
 
     pub fn stream(&mut self, process: ProcessId, stream: Stream) -> &mut ModelStream {
@@ -246,6 +262,7 @@ impl World {
             seq: 0,
             exit: None,
             alive: true,
+            orphans: false,
         };
         self.processes.insert(id, model);
         let ring = || Some((Ring::new(CAPACITY, PLACES, self.now), true));
@@ -308,6 +325,7 @@ impl World {
                 made: Box::new(made),
             });
         }
+        self.keep_on();
         self.tool = self.connect();
     }
 }
