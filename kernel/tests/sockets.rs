@@ -136,3 +136,32 @@ fn a_device_that_is_not_there_is_refused_by_name() {
     };
     assert!(list.sockets.is_empty());
 }
+
+#[test]
+fn a_child_may_have_more_sockets_than_fit_on_the_stage() {
+    let rig = Rig::new();
+    let mut client = rig.manager();
+    let names: Vec<String> = (0..40).map(|n| format!("s{n:02}")).collect();
+    for name in &names {
+        client.ok(listen(name, inet("127.0.0.1:0"), SocketType::Stream));
+    }
+    let list = |names: &[String], count: usize| Spawn {
+        sockets: names.to_vec(),
+        ..shell(
+            &format!("lists {count}"),
+            "ls /proc/self/fd | sort -n | tr '\\n' ' '",
+        )
+    };
+    let numbers =
+        |numbers: &mut dyn Iterator<Item = usize>| numbers.map(|n| format!("{n} ")).collect::<String>();
+    // `ls` has one more, the folder: the lowest free number.
+    for (names, expected) in [
+        (&names[..], numbers(&mut (0..44))),
+        (&names[..5], numbers(&mut (0..9))),
+        (&names[35..], numbers(&mut (0..4).chain(38..43))),
+    ] {
+        let process = client.spawn(list(names, expected.len()));
+        let (out, err, _) = client.read_all(process.id);
+        assert_eq!(text(&out), expected, "{}", text(&err));
+    }
+}

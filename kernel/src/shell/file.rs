@@ -3,6 +3,7 @@
 //! Behind the regions of the protocol's layout lies what never changes: the request that made the process, without its
 //! program and environment, as a message body with its length.
 
+use crate::core::of;
 use ringmaster_protocol::limits::MAX_BODY;
 use ringmaster_protocol::message::{ProcessId, Request, Spawn, Stdout};
 use ringmaster_protocol::ring::{MAGIC, PAGE, Record, Stream, StreamEntry, layout};
@@ -71,11 +72,7 @@ impl ProcessFile {
 
     /// The geometry of a stream; capacity 0 when it is not captured.
     pub fn entry(&self, stream: Stream) -> StreamEntry {
-        let [stdout, stderr] = self.entries;
-        match stream {
-            Stream::Stdout => stdout,
-            Stream::Stderr => stderr,
-        }
+        of(self.entries, stream)
     }
 
     /// Writes `low` of a stream.

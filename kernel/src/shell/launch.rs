@@ -153,11 +153,17 @@ impl Launcher {
             seq: 0,
             exit: None,
         };
-        let pipes = pipes.map(|ends| ends.map(|ends| Pipe::new(ends.read)));
-        Ok((
-            Box::new(made),
-            Child::new(index, slot, facts, Origin::Ours, Some(pidfd), file, pipes),
-        ))
+        let child = Child {
+            index,
+            slot,
+            facts,
+            origin: Origin::Ours,
+            pidfd: Some(pidfd),
+            file,
+            pipes: pipes.map(|ends| ends.map(|ends| Pipe::new(ends.read))),
+            remembered: Vec::new(),
+        };
+        Ok((Box::new(made), child))
     }
 
     fn plan(&self, spawn: &Spawn) -> Result<sys::Plan, Refusal> {

@@ -8,7 +8,7 @@ use super::file::ProcessFile;
 use super::settle::settle;
 use super::{Shell, clock, tree};
 use crate::core::ring::{Remains, Ring};
-use crate::core::{Input, Made, Now};
+use crate::core::{Input, Made, Now, of};
 use crate::state::{Facts, Phase, Slot};
 use crate::sys;
 use ringmaster_protocol::message::{ExitStatus, Rusage};
@@ -82,10 +82,17 @@ impl Shell {
         let (id, ended) = (facts.id, matches!(facts.phase, Phase::Exited(_)));
         let pidfd = if ended { None } else { living };
         let lives = pidfd.is_some();
-        self.take_in(
-            id,
-            Child::new(index, slot, facts, Origin::Former, pidfd, file, pipes),
-        );
+        let child = Child {
+            index,
+            slot,
+            facts,
+            origin: Origin::Former,
+            pidfd,
+            file,
+            pipes,
+            remembered: Vec::new(),
+        };
+        self.take_in(id, child);
         self.drive(Input::Adopted {
             spawn: Box::new(spawn),
             made,
@@ -124,11 +131,7 @@ impl Shell {
 
 /// The pipe of a stream: from the process itself, else from any that still writes to it.
 fn find_pipe(facts: &Facts, stream: Stream, lives: bool) -> Option<OwnedFd> {
-    let [out, err] = facts.pipes;
-    let (inode, number) = match stream {
-        Stream::Stdout => (out, 1),
-        Stream::Stderr => (err, 2),
-    };
+    let (inode, number) = (of(facts.pipes, stream), of([1, 2], stream));
     if inode == 0 {
         return None;
     }
@@ -161,12 +164,7 @@ fn loss(slot: Slot, facts: &Facts, file: &ProcessFile, stream: Stream) -> Option
     }
     match facts.phase {
         Phase::Exited(exit) => {
-            let [stdout, stderr] = exit.heads;
-            let last = match stream {
-                Stream::Stdout => stdout,
-                Stream::Stderr => stderr,
-            };
-            let bytes = last.saturating_sub(words.head(entry.data_at, entry.capacity));
+            let bytes = of(exit.heads, stream).saturating_sub(words.head(entry.data_at, entry.capacity));
             (bytes > 0).then(|| format!("{bytes} bytes of {name} that waited in its pipe are lost"))
         }
         Phase::Opening | Phase::Running => Some(format!(

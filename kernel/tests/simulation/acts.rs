@@ -65,7 +65,7 @@ impl World {
             return;
         }
         let client = self.manager.unwrap_or(self.tool);
-        let leased = self.manager.is_some() && self.random.one_in(3);
+        let leased = self.manager.is_some() && self.random.one_in(2);
         let spawn = Spawn {
             name: format!("p{}", self.random.below(8)),
             token: self.random.below(3),
@@ -181,7 +181,7 @@ impl World {
 
     pub fn someone_ends(&mut self) {
         let Some(id) = self.any_process() else { return };
-        let grandchild = self.random.one_in(4);
+        let grandchild = self.random.one_in(2);
         let process = self.processes.get_mut(&id).unwrap();
         if process.exit.is_none() && (self.random.one_in(3) || !process.alive) {
             (process.alive, process.orphans) = (false, grandchild);
