@@ -53,3 +53,10 @@ pub const MAX_REMEMBERED: usize = 4096;
 
 /// Notices written to one client in a turn before its socket is looked at again.
 pub const NOTICES_PER_TURN: usize = 256;
+
+/// The first number of the places at which a child's descriptors are laid out: above the few that the core holds for itself
+/// and, as a rule, above the numbers that children are given.
+pub const STAGE_FIRST: i32 = 32;
+
+/// How many such places: a child's three, and 13 listening sockets. One that has more is made in a slower way.
+pub const STAGE_PLACES: usize = 16;

@@ -1,7 +1,7 @@
 //! `papa`: serves an instance, or tells how one does.
 #![forbid(unsafe_code)]
 
-use ringmaster_kernel::shell::{self, Options, ServeError, Verbosity};
+use ringmaster_kernel::shell::{self, Options, Place, ServeError, Verbosity};
 use ringmaster_kernel::{daemon, instance::InstanceError, status};
 use ringmaster_protocol::instance::{InstanceName, instance_directory, socket_path};
 use std::path::PathBuf;
@@ -21,9 +21,10 @@ Usage: papa [--instance NAME] [-u PATH] [-d] [--daemonize]
   --version        print the version
   -h, --help       print this
 
-A core ends when its manager asks it to and nothing is left to own. SIGTERM and SIGINT end it only when it owns no
-process, no socket and no value. SIGKILL ends it at once and leaves its processes running; the next core of the same
-instance takes them back.
+A core ends when its manager asks it to and nothing is left to own. SIGTERM ends it only when it owns no process, no
+socket and no value, and otherwise means nothing: it is not kept for later. SIGINT (Ctrl-C) is the same for a core in the
+foreground and means nothing to one in the background; SIGHUP means nothing to either. SIGKILL ends it at once and leaves
+its processes running; the next core of the same instance takes them back.
 
 Exit status: 0 done; 1 failed; 2 wrong usage; 3 the instance is served already, or (status) is not served.
 ";
@@ -57,13 +58,6 @@ enum Output {
     #[default]
     Text,
     Json,
-}
-
-#[derive(Debug, Default, PartialEq, Eq)]
-enum Place {
-    #[default]
-    Foreground,
-    Background,
 }
 
 fn main() -> ExitCode {
@@ -100,6 +94,7 @@ fn main() -> ExitCode {
                     .map(|path| std::path::absolute(&path).unwrap_or(path)),
                 verbosity: arguments.verbosity.unwrap_or(Verbosity::Quiet),
                 umask: mask.as_raw_mode(),
+                place: arguments.place,
             };
             return match arguments.place {
                 Place::Foreground => finish(shell::serve(&options, || {})),

@@ -151,9 +151,15 @@ pub fn text(reply: &StatusReply) -> String {
     for (name, value) in rows {
         let _ = writeln!(out, "{name:<12} {value}");
     }
+    let width = reply
+        .guarantees
+        .iter()
+        .map(|guarantee| guarantee.name.len())
+        .max();
+    let width = width.unwrap_or(0);
     for guarantee in &reply.guarantees {
         let sign = if guarantee.holds { "yes" } else { "no" };
-        let _ = writeln!(out, "{:<34} {sign:<3}  {}", guarantee.name, guarantee.reason);
+        let _ = writeln!(out, "{:<width$} {sign:<3}  {}", guarantee.name, guarantee.reason);
     }
     out
 }

@@ -274,6 +274,14 @@ impl Core {
     }
 }
 
+/// The one of a pair that belongs to a stream.
+pub fn of<T>([stdout, stderr]: [T; 2], stream: Stream) -> T {
+    match stream {
+        Stream::Stdout => stdout,
+        Stream::Stderr => stderr,
+    }
+}
+
 fn done() -> Reply {
     Done::default().into()
 }

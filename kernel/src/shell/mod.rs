@@ -5,6 +5,7 @@
 mod child;
 mod clock;
 mod connection;
+mod descriptors;
 mod ends;
 mod file;
 mod guarantees;
@@ -12,13 +13,15 @@ mod launch;
 mod perform;
 mod poll;
 mod recover;
+mod recover_sockets;
 mod serve;
+mod settle;
 mod signals;
 mod socket;
 mod store;
 mod tree;
 
-pub use serve::{Options, ServeError, serve};
+pub use serve::{Options, Place, ServeError, serve};
 
 use crate::core::ring::{Capture, Captured};
 use crate::core::{ClientId, Core, Effect, Effects, Input, Now, ReplyTo};
@@ -28,7 +31,8 @@ use crate::state::StateFile;
 use crate::sys;
 use child::Child;
 use connection::{Connection, Dropped};
-use launch::{Inheritable, Launcher};
+use descriptors::Inheritable;
+use launch::Launcher;
 use poll::{Poll, Ready, Token};
 use ringmaster_protocol::frame::Kind;
 use ringmaster_protocol::message::{DecodeError, ProcessId, Refusal, Request};
@@ -36,7 +40,7 @@ use ringmaster_protocol::ring::Stream;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, sockopt};
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use store::Store;
 
@@ -66,6 +70,8 @@ pub struct Shell {
     children: HashMap<ProcessId, Child>,
     by_pid: HashMap<i32, ProcessId>,
     sockets: BTreeMap<String, Inheritable>,
+    /// How this system tells who is whose child.
+    kinship: tree::Kinship,
     /// All processes, as seen at most once in a turn.
     snapshot: Option<tree::Snapshot>,
     /// The last capture and its outcome, for the loop that goes on while there is more.
@@ -367,7 +373,8 @@ impl Shell {
     }
 
     fn log(&self, text: &str) {
-        eprintln!("papa: {text}");
+        // In one piece: standard error has no buffer of its own.
+        let _ = std::io::stderr().write_all(format!("papa: {text}\n").as_bytes());
     }
 
     fn debug(&self, text: &str) {

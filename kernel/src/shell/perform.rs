@@ -1,6 +1,6 @@
 //! Carrying out effects: one switch, a few lines each.
 
-use super::launch::Inheritable;
+use super::descriptors::Inheritable;
 use super::{Shell, socket};
 use crate::core::{Attachment, Effect, Input, ReplyTo};
 use ringmaster_protocol::frame::Frame;
