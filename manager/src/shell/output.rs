@@ -104,6 +104,10 @@ impl Output {
             return;
         };
         self.attached.insert(process);
+        self.scribe.order(Order::Expect {
+            process,
+            watcher: key.clone(),
+        });
         let (link, reports) = (link.clone(), self.reports.clone());
         tokio::spawn(async move {
             let result = open(&link, process).await.map(Box::new);
@@ -250,6 +254,10 @@ impl Output {
             } => self.note_gap(process, stream, lost, link),
             ScribeReport::Trouble(trouble) => tracing::error!("{trouble}"),
             ScribeReport::Cleared { path } => tracing::info!("{} is written again", path.display()),
+            ScribeReport::Moved { path } => tracing::warn!(
+                "{} was moved or deleted; output goes on in the file that is there now",
+                path.display()
+            ),
             ScribeReport::Temporary {
                 watcher,
                 stream,
