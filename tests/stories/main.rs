@@ -8,6 +8,7 @@ mod log_check;
 mod prober;
 mod quickstart;
 mod real_client;
+mod runtime_changes;
 mod supervision;
 
 use ringmaster_tests::venv::Venv;

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::net::ToSocketAddrs as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 /// The control endpoint at the core.
 pub const CONTROL: &str = "circusd.endpoint";
@@ -22,6 +23,13 @@ pub const PUBSUB: &str = "circusd.pubsub";
 
 /// Connections that may wait while circusd is away; Linux cuts this to `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;
+
+/// Attempts to bind a socket of a configuration that was read again: together a quarter of a second, which the last
+/// of a killed tree needs at most to be gone.
+const ATTEMPTS: u32 = 6;
+
+/// Between two of them.
+const BIND_AGAIN: Duration = Duration::from_millis(50);
 
 /// All sockets, bound.
 pub struct Bound {
@@ -129,7 +137,7 @@ pub async fn rebind(link: &KernelLink, working_dir: &Path, change: SocketChange)
     let mut bound = Vec::new();
     let mut failure = None;
     for WantedSocket { options, persistent } in &change.new {
-        match section(link, working_dir, options, *persistent).await {
+        match patiently(link, working_dir, options, *persistent).await {
             Ok(socket) => bound.push(socket),
             Err(error) => {
                 failure = Some(error.to_string());
@@ -157,12 +165,28 @@ async fn restore(
     }
     let mut bound = Vec::new();
     for socket in old {
-        match section(link, working_dir, socket, socket.use_papa).await {
+        match patiently(link, working_dir, socket, socket.use_papa).await {
             Ok(socket) => bound.push(socket),
             Err(error) => tracing::error!("socket {} is lost: {error}", socket.name),
         }
     }
     bound
+}
+
+/// Binds; a process that was killed a moment ago may hold the address for another one.
+async fn patiently(
+    link: &KernelLink,
+    working_dir: &Path,
+    socket: &SocketOptions,
+    persistent: bool,
+) -> Result<BoundSocket, StartError> {
+    for _ in 1..ATTEMPTS {
+        match section(link, working_dir, socket, persistent).await {
+            Err(StartError::Bind { .. }) => tokio::time::sleep(BIND_AGAIN).await,
+            result => return result,
+        }
+    }
+    section(link, working_dir, socket, persistent).await
 }
 
 async fn section(
