@@ -264,6 +264,8 @@ pub enum Effect {
         stream: Stream,
         /// Bytes acknowledged in all.
         acked: u64,
+        /// Bytes lost in all; stored before `acked`, so that their sum is never beyond the truth.
+        lost: u64,
         /// The first record still needed.
         first_record: u64,
     },

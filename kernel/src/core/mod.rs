@@ -10,18 +10,20 @@ mod marks;
 mod output;
 mod process;
 pub mod ring;
+mod rules;
 mod session;
 mod socket;
 mod value;
 
 pub use event::{Attachment, ClientId, Effect, Input, Made, Now, ReplyTo, SignalFor};
-pub use process::Passed;
+pub use rules::Passed;
 
 use lease::Lease;
 use marks::Marks;
-use process::{Process, check_name, invalid, limit};
+use process::Process;
 use ringmaster_protocol::message::{Done, Guarantee, ProcessId, Refusal, Reply, Request};
 use ringmaster_protocol::ring::Stream;
+use rules::{check_name, invalid, limit};
 use socket::Listener;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -235,6 +235,7 @@ impl Core {
                 self.mark_end(id, stream);
             }
             Captured::Failed(errno) => {
+                captured.ring.failed();
                 let retry = u64::try_from(RETRY.as_nanos()).unwrap_or(0);
                 let error = std::io::Error::from_raw_os_error(errno);
                 let text = format!(
@@ -262,12 +263,12 @@ impl Core {
             return;
         };
         if captured.ring.acknowledge(ack.offset, now) {
-            let (acked, first_record) = (captured.ring.acked(), captured.ring.first_record());
             out.push(Effect::SaveAck {
                 process: ack.process,
                 stream: ack.stream,
-                acked,
-                first_record,
+                acked: captured.ring.acked(),
+                lost: captured.ring.lost(),
+                first_record: captured.ring.first_record(),
             });
             self.resume(ack.process, ack.stream, out);
         }

@@ -22,6 +22,8 @@ pub struct Ring {
     head: u64,
     /// `low` as the process file's header has it: at or below ours, and above everything overwritten.
     header_low: u64,
+    /// `lost` as the slot has it; not ours when a capture failed before it was stored.
+    saved_lost: u64,
     first_record: u64,
     /// Offsets of the records from `first_record` on; at most `places` of them.
     offsets: VecDeque<u64>,
@@ -142,6 +144,7 @@ impl Ring {
             lost: 0,
             head: 0,
             header_low: 0,
+            saved_lost: 0,
             first_record: 0,
             offsets: VecDeque::new(),
             last_record_ns: 0,
@@ -165,6 +168,7 @@ impl Ring {
         ring.lost = remains.lost + uncounted;
         ring.head = remains.head;
         ring.header_low = remains.header_low;
+        ring.saved_lost = ring.lost;
         ring.first_record = remains.first_record.max(remains.records.saturating_sub(places));
         let records = (ring.first_record..remains.records).filter_map(read);
         ring.offsets = records.map(|record| record.offset.min(remains.head)).collect();
@@ -210,7 +214,6 @@ impl Ring {
 
     /// Decides about a readable pipe.
     pub fn plan(&mut self, about: &Circumstances) -> Plan {
-        let mut lost = None;
         if self.room() == 0 {
             if let Some(until) = about.hold_until.filter(|until| *until > about.now.boot_ns) {
                 return Plan::Hold { until: Some(until) };
@@ -219,8 +222,9 @@ impl Ring {
                 Overflow::Block => return Plan::Hold { until: None },
                 Overflow::DropOldest => self.drop_oldest(),
             }
-            lost = Some((self.lost, self.first_record));
         }
+        let lost = (self.lost != self.saved_lost).then_some((self.lost, self.first_record));
+        self.saved_lost = self.lost;
         let inside = self.head % self.capacity;
         let length = self.room().min(self.capacity - inside).min(SPLICE_MAX);
         let header_low = (self.head + length > self.header_low + self.capacity).then(|| self.low());
@@ -240,6 +244,12 @@ impl Ring {
             self.progress_ns = now.boot_ns;
         }
         self.head += bytes;
+    }
+
+    /// A capture was not carried out to its end: what it was to write is written again with the next one.
+    pub fn failed(&mut self) {
+        self.header_low = 0;
+        self.saved_lost = u64::MAX;
     }
 
     /// Everything below `offset` may go. `false`: that is no offset between `low` and `head`.

@@ -1,7 +1,7 @@
 //! Listening sockets: named, kept, with a number that is the same in every child.
 
 use super::event::{Attachment, Effect, ReplyTo};
-use super::process::{invalid, limit};
+use super::rules::{invalid, limit};
 use super::{Answer, Core, Effects, check_name};
 use crate::limits::MAX_SOCKETS;
 use ringmaster_protocol::message::{

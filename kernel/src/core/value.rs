@@ -1,7 +1,7 @@
 //! Named values: the core knows their names and files, the file system keeps them.
 
 use super::event::{Effect, ReplyTo};
-use super::process::{invalid, limit};
+use super::rules::{invalid, limit};
 use super::{Answer, Core, Effects, check_name};
 use crate::limits::MAX_VALUES;
 use ringmaster_protocol::limits::{MAX_PAGE, MAX_VALUE};

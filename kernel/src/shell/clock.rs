@@ -17,6 +17,12 @@ fn nanoseconds(time: Timespec) -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
+/// Not to wait at all.
+pub const NOW: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
+
 /// How long to wait for a deadline, rounded up to the next millisecond so that the wait never ends too early.
 pub fn until(deadline_ns: u64, now: Now) -> Timespec {
     let left = deadline_ns.saturating_sub(now.boot_ns).div_ceil(1_000_000);

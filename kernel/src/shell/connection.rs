@@ -1,5 +1,6 @@
 //! One client's connection: bytes and descriptors in, frames out. Bounded in both directions.
 
+use super::poll::Interest;
 use crate::limits::{CLIENT_BACKLOG, CLIENT_READ};
 use ringmaster_protocol::frame::{Frame, FrameError, FrameReader, PREFACE};
 use ringmaster_protocol::limits::MAX_FDS;
@@ -59,8 +60,10 @@ pub struct Connection {
     backlog: usize,
     /// The client has sent its last byte.
     pub finished: bool,
-    /// The socket was full at the last look.
-    pub waits_for_room: bool,
+    /// Requests wait here because their answers would not have found room.
+    pub stalled: bool,
+    /// What the connection is waited for: to read, to write.
+    pub interest: (Interest, Interest),
 }
 
 impl Connection {
@@ -74,7 +77,8 @@ impl Connection {
             outgoing: VecDeque::new(),
             backlog: 0,
             finished: false,
-            waits_for_room: false,
+            stalled: false,
+            interest: (Interest::Yes, Interest::No),
         }
     }
 
@@ -91,9 +95,8 @@ impl Connection {
             Err(errno) => return Err(errno.into()),
         };
         for message in control.drain() {
-            match message {
-                RecvAncillaryMessage::ScmRights(descriptors) => self.descriptors.extend(descriptors),
-                _ => {}
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                self.descriptors.extend(descriptors);
             }
         }
         if got.flags.contains(ReturnFlags::CTRUNC) || self.descriptors.len() > MAX_FDS {
@@ -119,7 +122,8 @@ impl Connection {
 
     /// The next request, unless too many answers wait to be read by the client.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, Dropped> {
-        if self.is_clogged() {
+        self.stalled = self.is_clogged();
+        if self.stalled {
             return Ok(None);
         }
         let frame = self.reader.next_frame()?;
@@ -139,6 +143,14 @@ impl Connection {
     /// Whether nothing more should be produced for this client now.
     pub fn is_clogged(&self) -> bool {
         self.backlog >= CLIENT_BACKLOG
+    }
+
+    /// What it should be waited for now: requests unless answers pile up, room while they do.
+    pub fn wanted(&self) -> (Interest, Interest) {
+        (
+            Interest::when(!self.is_clogged()),
+            Interest::when(self.has_backlog()),
+        )
     }
 
     /// Whether something waits to be sent.

@@ -14,7 +14,9 @@ use std::os::fd::AsFd;
 impl Shell {
     /// Registers a process that was made or found.
     pub(super) fn take_in(&mut self, id: ProcessId, child: Child) {
-        self.by_pid.insert(child.facts.pid, id);
+        if child.facts.phase == Phase::Running {
+            self.by_pid.insert(child.facts.pid, id);
+        }
         self.children.insert(id, child);
         for stream in Stream::ALL {
             self.resume(id, stream);
@@ -94,8 +96,8 @@ impl Shell {
         if let Some(pidfd) = child.pidfd.take() {
             self.poll.remove(pidfd);
         }
-        self.by_pid.remove(&pid);
         sys::reap(pid);
+        self.by_pid.remove(&pid);
     }
 
     /// Forgets a process.
@@ -108,7 +110,6 @@ impl Shell {
                 self.poll.remove(&pipe.read);
             }
         }
-        self.by_pid.remove(&child.facts.pid);
         self.state.release(child.index);
         super::file::ProcessFile::remove(self.launcher.rings(), id);
     }

@@ -16,6 +16,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering;
 
+/// `RLIMIT_NOFILE` as Linux numbers it (asm-generic/resource.h; the same on x86-64 and arm64).
+const RLIMIT_NOFILE: u32 = 7;
+
 /// What children inherit from the way in which the core itself was started.
 #[derive(Debug, Clone, Copy)]
 pub struct Original {
@@ -230,7 +233,7 @@ impl Launcher {
             .iter()
             .map(|path| text(path))
             .collect::<Result<_, _>>()?;
-        let own = rlimit(libc::RLIMIT_NOFILE, self.original.open_files);
+        let own = rlimit(RLIMIT_NOFILE, self.original.open_files);
         let restore = spawn
             .rlimits
             .iter()
@@ -267,15 +270,10 @@ fn prepare(subject: &str, error: &io::Error) -> Refusal {
     }
 }
 
-#[allow(
-    clippy::as_conversions,
-    clippy::cast_lossless,
-    reason = "the C library gives it different types"
-)]
-fn rlimit(resource: libc::__rlimit_resource_t, limit: rustix::process::Rlimit) -> ResourceLimit {
+fn rlimit(resource: u32, limit: rustix::process::Rlimit) -> ResourceLimit {
     let word = |bound: Option<u64>| bound.unwrap_or(u64::MAX);
     ResourceLimit {
-        resource: resource as u32,
+        resource,
         limit: libc::rlimit64 {
             rlim_cur: word(limit.current),
             rlim_max: word(limit.maximum),

@@ -29,7 +29,7 @@ use crate::sys;
 use child::Child;
 use connection::{Connection, Dropped};
 use launch::{Inheritable, Launcher};
-use poll::{Interest, Poll, Ready, Token};
+use poll::{Poll, Ready, Token};
 use ringmaster_protocol::frame::Kind;
 use ringmaster_protocol::message::{DecodeError, ProcessId, Refusal, Request};
 use ringmaster_protocol::ring::Stream;
@@ -98,7 +98,12 @@ impl Shell {
             .chain(self.accept_again)
             .min();
         self.now = clock::now();
-        let timeout = deadline.map(|deadline| clock::until(deadline, self.now));
+        let unfinished = self.unfinished();
+        let timeout = match deadline {
+            _ if !unfinished.is_empty() => Some(clock::NOW),
+            Some(deadline) => Some(clock::until(deadline, self.now)),
+            None => None,
+        };
         let ready = self.poll.wait(timeout.as_ref())?;
         self.now = clock::now();
         self.snapshot = None;
@@ -110,6 +115,11 @@ impl Shell {
             self.drive(Input::Tick);
         }
         self.retry_accepting();
+        for client in unfinished {
+            if let Err(why) = self.requests(client) {
+                self.drop_client(client, &why);
+            }
+        }
         for event in ready {
             self.handle(event);
         }
@@ -287,11 +297,7 @@ impl Shell {
     fn tell_clients(&mut self) {
         let marked: Vec<ClientId> = self.core.marked().collect();
         for client in marked {
-            if self
-                .connections
-                .get(&client)
-                .is_some_and(|connection| !connection.is_clogged())
-            {
+            if self.has_room(client) {
                 self.drive(Input::Room {
                     client,
                     notices: NOTICES_PER_TURN,
@@ -300,27 +306,49 @@ impl Shell {
         }
         let mut broken = Vec::new();
         for (client, connection) in &mut self.connections {
-            if !connection.has_backlog() && !connection.waits_for_room {
-                continue;
-            }
-            match connection.send() {
-                Ok(()) => {
-                    let write = Interest::when(connection.has_backlog());
-                    let read = Interest::when(!connection.is_clogged());
-                    connection.waits_for_room = connection.has_backlog();
-                    if let Err(error) = self
-                        .poll
-                        .change(&*connection, Token::Client(*client), read, write)
-                    {
-                        broken.push((*client, Dropped::Broken(error_number(&error))));
-                    }
+            let sent = if connection.has_backlog() {
+                connection.send()
+            } else {
+                Ok(())
+            };
+            let (read, write) = connection.wanted();
+            let changed = connection.interest != (read, write);
+            connection.interest = (read, write);
+            let result = sent.and_then(|()| {
+                if !changed {
+                    return Ok(());
                 }
-                Err(why) => broken.push((*client, why)),
+                let token = Token::Client(*client);
+                self.poll
+                    .change(&*connection, token, read, write)
+                    .map_err(|error| Dropped::from(error_number(&error)))
+            });
+            if let Err(why) = result {
+                broken.push((*client, why));
             }
         }
         for (client, why) in broken {
             self.drop_client(client, &why);
         }
+    }
+
+    fn has_room(&self, client: ClientId) -> bool {
+        self.connections
+            .get(&client)
+            .is_some_and(|connection| !connection.is_clogged())
+    }
+
+    /// Clients whose requests or notices were put off and could go on now, without any event to wake us.
+    fn unfinished(&self) -> Vec<ClientId> {
+        let stalled = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.stalled)
+            .map(|(client, _)| *client);
+        stalled
+            .chain(self.core.marked())
+            .filter(|client| self.has_room(*client))
+            .collect()
     }
 
     fn own_signals(&mut self) {

@@ -54,9 +54,11 @@ impl Shell {
                 process,
                 stream,
                 acked,
+                lost,
                 first_record,
             } => {
                 let words = self.children.get(&process)?.slot.stream(stream);
+                words.lost().store(lost, Ordering::Release);
                 words.acked().store(acked, Ordering::Release);
                 words.first_record().store(first_record, Ordering::Release);
             }
@@ -183,7 +185,10 @@ impl Shell {
             address: address.clone(),
             ..listen.clone()
         };
-        if let Err(error) = self.socket_store.store_socket(number, &kept) {
+        let stat = rustix::fs::fstat(&made)
+            .map_err(|errno| socket::failed("looking at the socket", &errno.into()))?;
+        let inode = if listen.reuse_port { 0 } else { stat.st_ino };
+        if let Err(error) = self.socket_store.store_socket(number, &kept, inode) {
             remove_path(&address);
             return Err(socket::failed(
                 format!("keeping the socket {}", listen.name),
@@ -250,7 +255,8 @@ impl Shell {
     }
 }
 
-fn remove_path(address: &SocketAddress) {
+/// Removes a Unix socket's file.
+pub(super) fn remove_path(address: &SocketAddress) {
     match address {
         SocketAddress::Unix(path) => {
             let _ = socket::remove_socket_file(Path::new(std::ffi::OsStr::from_bytes(path)));

@@ -14,9 +14,10 @@ use crate::sys;
 use ringmaster_protocol::message::{ExitStatus, Listen, Rusage, SocketAddress};
 use ringmaster_protocol::ring::Stream;
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use std::collections::HashSet;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::Ordering;
 
 /// Clock ticks by which a process may seem to have started before its slot was opened: the two clocks differ in
@@ -116,13 +117,13 @@ impl Shell {
 
     fn recover_sockets(&mut self) {
         for number in self.socket_store.numbers() {
-            let Ok(listen) = self.socket_store.load_socket(number) else {
+            let Ok((listen, inode)) = self.socket_store.load_socket(number) else {
                 self.socket_store.remove(number);
                 continue;
             };
             let child_number = u32::try_from(number).unwrap_or(0);
             let name = listen.name.clone();
-            let outcome = match self.socket_of_child(&listen, child_number) {
+            let outcome = match socket_of_holder(&listen, inode) {
                 Some(socket) => {
                     let known = Inheritable {
                         listen: listen.clone(),
@@ -132,13 +133,11 @@ impl Shell {
                     self.sockets.insert(name.clone(), known);
                     Ok(listen.address.clone())
                 }
-                None => self.bind_now(
-                    &Listen {
-                        replace: true,
-                        ..listen.clone()
-                    },
-                    child_number,
-                ),
+                None => {
+                    // The file of our own former socket is in the way.
+                    super::perform::remove_path(&listen.address);
+                    self.bind_now(&listen, child_number)
+                }
             };
             match outcome {
                 Ok(address) => {
@@ -157,16 +156,37 @@ impl Shell {
             }
         }
     }
+}
 
-    /// The very socket, with the connections that wait in it, from a process that inherited it.
-    fn socket_of_child(&self, listen: &Listen, number: u32) -> Option<OwnedFd> {
-        let number = i32::try_from(number).ok()?;
-        let pidfds = self.children.values().filter_map(|child| child.pidfd.as_ref());
-        let candidates = pidfds.filter_map(|pidfd| pidfd_getfd(pidfd, number, PidfdGetfdFlags::empty()).ok());
-        candidates
+/// The very socket, with the connections that wait in it, from any process that holds it: a child that inherited it, or
+/// a manager that was given it.
+fn socket_of_holder(listen: &Listen, inode: u64) -> Option<OwnedFd> {
+    let wanted = format!("socket:[{inode}]");
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    for pid in pids {
+        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"))
             .into_iter()
-            .find(|socket| is_bound_to(socket, &listen.address))
+            .flatten()
+            .flatten();
+        for entry in descriptors {
+            let is_wanted =
+                std::fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str());
+            let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            if let Some(number) = number.filter(|_| is_wanted)
+                && let Some(socket) = copy_descriptor(pid, number)
+                && is_bound_to(&socket, &listen.address)
+            {
+                return Some(socket);
+            }
+        }
     }
+    None
+}
+
+fn copy_descriptor(pid: i32, number: i32) -> Option<OwnedFd> {
+    let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+    pidfd_getfd(pidfd, number, PidfdGetfdFlags::empty()).ok()
 }
 
 fn is_bound_to(socket: &OwnedFd, address: &SocketAddress) -> bool {
@@ -196,15 +216,33 @@ fn settle(slot: Slot, mut facts: Facts) -> Option<Facts> {
     let opened = facts.opened_ns / 1_000_000_000 * ticks_per_second()
         + facts.opened_ns % 1_000_000_000 * ticks_per_second() / 1_000_000_000;
     let start = stat.identity.start;
-    let in_time = start + TICK_SLACK >= opened && start <= opened + OPENING_TICKS;
-    let captured = facts.pipes != [0, 0];
-    if !in_time || (captured && !stat.zombie && !tree::writes_to(pid, facts.pipes)) {
+    if start + TICK_SLACK < opened || start > opened + OPENING_TICKS {
+        return None;
+    }
+    if is_still_ours(pid) {
+        // It has not become its program yet, and nobody was told of it: it never will.
+        if let Some(pidfd) = tree::hold(stat.identity) {
+            let _ = sys::pidfd_signal(pidfd.as_fd(), libc::SIGKILL);
+        }
+        return None;
+    }
+    if facts.pipes != [0, 0] && !stat.zombie && !tree::writes_to(pid, facts.pipes) {
         return None;
     }
     facts.pid = pid;
     facts.start_ticks = start;
     facts.phase = Phase::Running;
     Some(facts)
+}
+
+/// Whether a process still runs our own program, as a child does between clone and exec.
+fn is_still_ours(pid: i32) -> bool {
+    let program =
+        |whose: &str| std::fs::metadata(format!("/proc/{whose}/exe")).map(|found| (found.dev(), found.ino()));
+    match (program(&pid.to_string()), program("self")) {
+        (Ok(theirs), Ok(ours)) => theirs == ours,
+        (Err(_), _) | (_, Err(_)) => false,
+    }
 }
 
 fn ticks_per_second() -> u64 {

@@ -100,17 +100,21 @@ impl Store {
         String::from_utf8(name).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
-    /// Keeps a socket's request, with the address as bound.
-    pub fn store_socket(&self, number: u32, listen: &Listen) -> io::Result<()> {
-        self.write(u64::from(number), &Request::Listen(listen.clone()).body())
+    /// Keeps a socket's request, with the address as bound, and the socket's inode; 0: there is none.
+    pub fn store_socket(&self, number: u32, listen: &Listen, inode: u64) -> io::Result<()> {
+        let mut bytes = inode.to_le_bytes().to_vec();
+        bytes.extend(Request::Listen(listen.clone()).body());
+        self.write(u64::from(number), &bytes)
     }
 
-    /// A socket's request.
-    pub fn load_socket(&self, number: u64) -> io::Result<Listen> {
+    /// A socket's request and inode.
+    pub fn load_socket(&self, number: u64) -> io::Result<(Listen, u64)> {
         /// The frozen number of `Listen`.
         const LISTEN: u16 = 11;
-        match Request::decode(LISTEN, &self.read(number)?) {
-            Ok(Request::Listen(listen)) => Ok(listen),
+        let bytes = self.read(number)?;
+        let (inode, body) = bytes.split_first_chunk::<8>().ok_or(io::ErrorKind::InvalidData)?;
+        match Request::decode(LISTEN, body) {
+            Ok(Request::Listen(listen)) => Ok((listen, u64::from_le_bytes(*inode))),
             Ok(_) | Err(_) => Err(io::ErrorKind::InvalidData.into()),
         }
     }

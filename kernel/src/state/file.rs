@@ -281,7 +281,7 @@ mod tests {
                 let id = state.header().draw_id();
                 let (index, slot) = state.take().unwrap();
                 slot.publish(Some(&facts(id)));
-                if id.0 % 3 == 0 {
+                if id.0.is_multiple_of(3) {
                     state.release(index);
                 } else {
                     ids.push(id);

@@ -29,6 +29,9 @@ const UID: u64 = 5;
 const DESCRIPTORS: u64 = 6;
 const EXEC: u64 = 7;
 
+/// Exit status of a child that could not become its program, as a shell has it. Nobody sees it.
+const STATUS: libc::c_long = 127;
+
 /// Signals of Linux.
 const LAST_SIGNAL: libc::c_long = 64;
 /// `_NSIG / 8`: bytes of the system's signal set.
@@ -99,7 +102,7 @@ pub(super) extern "C" fn child_main(orders: *const libc::c_void) -> ! {
     );
     loop {
         // SAFETY: ends this process without running anything of the parent's.
-        unsafe { libc::syscall(libc::SYS_exit_group, 127 as libc::c_long) };
+        unsafe { libc::syscall(libc::SYS_exit_group, STATUS) };
     }
 }
 

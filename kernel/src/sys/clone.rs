@@ -124,6 +124,9 @@ fn address<T>(value: *mut T) -> u64 {
     value as u64
 }
 
+/// A function's address, for the child's only call.
+const CHILD_MAIN: extern "C" fn(*const libc::c_void) -> ! = child_main;
+
 /// The call itself. In the child it runs [`child_main`] on the new stack and never comes back; the C library's `syscall`
 /// cannot be used because its return address is on the old stack.
 ///
@@ -147,7 +150,7 @@ unsafe fn clone3(arguments: *const CloneArgs, orders: *const libc::c_void) -> i6
             inlateout("rax") libc::SYS_clone3 => result,
             in("rdi") arguments,
             in("rsi") size_of::<CloneArgs>(),
-            in("r12") child_main as extern "C" fn(*const libc::c_void) -> !,
+            in("r12") CHILD_MAIN,
             in("r13") orders,
             lateout("rcx") _,
             lateout("r11") _,
@@ -176,7 +179,7 @@ unsafe fn clone3(arguments: *const CloneArgs, orders: *const libc::c_void) -> i6
             in("x8") libc::SYS_clone3,
             inlateout("x0") arguments => result,
             in("x1") size_of::<CloneArgs>(),
-            in("x20") child_main as extern "C" fn(*const libc::c_void) -> !,
+            in("x20") CHILD_MAIN,
             in("x21") orders,
         );
     }

@@ -91,7 +91,7 @@ pub fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
             libc::c_long::from(pidfd.as_raw_fd()),
             libc::c_long::from(signal),
             std::ptr::null::<libc::siginfo_t>(),
-            0 as libc::c_long,
+            libc::c_long::from(0),
         )
     };
     if result == 0 {

@@ -1,0 +1,443 @@
+//! Clients: leases, values, the end of a core, and those who behave badly.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::wildcard_enum_match_arm,
+    clippy::too_many_lines,
+    reason = "a test ends by panicking"
+)]
+
+mod rig;
+
+use rig::{Client, Rig, shell, text};
+use ringmaster_protocol::frame::{Frame, Kind, PREFACE};
+use ringmaster_protocol::message::*;
+use std::io::{Read, Write};
+
+fn take(grace_ms: u64) -> TakeLease {
+    TakeLease {
+        holder: "test".into(),
+        grace_ms,
+        ext: vec![],
+    }
+}
+
+fn leased(name: &str) -> Spawn {
+    Spawn {
+        lifetime: Lifetime::Leased,
+        ..shell(name, "exec sleep 1000")
+    }
+}
+
+fn gone(pid: i32) {
+    rig::eventually("the process is gone", || {
+        (!rig::lives(pid)).then_some(()).ok_or(pid)
+    });
+}
+
+#[test]
+fn only_one_manager_at_a_time() {
+    let rig = Rig::new();
+    let mut first = rig.manager();
+    let mut second = rig.client();
+    let refusal = second.request(take(1)).unwrap_err();
+    assert!(
+        matches!(refusal, Refusal::LeaseHeld { pid, .. } if pid == i32::try_from(std::process::id()).unwrap())
+    );
+    assert_eq!(second.request(shell("x", "true")).unwrap_err(), Refusal::NoLease);
+    let process = first.spawn(leased("mine"));
+    assert_eq!(
+        second
+            .request(Forget {
+                process: process.id,
+                ext: vec![]
+            })
+            .unwrap_err(),
+        Refusal::NoLease
+    );
+    assert_eq!(second.signal(process.id, 0, Target::Main), [process.pid]);
+    assert_eq!(second.status().lease.unwrap().holder, "test");
+    assert_eq!(rig.client().request(Watch::default()).map(|_| ()), Ok(()));
+}
+
+#[test]
+fn leased_processes_survive_a_crash_of_the_manager_for_the_grace() {
+    let rig = Rig::new();
+    let mut first = rig.client();
+    first.ok(take(30_000));
+    let process = first.spawn(leased("kept"));
+    drop(first);
+    let mut second = rig.client();
+    rig::eventually("the lease is free", || second.request(take(50)).map(|_| ()));
+    assert_eq!(second.list()[0].pid, process.pid);
+    let persistent = second.spawn(Spawn {
+        lifetime: Lifetime::Persistent,
+        ..leased("stays")
+    });
+    drop(second);
+    gone(process.pid);
+    let mut third = rig.client();
+    rig::eventually("the leased one is forgotten", || {
+        let names: Vec<_> = third.list().into_iter().map(|process| process.name).collect();
+        if names == ["stays"] { Ok(()) } else { Err(names) }
+    });
+    assert!(rig::lives(persistent.pid));
+}
+
+#[test]
+fn giving_the_lease_back_stops_what_is_leased_and_the_idle_core_ends() {
+    let mut rig = Rig::new();
+    let mut client = rig.client();
+    client.ok(take(30_000));
+    let stubborn = Spawn {
+        stop: StopPlan {
+            signal: 15,
+            grace_ms: 300,
+        },
+        ..shell(
+            "stubborn",
+            "trap '' TERM; echo ready; while :; do sleep 1000; done",
+        )
+    };
+    let stubborn = Spawn {
+        lifetime: Lifetime::Leased,
+        ..stubborn
+    };
+    let process = client.spawn(stubborn);
+    rig::eventually("the trap is set", || {
+        let head = client.list()[0].streams[0].head;
+        (head > 0).then_some(()).ok_or(head)
+    });
+    let Reply::Exiting(answer) = client.ok(ExitIfIdle::default()) else {
+        panic!()
+    };
+    assert!(!answer.exits);
+    client.ok(PutLease::default());
+    let Reply::Exiting(answer) = client.ok(ExitIfIdle::default()) else {
+        panic!()
+    };
+    assert!(answer.exits);
+    let status = rig.papa.as_mut().unwrap().wait().unwrap();
+    rig.papa = None;
+    assert!(status.success());
+    assert!(!rig::lives(process.pid));
+    assert!(!rig.directory().exists(), "nothing is left of the instance");
+}
+
+#[test]
+fn values_are_kept_listed_and_removed() {
+    let rig = Rig::new();
+    let mut client = rig.client();
+    let value = |name: &str, value: &[u8]| SetValue {
+        name: name.into(),
+        value: value.into(),
+        ext: vec![],
+    };
+    for n in 0..120 {
+        client.ok(value(&format!("v{n:03}/ä"), b"1"));
+    }
+    client.ok(value("v000/ä", &[0; 256 << 10]));
+    assert!(matches!(
+        client.request(value("big", &[0; (256 << 10) + 1])),
+        Err(Refusal::Invalid { .. })
+    ));
+    let mut names: Vec<String> = Vec::new();
+    loop {
+        let after = names.last().cloned().unwrap_or_default();
+        let Reply::ValueNames(page) = client.ok(ListValues {
+            after,
+            prefix: "v".into(),
+            ext: vec![],
+        }) else {
+            panic!()
+        };
+        names.extend(page.names);
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(names.len(), 120);
+    let get = |name: &str| GetValue {
+        name: name.into(),
+        ext: vec![],
+    };
+    assert!(
+        matches!(client.ok(get("v000/ä")), Reply::Value(value) if value.value.as_ref().unwrap().len() == 256 << 10)
+    );
+    assert!(matches!(client.ok(get("none")), Reply::Value(value) if value.value.is_none()));
+    client.ok(RemoveValue {
+        name: "v000/ä".into(),
+        ext: vec![],
+    });
+    assert!(matches!(client.ok(get("v000/ä")), Reply::Value(value) if value.value.is_none()));
+    assert_eq!(client.status().values, 119);
+}
+
+/// Sends bytes and expects the core to hang up on this client only.
+fn is_cut_off(rig: &Rig, bytes: &[u8]) -> String {
+    let mut client = Client::raw(rig);
+    client.send(bytes, &[]);
+    let mut said = Vec::new();
+    client.socket.read_to_end(&mut said).ok();
+    rig.client().status();
+    text(&said)
+}
+
+#[test]
+fn violations_cost_the_violator_alone() {
+    let rig = Rig::new();
+    let greeted = |tail: &[u8]| [PREFACE.as_slice(), tail].concat();
+    is_cut_off(&rig, &greeted(&[0xff; 11]));
+    is_cut_off(&rig, &greeted(&[0, 0, 0, 0, 99, 0, 0, 0, 0, 0, 0]));
+    is_cut_off(&rig, &greeted(&[0, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0]));
+    assert_eq!(
+        is_cut_off(&rig, b"GET / HTTP/1.1\r\n\r\n"),
+        "Error: this core speaks only its binary protocol on this socket\n"
+    );
+    // Half a frame, then nothing: it may stay, and harms nobody.
+    let mut half = Client::raw(&rig);
+    half.send(&greeted(&[4, 0, 0]), &[]);
+    rig.client().status();
+    // Before hello, unknown numbers and bodies that are no messages: refused, not cut off.
+    let mut client = Client::raw(&rig);
+    client.send(&PREFACE, &[]);
+    assert_eq!(client.request(Status::default()), Err(Refusal::NoHello));
+    let mut client = rig.client();
+    let mut bytes = Vec::new();
+    for (message, body) in [(4711, vec![]), (3, vec![0xff; 40])] {
+        Frame {
+            kind: Kind::Request,
+            message,
+            request: 77,
+            body,
+        }
+        .encode(&mut bytes);
+    }
+    client.send(&bytes, &[]);
+    for expected in [
+        "this core does not know message 4711",
+        "the request cannot be read: ",
+    ] {
+        let frame = client.frame().unwrap();
+        let said = Refusal::decode(frame.message, &frame.body).unwrap().to_string();
+        assert!(said.starts_with(expected), "{said}");
+    }
+    let even = Status {
+        ext: vec![(2, vec![])],
+    };
+    assert!(matches!(client.request(even), Err(Refusal::Invalid { .. })));
+    client.ok(Status {
+        ext: vec![(3, vec![1])],
+    });
+}
+
+#[test]
+fn one_that_never_reads_is_not_read_either() {
+    let rig = Rig::new();
+    let mut greedy = rig.client();
+    greedy
+        .socket
+        .set_write_timeout(Some(std::time::Duration::from_millis(300)))
+        .unwrap();
+    let mut request = Vec::new();
+    Request::from(Status::default()).frame(1).encode(&mut request);
+    let flood = request.repeat(4000);
+    let mut sent = 0;
+    while let Ok(count) = greedy.socket.write(&flood) {
+        sent += count;
+        assert!(sent < 64 << 20, "the core swallows everything");
+    }
+    let before = rig.client().status();
+    assert!(before.clients >= 2);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", rig.pid())).unwrap();
+    let anonymous = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"))
+        .unwrap();
+    let kib: u64 = anonymous.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kib < 4096, "{kib} KiB");
+}
+
+#[test]
+fn too_many_descriptors_cut_off() {
+    let rig = Rig::new();
+    let mut client = rig.client();
+    let null: std::os::fd::OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
+    let before = rig.open_fds();
+    let many = vec![rig::borrowed(std::slice::from_ref(&null))[0]; 16];
+    // Parts of a frame, each with descriptors: they pile up, and the third is one too many.
+    client.send(&[9, 0], &many);
+    client.send(&[0, 0], &many[..1]);
+    assert!(client.frame().is_none());
+    rig::eventually("its descriptors are closed", || {
+        let now = rig.open_fds();
+        (now < before).then_some(()).ok_or((before, now))
+    });
+}
+
+#[test]
+fn one_core_for_an_instance() {
+    let rig = Rig::new();
+    for background in [false, true] {
+        let mut command = rig.command();
+        if background {
+            command.arg("--daemonize");
+        }
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        let expected = format!(
+            "papa: {}: this instance is served already by papa, pid {}\n",
+            rig.directory().display(),
+            rig.pid()
+        );
+        assert_eq!(text(&output.stderr), expected);
+    }
+    let other = rig
+        .command()
+        .args(["-u", rig.socket().to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert_eq!(other.status.code(), Some(3));
+    assert!(text(&other.stderr).contains("something else accepts connections on this socket"));
+    rig.client().status();
+}
+
+#[test]
+fn status_is_told_to_programs_and_absence_is_an_exit_status() {
+    let mut rig = Rig::new();
+    let output = rig.command().args(["status", "--json"]).output().unwrap();
+    assert!(output.status.success());
+    let said = text(&output.stdout);
+    for field in [
+        "version",
+        "keeper_pid",
+        "kernel_pid",
+        "started",
+        "uptime_s",
+        "processes",
+        "sockets",
+        "values",
+        "clients",
+        "buffered_bytes",
+        "lost_bytes",
+        "guarantees",
+    ] {
+        assert!(
+            said.contains(&format!("\"{field}\": ")),
+            "{field} is not in {said}"
+        );
+    }
+    rig.kill();
+    let output = rig.command().arg("status").output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("no core serves "));
+    let output = rig.command().args(["-p", "20202"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_stray_term_does_not_end_a_core_that_owns_something() {
+    let mut rig = Rig::new();
+    let mut client = rig.manager();
+    let process = client.spawn(shell("p", "exec sleep 1000"));
+    let term = |rig: &Rig| {
+        let pid = rustix::process::Pid::from_raw(rig.pid()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    };
+    term(&rig);
+    assert_eq!(client.status().processes, 1);
+    client.signal(process.id, 9, Target::Tree);
+    client.wait_exit(process.id);
+    client.ok(Forget {
+        process: process.id,
+        ext: vec![],
+    });
+    term(&rig);
+    assert!(rig.papa.as_mut().unwrap().wait().unwrap().success());
+    rig.papa = None;
+}
+
+#[test]
+fn a_daemon_keeps_nothing_of_its_starter_and_children_keep_the_umask() {
+    let run = tempfile::tempdir().unwrap();
+    let long = run.path().join("x".repeat(90));
+    std::fs::create_dir(&long).unwrap();
+    std::fs::set_permissions(&long, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let mut rig = Rig { run, papa: None };
+    let status = std::process::Command::new("sh")
+        .args([
+            "-c",
+            "umask 013; exec \"$0\" --daemonize",
+            env!("CARGO_BIN_EXE_papa"),
+        ])
+        .env("CIRCUS_RUN_DIR", &long)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let directory = long.join("default");
+    let pid: i32 = std::fs::read_to_string(directory.join("pid"))
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    let link = |what: &str| std::fs::read_link(format!("/proc/{pid}/{what}")).unwrap();
+    assert_eq!(link("cwd").to_str(), Some("/"));
+    for fd in ["fd/0", "fd/1", "fd/2"] {
+        assert_eq!(link(fd).to_str(), Some("/dev/null"));
+    }
+    // The path is too long for an address: the short way in is through the directory.
+    let folder = std::fs::File::open(&directory).unwrap();
+    let short = rig.run.path().join("default");
+    std::os::unix::fs::symlink(
+        format!(
+            "/proc/{}/fd/{}",
+            std::process::id(),
+            std::os::fd::AsRawFd::as_raw_fd(&folder)
+        ),
+        &short,
+    )
+    .unwrap();
+    let mut client = Client::connect(&rig);
+    client.ok(Watch::default());
+    let process = client.spawn(shell("umask", "umask; ulimit -n"));
+    let (out, _, _) = client.read_all(process.id);
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile)
+        .current
+        .unwrap();
+    assert_eq!(text(&out), format!("0013\n{limit}\n"));
+    client.ok(Forget {
+        process: process.id,
+        ext: vec![],
+    });
+    assert!(matches!(client.ok(ExitIfIdle::default()), Reply::Exiting(answer) if answer.exits));
+    gone(pid);
+    rig.papa = None;
+}
+
+#[test]
+fn an_idle_core_sleeps() {
+    let rig = Rig::new();
+    let mut client = rig.manager();
+    for n in 0..20 {
+        client.spawn(shell(&format!("p{n}"), "exec sleep 1000"));
+    }
+    let switches = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", rig.pid())).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))
+            .unwrap();
+        line.trim().parse::<u64>().unwrap()
+    };
+    let (before, until) = (
+        switches(),
+        std::time::Instant::now() + std::time::Duration::from_secs(2),
+    );
+    while std::time::Instant::now() < until {
+        std::thread::park_timeout(until - std::time::Instant::now());
+    }
+    assert!(switches() - before <= 1, "{} wake-ups", switches() - before);
+}
