@@ -1,5 +1,6 @@
 //! Carrying out effects: one switch, a few lines each.
 
+use super::connection::Speech;
 use super::launch::Inheritable;
 use super::{Shell, socket};
 use crate::core::{Attachment, Effect, Input, ReplyTo};
@@ -25,14 +26,23 @@ impl Shell {
                 reply,
                 attachment,
             } => {
-                let frame = reply.frame(to.request.unwrap_or(0));
-                self.send_reply(to, &frame, attachment);
+                if let Some(Ok(reply)) = self.text.answered(to, Ok(*reply)) {
+                    let frame = reply.frame(to.request.unwrap_or(0));
+                    self.send_reply(to, &frame, attachment);
+                }
             }
             Effect::Refuse { to, refusal } => {
-                let frame = refusal.frame(to.message, to.request.unwrap_or(0));
-                self.queue(to.client, &frame, None);
+                if let Some(Err(refusal)) = self.text.answered(to, Err(refusal)) {
+                    let frame = refusal.frame(to.message, to.request.unwrap_or(0));
+                    self.queue(to.client, &frame, None);
+                }
             }
-            Effect::Notify { client, notice } => self.queue(client, &notice.frame(), None),
+            Effect::Notify { client, notice } => match self.speech(client) {
+                Speech::Text => self.stir(client),
+                Speech::Silent | Speech::Greeted | Speech::Binary => {
+                    self.queue(client, &notice.frame(), None)
+                }
+            },
             Effect::Start { to, spawn } => return Some(self.start(to, spawn)),
             Effect::Capture {
                 process,
@@ -63,7 +73,11 @@ impl Shell {
                 words.first_record().store(first_record, Ordering::Release);
             }
             Effect::SaveExit { process, exit } => self.save_exit(process, exit),
-            Effect::Release { process } => self.release(process),
+            Effect::Release { process } => {
+                self.release(process);
+                self.text.forget(process);
+                self.stir_all();
+            }
             Effect::SaveLost { bytes } => self.state.header().set_lost(bytes),
             Effect::SaveLease {
                 epoch,
