@@ -1,4 +1,5 @@
 //! `papa`: serves an instance, or tells how one does.
+#![forbid(unsafe_code)]
 
 use ringmaster_kernel::shell::{self, Options, ServeError, Verbosity};
 use ringmaster_kernel::{attach, daemon, instance::InstanceError, status};

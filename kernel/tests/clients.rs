@@ -438,3 +438,64 @@ fn an_idle_core_sleeps() {
     }
     assert!(switches() - before <= 1, "{} wake-ups", switches() - before);
 }
+
+#[test]
+fn a_directory_that_others_could_use_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut rig = Rig {
+        run: tempfile::tempdir().unwrap(),
+        papa: None,
+    };
+    std::fs::create_dir(rig.directory()).unwrap();
+    std::fs::set_permissions(rig.directory(), PermissionsExt::from_mode(0o755)).unwrap();
+    let said = |rig: &Rig| {
+        let output = rig.command().arg("--daemonize").output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        text(&output.stderr)
+    };
+    assert!(said(&rig).contains("expected user"), "{}", said(&rig));
+    std::fs::remove_dir(rig.directory()).unwrap();
+    std::os::unix::fs::symlink("/tmp", rig.directory()).unwrap();
+    assert!(
+        said(&rig).contains("never through a symbolic link"),
+        "{}",
+        said(&rig)
+    );
+    std::fs::remove_file(rig.directory()).unwrap();
+    rig.start();
+}
+
+#[test]
+fn a_full_table_of_descriptors_costs_newcomers_only() {
+    let mut rig = Rig {
+        run: tempfile::tempdir().unwrap(),
+        papa: None,
+    };
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -n 120; exec \"$0\"", env!("CARGO_BIN_EXE_papa")]);
+    command.env("CIRCUS_RUN_DIR", rig.run.path());
+    rig.papa = Some(command.spawn().unwrap());
+    rig::eventually("the core accepts connections", || {
+        std::os::unix::net::UnixStream::connect(rig.socket()).map(|_| ())
+    });
+    let mut first = rig.manager();
+    let mut refusal = None;
+    for n in 0..100 {
+        if let Err(why) = first.request(shell(&format!("p{n}"), "exec sleep 1000")) {
+            refusal = Some(why);
+            break;
+        }
+    }
+    let limit = "open files".to_owned();
+    assert_eq!(refusal, Some(Refusal::Limit { limit, value: 120 }));
+    let crowd: Vec<_> = (0..200)
+        .map(|_| std::os::unix::net::UnixStream::connect(rig.socket()))
+        .collect();
+    first.status();
+    drop(crowd);
+    rig::eventually("newcomers are let in again", || {
+        let clients = first.status().clients;
+        (clients == 1).then_some(()).ok_or(clients)
+    });
+    rig.client().status();
+}

@@ -280,3 +280,23 @@ fn signals_reach_whom_they_are_meant_for() {
         alive.is_empty().then_some(()).ok_or(format!("{alive:?}"))
     });
 }
+
+#[test]
+fn an_orphan_in_a_session_of_its_own_is_known_by_its_pipes() {
+    let rig = Rig::new();
+    let mut client = rig.manager();
+    let process = client.spawn(shell(
+        "orphan",
+        "setsid sh -c 'echo $$; exec sleep 1000' & exit 0",
+    ));
+    client.wait_exit(process.id);
+    let mut output = client.open(process.id);
+    let pid: i32 = rig::eventually("it has told its pid", || {
+        let head = client.list()[0].streams[0].head;
+        output.read_to(Stream::Stdout, head);
+        let said = text(&output.bytes(Stream::Stdout));
+        said.trim().parse().map_err(|_| said)
+    });
+    assert_eq!(client.signal(process.id, 9, Target::Tree), [pid]);
+    rig::eventually("it is gone", || (!rig::lives(pid)).then_some(()).ok_or(pid));
+}

@@ -7,8 +7,10 @@ use crate::config::{self, Config, Severity};
 use crate::daemon::{
     LogFile, LogTarget, Pidfile, PidfileError, leave_terminal, start_in_background, start_logging,
 };
+use crate::process::{Heritage, NOFILE};
 use crate::shell::{self, Plan};
 use clap::{CommandFactory as _, Parser as _};
+use ringmaster_protocol::message::Rlimit;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -86,9 +88,10 @@ fn serve(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::er
         }
         Err(error) => return Err(error.into()),
     };
+    let files = raise_file_limit();
     loop {
         report_problems(&config);
-        match live(config, &log)? {
+        match live(config, &log, files)? {
             Life::Over(Ending::Quit) => return Ok(ExitCode::SUCCESS),
             Life::Over(Ending::Restart) => config = load(path)?,
             Life::Failed => return Ok(ExitCode::from(FAILURE)),
@@ -97,11 +100,14 @@ fn serve(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::er
 }
 
 /// One life, on a runtime of its own: nothing of an earlier one is left when the next begins.
-fn live(config: Config, log: &LogFile) -> Result<Life, Box<dyn std::error::Error>> {
+fn live(config: Config, log: &LogFile, files: Rlimit) -> Result<Life, Box<dyn std::error::Error>> {
     let plan = Plan {
         environment: environment(),
         working_dir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
-        umask: umask(config.circus.umask),
+        heritage: Heritage {
+            umask: umask(config.circus.umask),
+            files,
+        },
         log: log.clone(),
         config,
     };
@@ -139,6 +145,26 @@ fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .map(|(name, value)| (text(name), text(value)))
         .collect()
+}
+
+/// Lets circusd open as many files as the system allows: each log and each process with output takes one. Gives the
+/// limit as it was, for the children.
+fn raise_file_limit() -> Rlimit {
+    use rustix::process::{Resource, Rlimit as Limit, getrlimit, setrlimit};
+    let before = getrlimit(Resource::Nofile);
+    let raised = Limit {
+        current: before.maximum,
+        maximum: before.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!("the limit of open files stays as it is: {error}");
+    }
+    let number = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
+    Rlimit {
+        resource: NOFILE,
+        soft: number(before.current),
+        hard: number(before.maximum),
+    }
 }
 
 /// Sets the configured umask; gives the one in force, which can only be read by setting it.

@@ -2,6 +2,7 @@
 //! name, and a difference that no longer occurs is an error like one that is not listed.
 
 use crate::replay::{Finding, What};
+use ringmaster_tests::daemon::Subject;
 
 /// One intended difference.
 #[derive(Debug)]
@@ -16,17 +17,245 @@ pub struct Difference {
     pub reason: &'static str,
     /// Whether it always occurs; some depend on which of two things comes first.
     pub always: bool,
+    /// Whether it comes from our command line, not from the daemon.
+    pub by_ctl: bool,
 }
 
 /// All of them, by scenario.
-pub const DIFFERENCES: &[Difference] = &[];
+pub const DIFFERENCES: &[Difference] = &[
+    always("bad_no_cmd", &[0, 1, 6], What::Reply, "", "one-bad-watcher"),
+    always("bad_no_cmd", &[], What::Log, "error in 'mid'", "clear-messages"),
+    always("bad_no_cmd", &[7], What::Events, "zzz", "one-bad-watcher"),
+    always("bad_rlimit", &[0, 1, 4, 5], What::Reply, "", "one-bad-watcher"),
+    always("bad_rlimit", &[4, 5], What::Events, "", "one-bad-watcher"),
+    always(
+        "bad_sockets",
+        &[],
+        What::Log,
+        "this socket is left out",
+        "clear-messages",
+    ),
+    always(
+        "bad_stream_conf",
+        &[],
+        What::Log,
+        "this watcher is left out",
+        "clear-messages",
+    ),
+    always(
+        "streams",
+        &[],
+        What::Log,
+        "this watcher is left out",
+        "clear-messages",
+    ),
+    sometimes("crash_respawn", &[1], What::Reply, "numprocesses is", "back-off"),
+    always(
+        "incr_decr",
+        &[13, 14, 18],
+        What::Reply,
+        "'nb' isn't an integer",
+        "numbers-are-checked",
+    ),
+    always(
+        "incr_decr",
+        &[16],
+        What::Reply,
+        "unknown command: 'set'",
+        "not-yet",
+    ),
+    always("incr_decr", &[15, 17, 26], What::Reply, "", "not-yet"),
+    always("incr_decr", &[28, 29], What::Stdout, "", "not-yet"),
+    always("incr_decr", &[5], What::Events, "alpha", "every-reap"),
+    always("signals_to_circusd", &[0], What::Events, "plain", "every-reap"),
+    always("singleton_misc", &[10], What::Events, "three", "every-reap"),
+    always(
+        "protocol_errors",
+        &[32],
+        What::Reply,
+        "json invalid",
+        "nan-is-not-json",
+    ),
+    always(
+        "query_commands",
+        &[30],
+        What::Reply,
+        "watcher:alpha",
+        "custom-keys",
+    ),
+    always(
+        "query_commands",
+        &[45],
+        What::Reply,
+        "unknown command: 'ipython'",
+        "not-yet",
+    ),
+    always("query_commands", &[74], What::ExitCode, "'ipython'", "not-yet"),
+    always("query_commands", &[74], What::Stdout, "", "not-yet"),
+    always("query_commands", &[74], What::Stderr, "'ipython'", "not-yet"),
+    by_ctl(
+        "quit_ctl",
+        &[1, 2],
+        What::Stderr,
+        "cannot reach circusd",
+        "unreachable-at-once",
+    ),
+    always(
+        "start_stop_restart",
+        &[16],
+        What::Reply,
+        "regex parse error",
+        "regex-words",
+    ),
+    by_ctl("circusctl_cli", &[0], What::Stdout, "Ringmaster", "version"),
+    by_ctl(
+        "circusctl_cli",
+        &[1, 2],
+        What::Stdout,
+        "does not mention",
+        "not-yet",
+    ),
+    by_ctl(
+        "circusctl_cli",
+        &[15, 16, 17],
+        What::ExitCode,
+        "the interactive shell is not there yet",
+        "not-yet",
+    ),
+    by_ctl(
+        "circusctl_cli",
+        &[15, 16, 17, 18, 19],
+        What::Stdout,
+        "",
+        "not-yet",
+    ),
+    by_ctl(
+        "circusctl_cli",
+        &[15, 16, 17, 18, 19, 20],
+        What::Stderr,
+        "",
+        "not-yet",
+    ),
+    by_ctl("circusctl_cli", &[18, 19, 20, 21], What::ExitCode, "", "not-yet"),
+    by_ctl("circusctl_cli", &[21], What::Stdout, "", "not-yet"),
+    by_ctl(
+        "circusctl_cli",
+        &[21],
+        What::Stderr,
+        "unknown command 'listen'",
+        "not-yet",
+    ),
+    by_ctl(
+        "circusctl_cli",
+        &[22],
+        What::ExitCode,
+        "unknown command 'listen'",
+        "not-yet",
+    ),
+    by_ctl(
+        "circusctl_cli",
+        &[22],
+        What::Stderr,
+        "unknown command 'listen'",
+        "not-yet",
+    ),
+    // The shell is what told `incr` there.
+    by_ctl("circusctl_cli", &[15], What::Events, "alpha", "not-yet"),
+    always(
+        "kill_string_timeout",
+        &[1, 5, 6, 7],
+        What::Reply,
+        "\"status\": \"ok\"",
+        "string-timeout",
+    ),
+    // SIGKILL comes a second after the answer of step 0, so its events belong to the one or to the other.
+    sometimes(
+        "kill_string_timeout",
+        &[0, 1],
+        What::Events,
+        "stubborn",
+        "string-timeout",
+    ),
+    always(
+        "kill_string_timeout",
+        &[],
+        What::Log,
+        "stubborn stopped",
+        "string-timeout",
+    ),
+    always("circusd_cli", &[0], What::Stdout, "Ringmaster", "version"),
+    always(
+        "circusd_cli",
+        &[4],
+        What::Stderr,
+        "possible values",
+        "clear-messages",
+    ),
+    always(
+        "circusd_cli",
+        &[7, 9],
+        What::ExitCode,
+        "this watcher is left out",
+        "one-bad-watcher",
+    ),
+    always("circusd_cli", &[10, 11], What::ExitCode, "", "not-yet"),
+    always("circusd_cli", &[11], What::Stderr, "no effect yet", "not-yet"),
+    always("circusd_cli", &[17, 21], What::ExitCode, "1 ", "failed-start"),
+    always("circusd_cli", &[17, 21], What::Stderr, "", "clear-messages"),
+];
+
+/// A difference that must occur.
+const fn always(
+    scenario: &'static str,
+    steps: &'static [usize],
+    what: What,
+    instead: &'static str,
+    reason: &'static str,
+) -> Difference {
+    Difference {
+        scenario,
+        steps,
+        what,
+        instead,
+        reason,
+        always: true,
+        by_ctl: false,
+    }
+}
+
+/// A difference of our command line, which does not occur with the real one.
+const fn by_ctl(
+    scenario: &'static str,
+    steps: &'static [usize],
+    what: What,
+    instead: &'static str,
+    reason: &'static str,
+) -> Difference {
+    Difference {
+        by_ctl: true,
+        ..always(scenario, steps, what, instead, reason)
+    }
+}
+
+/// A difference that depends on which of two things comes first.
+const fn sometimes(
+    scenario: &'static str,
+    steps: &'static [usize],
+    what: What,
+    instead: &'static str,
+    reason: &'static str,
+) -> Difference {
+    Difference {
+        always: false,
+        ..always(scenario, steps, what, instead, reason)
+    }
+}
 
 /// What is wrong: differences that nobody intended, and intended ones that did not occur.
-pub fn judge(scenario: &str, found: &[Finding]) -> Vec<String> {
-    let intended: Vec<&Difference> = DIFFERENCES
-        .iter()
-        .filter(|one| one.scenario == scenario)
-        .collect();
+pub fn judge(scenario: &str, found: &[Finding], ctl: Subject) -> Vec<String> {
+    let concerns =
+        |one: &&Difference| one.scenario == scenario && (ctl == Subject::Ringmaster || !one.by_ctl);
+    let intended: Vec<&Difference> = DIFFERENCES.iter().filter(concerns).collect();
     let covers = |one: &Difference, finding: &Finding| {
         let place = finding
             .step

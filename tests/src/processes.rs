@@ -66,6 +66,15 @@ pub fn status_number(pid: i32, key: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
+/// Processor time that the process itself has used so far, in user and system mode.
+pub fn cpu(pid: i32) -> Option<std::time::Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let ticks: u64 = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+    let a_second = rustix::param::clock_ticks_per_second();
+    Some(std::time::Duration::from_millis(ticks * 1000 / a_second))
+}
+
 /// The processes that carry `marker` in their environment, work in `folder` or below, name it in their arguments, or
 /// descend from one that does. A child started with another environment and folder is found by its parent or session.
 pub fn belonging(marker: &str, folder: &Path) -> Vec<Process> {

@@ -1,9 +1,9 @@
 //! A whole running stack for a story: sandbox, configuration, `circusd`, and a client that talks to it.
 
-use crate::daemon::{Daemon, subject};
+use crate::daemon::{Daemon, Subject, subject};
 use crate::driver::Driver;
 use crate::sandbox::Sandbox;
-use crate::wait::wait_until;
+use crate::wait::{NotYet, wait_until};
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -22,19 +22,35 @@ pub struct Stack {
     pub driver: Driver,
     /// The running circusd.
     pub daemon: Option<Daemon>,
+    subject: Subject,
 }
 
 impl Stack {
     /// Writes `circus.ini` with the endpoints of the sandbox, the lines `circus` in its first section and then `rest`.
     pub fn new(name: &str, circus: &str, rest: &str) -> Result<Self> {
-        let sandbox = Sandbox::new(name)?;
-        let ini = format!("{}{circus}\n{rest}", sandbox.circus_section());
-        sandbox.write("circus.ini", &ini)?;
+        let stack = Self::empty(name, subject())?;
+        stack.configure(circus, rest)?;
+        Ok(stack)
+    }
+
+    /// A stack of a given implementation, without a configuration yet.
+    pub fn empty(name: &str, subject: Subject) -> Result<Self> {
+        let (sandbox, driver) = (Sandbox::new(name)?, Driver::start()?);
         Ok(Self {
             sandbox,
-            driver: Driver::start()?,
+            driver,
             daemon: None,
+            subject,
         })
+    }
+
+    /// Writes the configuration as [`Stack::new`] does; for one that depends on the sandbox's own paths or ports.
+    pub fn configure(&self, circus: &str, rest: &str) -> Result<()> {
+        self.sandbox.write(
+            "circus.ini",
+            &format!("{}{circus}\n{rest}", self.sandbox.circus_section()),
+        )?;
+        Ok(())
     }
 
     /// Starts circusd and waits until it answers.
@@ -45,7 +61,7 @@ impl Stack {
 
     /// Starts circusd and does not wait for anything.
     pub fn spawn(&mut self) -> Result<()> {
-        self.daemon = Some(self.sandbox.start(subject(), &["circus.ini"])?);
+        self.daemon = Some(self.sandbox.start(self.subject, &["circus.ini"])?);
         Ok(())
     }
 
@@ -56,7 +72,7 @@ impl Stack {
         let (driver, daemon) = (&mut self.driver, &mut self.daemon);
         let answered = wait_until(PATIENCE, "circusd answers and has started its watchers", || {
             if daemon.as_mut().is_some_and(|daemon| !daemon.is_running()) {
-                return Err("circusd has ended".to_owned());
+                return Err(NotYet::never("circusd has ended"));
             }
             let answers = driver
                 .exchange(&endpoint, "DEALER", &request, Duration::from_millis(300))
@@ -67,7 +83,7 @@ impl Stack {
                 .ok_or("no answer")?;
             let text = String::from_utf8_lossy(frame).into_owned();
             if text.contains("\"starting\"") {
-                Err(text)
+                Err(text.into())
             } else {
                 Ok(())
             }
@@ -128,6 +144,19 @@ impl Stack {
                 Err(error) => Err(format!("{error:#}")),
             },
         )
+    }
+
+    /// The processes of the implementation itself: circusd and the core.
+    pub fn own_processes(&self) -> Vec<i32> {
+        let is_core = |pid: i32| {
+            let program = std::fs::read_link(format!("/proc/{pid}/exe"));
+            program.is_ok_and(|program| program.file_name().is_some_and(|name| name == "papa"))
+        };
+        let manager = self.daemon.iter().map(Daemon::pid);
+        let all = self.sandbox.processes();
+        manager
+            .chain(all.iter().map(|process| process.pid).filter(|pid| is_core(*pid)))
+            .collect()
     }
 
     /// Ends circusd as nothing can resist.

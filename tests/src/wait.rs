@@ -6,15 +6,49 @@ use std::time::{Duration, Instant};
 /// The longest pause between two looks at a condition.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
+/// Why a condition is not met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotYet {
+    state: String,
+    hopeless: bool,
+}
+
+impl NotYet {
+    /// It never will be: waiting ends at once.
+    pub fn never(state: impl Into<String>) -> Self {
+        Self {
+            state: state.into(),
+            hopeless: true,
+        }
+    }
+}
+
+impl<T: Into<String>> From<T> for NotYet {
+    fn from(state: T) -> Self {
+        Self {
+            state: state.into(),
+            hopeless: false,
+        }
+    }
+}
+
 /// Looks until `probe` gives a value, at most for `limit`. An `Err` of the probe is the present state in words; the
 /// last one is in the error.
-pub fn wait_until<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Result<T, String>) -> Result<T> {
+pub fn wait_until<T, E: Into<NotYet>>(
+    limit: Duration,
+    what: &str,
+    mut probe: impl FnMut() -> Result<T, E>,
+) -> Result<T> {
     let begin = Instant::now();
     let mut pause = Duration::from_micros(500);
     loop {
-        match probe() {
+        match probe().map_err(Into::into) {
             Ok(value) => return Ok(value),
-            Err(state) if begin.elapsed() >= limit => {
+            Err(NotYet {
+                state,
+                hopeless: true,
+            }) => bail!("{what} cannot come any more: {state}"),
+            Err(NotYet { state, .. }) if begin.elapsed() >= limit => {
                 bail!("not within {limit:?}: {what}; last seen: {state}")
             }
             Err(_) => pass(pause),

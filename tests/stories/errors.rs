@@ -151,7 +151,7 @@ fn a_second_circusd_on_the_same_instance() -> Result<()> {
         .as_ref()
         .map(|daemon| daemon.pid().to_string())
         .unwrap_or_default();
-    refuses(&mut stack, 1, &["running", &pid])?;
+    refuses(&mut stack, 1, &["instance", &pid, "stop it first"])?;
     stack.daemon = first;
     let after = stack.pids("well")?;
     ensure!(before == after, "{before:?} became {after:?}");

@@ -3,6 +3,7 @@
 use crate::log_check::{self, Tally};
 use crate::prober::Prober;
 use anyhow::{Result, ensure};
+use ringmaster_tests::daemon::subject;
 use ringmaster_tests::stack::Stack;
 use ringmaster_tests::wait::pass;
 use std::collections::BTreeMap;
@@ -58,14 +59,9 @@ fn configuration(port: u16) -> Result<String> {
 }
 
 fn story(kills: u32) -> Result<()> {
-    let mut stack = Stack::new("kills", "", "")?;
+    let mut stack = Stack::empty("kills", subject())?;
     let port = stack.sandbox.port(3);
-    let ini = format!(
-        "{}check_delay = 5\n{}",
-        stack.sandbox.circus_section(),
-        configuration(port)?
-    );
-    stack.sandbox.write("circus.ini", &ini)?;
+    stack.configure("check_delay = 5", &configuration(port)?)?;
     std::fs::create_dir(stack.sandbox.work().join("logs"))?;
     stack.start()?;
     let before = all_pids(&mut stack)?;

@@ -44,7 +44,7 @@ fn every_difference_is_explained() -> Result<()> {
         let names = pattern.captures_iter(text).filter_map(|captures| captures.get(1));
         Ok(names.map(|name| name.as_str().to_owned()).collect())
     };
-    let reasons = capture(r#"(?m)^\s*reason: "([a-z0-9-]+)""#, &table)?;
+    let reasons = capture(r#""([a-z][a-z0-9-]+)",?\s*\)"#, &table)?;
     let explained = capture(r"(?m)^### `([a-z0-9-]+)`", &document)?;
     let mut complaints: Vec<String> = reasons
         .difference(&explained)

@@ -41,7 +41,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, sockopt};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use store::Store;
 
 /// How much the core says on its standard error.
@@ -241,9 +241,14 @@ impl Shell {
             ));
             return;
         }
-        let descriptors = u64::try_from(self.connections.len()).unwrap_or(u64::MAX);
-        if self.connections.len() >= MAX_CLIENTS || descriptors + FD_RESERVE / 2 > self.core.max_fds() {
-            self.log(&format!("a client was refused: {MAX_CLIENTS} are connected"));
+        // The system gives the lowest free number, so it tells how full the table is.
+        let number = u64::try_from(socket.as_raw_fd()).unwrap_or(u64::MAX);
+        let full = number.saturating_add(FD_RESERVE / 2) > self.core.max_fds();
+        if full || self.connections.len() >= MAX_CLIENTS {
+            self.log(&format!(
+                "a client was refused: {} are connected",
+                self.connections.len()
+            ));
             return;
         }
         let client = ClientId(self.next_client);

@@ -118,6 +118,6 @@ pub enum AfterSignal {
     Ignore,
     /// Publish a `kill` event for every pid that it reached.
     Announce(WatcherId),
-    /// Answer the client.
-    Answer(Asker),
+    /// Answer the client; with this payload if it reached nobody.
+    Answer(Asker, Vec<u8>),
 }

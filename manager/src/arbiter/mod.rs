@@ -368,12 +368,14 @@ impl Arbiter {
                     self.with_watcher(id, now, effects, |watcher, turn| watcher.publish_kill(pid, turn));
                 }
             }
-            (AfterSignal::Answer(asker), Ok(_)) => batch::answer(&asker, now, Map::new(), effects),
-            (AfterSignal::Answer(asker), Err(reason)) => {
-                if let Some(client) = asker.client {
-                    let payload = circus::error(&asker.id, now.wall, Errno::Command, &reason, None);
-                    effects.push(Effect::Reply { client, payload });
-                }
+            (AfterSignal::Answer(asker, _), Ok(pids)) if !pids.is_empty() => {
+                batch::answer(&asker, now, Map::new(), effects);
+            }
+            (AfterSignal::Answer(asker, refusal), Ok(_) | Err(_)) => {
+                effects.extend(asker.client.map(|client| Effect::Reply {
+                    client,
+                    payload: refusal,
+                }));
             }
             (AfterSignal::Ignore, Ok(_)) => {}
             (AfterSignal::Ignore | AfterSignal::Announce(_), Err(reason)) => {

@@ -38,7 +38,7 @@ impl Rig {
             working_dir: PathBuf::from("/"),
             check_delay: Duration::from_secs(5),
             session: 1,
-            umask: 0o22,
+            heritage: crate::process::Heritage::for_test(),
         };
         let watchers = watchers
             .into_iter()

@@ -1,6 +1,7 @@
 //! `globaloptions`: the options of `[circus]` that Circus tells (spec c.7).
 
 use super::{Answer, Command, Context, Properties, Refusal};
+use crate::options::python;
 use serde_json::{Map, Value};
 
 pub(super) const COMMAND: Command = Command {
@@ -15,10 +16,10 @@ fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer,
     let Some(option) = properties.get("option") else {
         return Ok(Answer::one("options", all));
     };
-    let name = option.as_str().map_or_else(|| option.to_string(), str::to_owned);
+    let name = option.as_str().unwrap_or_default().to_owned();
     let value: Value = all
         .get(&name)
         .cloned()
-        .ok_or_else(|| Refusal::NoGlobalOption(name.clone()))?;
+        .ok_or_else(|| Refusal::NoGlobalOption(python::repr(option)))?;
     Ok(Answer::one("options", Map::from_iter([(name, value)])))
 }

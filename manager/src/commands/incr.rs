@@ -24,7 +24,7 @@ fn resize(context: &mut Context<'_>, properties: &Properties<'_>, sign: i64) -> 
     let watcher = context.watcher(properties)?;
     let number = match properties.get("nb") {
         None => 1,
-        Some(_) => properties.integer("nb")?.ok_or(Refusal::Invalid {
+        Some(number) => number.as_i64().ok_or(Refusal::Invalid {
             property: "nb",
             expected: "an integer",
         })?,

@@ -3,6 +3,7 @@
 
 use super::{Answer, Command, Context, Properties, Refusal};
 use crate::arbiter::ReplyShape;
+use crate::options::Signal;
 use crate::watcher::Operation;
 use serde_json::Value;
 use std::time::Duration;
@@ -15,7 +16,9 @@ pub(super) const COMMAND: Command = Command {
 };
 
 fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer, Refusal> {
-    match queue(context, properties) {
+    // What the request says by itself is checked first and always told (spec c.4).
+    let signal = super::signal::optional(properties)?;
+    match queue(context, properties, signal) {
         Err(refusal @ Refusal::Conflict(_)) => Err(refusal),
         Err(_) if properties.waiting() => Err(Refusal::Background),
         Err(refusal) => {
@@ -26,14 +29,17 @@ fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer,
     }
 }
 
-fn queue(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer, Refusal> {
+fn queue(
+    context: &mut Context<'_>,
+    properties: &Properties<'_>,
+    signal: Option<Signal>,
+) -> Result<Answer, Refusal> {
     let pid = match properties.get("pid") {
         None | Some(Value::Null) => None,
         Some(_) => properties
             .integer("pid")?
             .map(|pid| i32::try_from(pid).unwrap_or(-1)),
     };
-    let signal = super::signal::optional(properties)?;
     let timeout = properties
         .seconds("graceful_timeout")?
         .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));

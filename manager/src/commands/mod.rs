@@ -101,6 +101,8 @@ struct Context<'a> {
     effects: &'a mut Vec<Effect>,
     touched: &'a mut BTreeSet<WatcherId>,
     asker: Asker,
+    /// The bytes of the request, for refusals that quote it.
+    raw: &'a [u8],
 }
 
 impl Context<'_> {
@@ -179,6 +181,7 @@ pub fn serve(
         effects,
         touched,
         asker: asker.clone(),
+        raw: payload,
     };
     let answer = run(&mut context, &call);
     let payload = match (answer, asker.client) {

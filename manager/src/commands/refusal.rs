@@ -31,7 +31,7 @@ pub enum Refusal {
     #[error("'{0}' option not found")]
     NoOption(String),
     /// No such global option.
-    #[error("'{0}' not an existing option")]
+    #[error("{0} not an existing option")]
     NoGlobalOption(String),
     /// `match` is none of simple, glob, regex.
     #[error("unknown match method {0}")]

@@ -1,5 +1,6 @@
 //! `signal`: to processes of a watcher, their children or descendants. It changes no state and publishes nothing.
 
+use super::properties::python_type;
 use super::{Answer, Command, Context, Properties, Refusal};
 use crate::arbiter::{AfterSignal, Effect};
 use crate::options::Signal;
@@ -68,7 +69,9 @@ fn to_child(
         return Answer::plain();
     };
     let target = Target::Descendant(i32::try_from(child).unwrap_or(-1));
-    let then = AfterSignal::Answer(context.asker.clone());
+    let missing = Refusal::Exception(format!("process no longer exists (pid={child})"));
+    let refusal = missing.reply(&context.asker.id, context.now.wall, context.raw);
+    let then = AfterSignal::Answer(context.asker.clone(), refusal);
     send(context, parent, signal, target, then);
     Answer::Later
 }
@@ -96,7 +99,13 @@ fn signal_number(properties: &Properties<'_>) -> Result<Option<Signal>, Refusal>
             Ok(number) => Some(number),
             Err(_) => return named(text).map(Some),
         },
-        _ => None,
+        Some(other @ (Value::Null | Value::Array(_) | Value::Object(_))) => {
+            let kind = python_type(other);
+            let text = "int() argument must be a string, a bytes-like object or a real number";
+            return Err(Refusal::Exception(format!("{text}, not '{kind}'")));
+        }
+        Some(Value::Bool(truth)) => Some(i64::from(*truth)),
+        None => None,
     };
     let Some(number) = number else {
         return Err(Refusal::Exception("signal invalid".to_owned()));

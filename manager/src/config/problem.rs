@@ -124,6 +124,12 @@ pub enum ProblemKind {
     /// A watcher without a command.
     #[error("cmd: expected a command; without one the watcher cannot start")]
     NoCommand,
+    /// `rlimit_NAME` with a name that Linux does not have.
+    #[error(
+        "rlimit_{0}: expected rlimit_NAME with one of the names {names}; the watcher cannot start",
+        names = crate::options::RLIMIT_NAMES.join(", ")
+    )]
+    UnknownLimit(String),
     /// A command that cannot be split into words.
     #[error("{key}: {error}; the watcher cannot start")]
     NoWords {

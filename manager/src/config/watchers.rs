@@ -106,8 +106,19 @@ impl Reading<'_> {
                 ProblemKind::NeedsCopyEnv("virtualenv"),
             );
         }
+        self.limits(watcher);
         self.streams(watcher);
         self.command(watcher);
+    }
+
+    /// Like a missing command an unknown limit keeps the watcher from starting, and nobody else (spec n.2).
+    fn limits(&mut self, watcher: &WatcherOptions) {
+        let unknown = |name: &&String| !crate::options::RLIMIT_NAMES.contains(&name.as_str());
+        for name in watcher.rlimits.keys().filter(unknown) {
+            let key = format!("rlimit_{name}");
+            let kind = ProblemKind::UnknownLimit(name.clone());
+            self.note_at(&key, Severity::Warning, kind);
+        }
     }
 
     fn streams(&mut self, watcher: &WatcherOptions) {

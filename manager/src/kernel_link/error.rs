@@ -151,8 +151,8 @@ pub enum ReachError {
     PapaFailed {
         /// The program.
         papa: PathBuf,
-        /// Its exit status in words.
-        status: String,
+        /// Its exit status.
+        status: std::process::ExitStatus,
         /// What it wrote to stderr, shortened.
         words: String,
     },
@@ -184,4 +184,26 @@ pub enum ReachError {
         /// Why.
         source: LinkError,
     },
+}
+
+/// `papa`'s exit status when the instance is served already (`papa --help`).
+const SERVED_ALREADY: i32 = 3;
+
+impl ReachError {
+    /// Whether the core that was met may be one that is about to end: then there is soon none, and a new one can start.
+    pub(super) fn may_be_ending(&self) -> bool {
+        if let Self::PapaFailed { status, .. } = self {
+            return status.code() == Some(SERVED_ALREADY);
+        }
+        let lost = |source: &LinkError| {
+            matches!(
+                source,
+                LinkError::Gone {
+                    reason: LossReason::Closed | LossReason::Socket(_),
+                    ..
+                }
+            )
+        };
+        matches!(self, Self::Greeting { source, .. } if lost(source))
+    }
 }

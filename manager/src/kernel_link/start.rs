@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
@@ -24,6 +24,12 @@ const PAPA: &str = "papa";
 /// How long `papa --daemonize` may take until the core listens. It maps its state and opens a socket; only a very slow
 /// disk or a machine without memory makes that long.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a core may take to end after it has said so: it only closes files.
+const ENDING: Duration = Duration::from_secs(5);
+
+/// Between two attempts at a core that ends.
+const ENDING_PAUSE: Duration = Duration::from_millis(10);
 
 /// Bytes of what `papa` wrote to stderr that are quoted in an error.
 const QUOTED: usize = 2000;
@@ -115,7 +121,22 @@ pub struct Reached {
 }
 
 /// Connects to the core as a manager; starts it first if nothing listens. `build` is what this program says about itself.
+///
+/// A core that is just ending, because the manager before us has left it nothing, still answers the connection and
+/// still has its lock: it is waited for.
 pub async fn reach(address: &CoreAddress, build: &str) -> Result<Reached, ReachError> {
+    let deadline = Instant::now() + ENDING;
+    loop {
+        match reach_once(address, build).await {
+            Err(error) if error.may_be_ending() && Instant::now() < deadline => {
+                tokio::time::sleep(ENDING_PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn reach_once(address: &CoreAddress, build: &str) -> Result<Reached, ReachError> {
     let socket = address.socket();
     let (stream, started) = match connect(&socket).await {
         Ok(stream) => (stream, false),
@@ -228,7 +249,7 @@ fn start(address: &CoreAddress, papa: &Path) -> Result<(), ReachError> {
         Some(status) if status.success() => Ok(()),
         Some(status) => Err(ReachError::PapaFailed {
             papa: papa.to_path_buf(),
-            status: status.to_string(),
+            status,
             words: quoted(&words),
         }),
         None => Err(ReachError::PapaSlow {

@@ -286,10 +286,9 @@ fn read_stream(
 }
 
 fn rlimit(key: &str, text: &str) -> Result<(String, RlimitValue), Expected> {
-    let name = key
-        .strip_prefix("rlimit_")
-        .and_then(super::rlimit_name)
-        .ok_or(Expected::RlimitName)?;
+    let written = key.strip_prefix("rlimit_").ok_or(Expected::RlimitName)?;
+    // An unknown one is kept: the watcher exists and says so when it is started (spec n.2).
+    let name = super::rlimit_name(written).map_or_else(|| written.to_lowercase(), str::to_owned);
     let value = match text {
         "" => RlimitValue::Infinity,
         _ => match python::to_int(text) {
@@ -299,7 +298,7 @@ fn rlimit(key: &str, text: &str) -> Result<(String, RlimitValue), Expected> {
             None => return Err(Expected::RlimitValue),
         },
     };
-    Ok((name.to_owned(), value))
+    Ok((name, value))
 }
 
 fn hook(key: &str, text: &str) -> Result<(String, (String, bool)), Expected> {

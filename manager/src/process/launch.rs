@@ -2,10 +2,11 @@
 //!
 //! Pure. User and group names stay names here, because looking them up may block; the shell resolves them.
 
+use super::heritage::{Heritage, NOFILE, rlimit};
 use super::{SpawnTicket, Wid};
 use crate::arbiter::SocketTable;
 use crate::config::{expand, words};
-use crate::options::{self, Args, Identity, RlimitValue, Seconds, WatcherOptions};
+use crate::options::{self, Args, Identity, Seconds, WatcherOptions};
 use ringmaster_protocol::limits::DEFAULT_RING;
 use ringmaster_protocol::message::{Lifetime, Overflow, Rlimit, Spawn, Stdin, Stdout, StopPlan};
 use std::collections::BTreeMap;
@@ -44,8 +45,8 @@ pub enum LaunchError {
     /// `cmd` is empty.
     #[error("the watcher has no command; expected an option 'cmd'")]
     NoCommand,
-    /// A quote is not closed or an escape ends the text.
-    #[error("{option} = {text:?} cannot be split into words: {reason}")]
+    /// A quote is not closed or an escape ends the text; in Python's words. File and line are told when it is loaded.
+    #[error("{reason}")]
     Words {
         /// `cmd`, `args` or `shell_args`.
         option: &'static str,
@@ -54,6 +55,9 @@ pub enum LaunchError {
         /// From the splitter.
         reason: String,
     },
+    /// `rlimit_NAME` with a name that Linux does not have.
+    #[error("unknown resource limit '{0}'")]
+    UnknownLimit(String),
     /// `stdin_socket` names no socket.
     #[error("stdin_socket = {name} names no configured socket")]
     NoSocket {
@@ -79,8 +83,8 @@ pub struct Place<'a> {
     pub ticket: SpawnTicket,
     /// Distinguishes the tickets of this circusd from those of an earlier one.
     pub session: u32,
-    /// circusd's own, which children inherit (spec a.4).
-    pub umask: u32,
+    /// What the child inherits of circusd.
+    pub heritage: Heritage,
 }
 
 impl Place<'_> {
@@ -113,12 +117,8 @@ impl Place<'_> {
             uid: None,
             gid: None,
             groups: None,
-            rlimits: options
-                .rlimits
-                .iter()
-                .filter_map(|(name, value)| rlimit(name, *value))
-                .collect(),
-            umask: Some(self.umask),
+            rlimits: self.limits()?,
+            umask: Some(self.heritage.umask),
             stdin,
             stdout,
             stderr,
@@ -135,6 +135,19 @@ impl Place<'_> {
             gid: options.gid.clone(),
             inherited,
         })
+    }
+
+    /// The configured limits; that of open files is circusd's own unless it is configured, because circusd has raised its
+    /// since.
+    fn limits(&self) -> Result<Vec<Rlimit>, LaunchError> {
+        let configured = self.options.rlimits.iter();
+        let mut limits: Vec<Rlimit> = configured
+            .map(|(name, value)| rlimit(name, *value).ok_or_else(|| LaunchError::UnknownLimit(name.clone())))
+            .collect::<Result<_, _>>()?;
+        if !limits.iter().any(|limit| limit.resource == NOFILE) {
+            limits.push(self.heritage.files);
+        }
+        Ok(limits)
     }
 
     /// The working directory; a relative one starts at circusd's own.
@@ -295,52 +308,9 @@ fn milliseconds(seconds: Seconds) -> u64 {
     u64::try_from(seconds.duration().as_millis()).unwrap_or(u64::MAX)
 }
 
-fn rlimit(name: &str, value: RlimitValue) -> Option<Rlimit> {
-    let limit = match value {
-        // Nobody may raise this one to infinity: the most there is (spec a.5).
-        RlimitValue::Infinity if name == "nofile" => hard_limit_of_files(),
-        RlimitValue::Infinity => u64::MAX,
-        RlimitValue::At(limit) => limit,
-    };
-    let (_, resource) = RLIMIT_NUMBERS.iter().find(|(known, _)| *known == name)?;
-    Some(Rlimit {
-        resource: *resource,
-        soft: limit,
-        hard: limit,
-    })
-}
-
-/// Linux's numbers for resource limits (`asm-generic/resource.h`).
-const RLIMIT_NUMBERS: &[(&str, u32)] = &[
-    ("cpu", 0),
-    ("fsize", 1),
-    ("data", 2),
-    ("stack", 3),
-    ("core", 4),
-    ("rss", 5),
-    ("nproc", 6),
-    ("nofile", NOFILE),
-    ("memlock", 8),
-    ("as", 9),
-    ("sigpending", 11),
-    ("msgqueue", 12),
-    ("nice", 13),
-    ("rtprio", 14),
-    ("rttime", 15),
-];
-
-const NOFILE: u32 = 7;
-
-fn hard_limit_of_files() -> u64 {
-    rustix::process::getrlimit(rustix::process::Resource::Nofile)
-        .maximum
-        .unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::RLIMIT_NAMES;
 
     fn place<'a>(
         options: &'a WatcherOptions,
@@ -356,7 +326,7 @@ mod tests {
             wid: Wid(3),
             ticket: SpawnTicket(7),
             session: 1,
-            umask: 0o22,
+            heritage: Heritage::for_test(),
         }
     }
 
@@ -374,13 +344,6 @@ mod tests {
             .into_iter()
             .map(|word| String::from_utf8(word).unwrap())
             .collect()
-    }
-
-    #[test]
-    fn every_limit_that_can_be_configured_has_a_number() {
-        for name in RLIMIT_NAMES {
-            assert!(rlimit(name, RlimitValue::At(1)).is_some(), "{name}");
-        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! One process of a watcher, as the manager sees it. What the system does with it is the core's business.
 
+mod heritage;
 mod launch;
 
+pub use heritage::{Heritage, NOFILE};
 pub use launch::{Inherited, Launch, LaunchError, Place};
 
 use ringmaster_protocol::message::{ExitStatus, ProcessId};

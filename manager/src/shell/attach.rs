@@ -36,8 +36,7 @@ pub enum StartError {
     Core(#[from] ReachError),
     /// Another circusd holds the lease.
     #[error(
-        "instance {instance} is managed already by circusd pid {pid} ({holder}); \
-         stop it first, or give this configuration another endpoint or [circus] instance"
+        "circusd is running already for instance {instance}: pid {pid} ({holder}); stop it first, or give this configuration another endpoint or [circus] instance"
     )]
     Managed {
         /// The instance.

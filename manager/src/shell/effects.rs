@@ -9,10 +9,10 @@ use super::sockets;
 use crate::arbiter::{AfterSignal, Effect, Ending, Event, SOCKET_PREFIX, SpawnFailure};
 use crate::daemon::LogFile;
 use crate::endpoints::{ControlServer, EventPublisher};
-use crate::kernel_link::KernelLink;
+use crate::kernel_link::{KernelLink, LinkError};
 use crate::options::Signal;
 use crate::process::{Inherited, Launch};
-use ringmaster_protocol::message::{ProcessId, Request, Target};
+use ringmaster_protocol::message::{ProcessId, Refusal, Request, Target};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use tokio::sync::mpsc;
 
@@ -199,10 +199,26 @@ impl Hands {
     }
 }
 
+/// After a start that failed: a core with nothing to keep ends. One that has processes for the next circusd is only left.
+pub async fn give_up(link: &KernelLink) {
+    let left = match link.list_all(PROCESS_PREFIX).await {
+        Ok(processes) if processes.is_empty() => leave(link).await,
+        Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = left {
+        tracing::debug!("the core may be left running: {error}");
+    }
+}
+
 /// Removes our endpoints, and the sockets when no process is left (spec k); gives the lease back.
-async fn leave(link: &KernelLink) -> Result<(), crate::kernel_link::LinkError> {
-    link.remove_socket(sockets::CONTROL.to_owned()).await?;
-    link.remove_socket(sockets::PUBSUB.to_owned()).await?;
+async fn leave(link: &KernelLink) -> Result<(), LinkError> {
+    for name in [sockets::CONTROL, sockets::PUBSUB] {
+        match link.remove_socket(name.to_owned()).await {
+            Ok(_) | Err(LinkError::Refused(Refusal::NotFound { .. })) => {}
+            Err(error) => return Err(error),
+        }
+    }
     if link.list_all(PROCESS_PREFIX).await?.is_empty() {
         for socket in link.sockets().await?.sockets {
             if socket.name.starts_with(SOCKET_PREFIX) {

@@ -47,8 +47,8 @@ pub fn resolve(uid: Option<&Identity>, gid: Option<&Identity>) -> Result<Credent
     };
     let groups = match (&user, gid) {
         (Some(user), Some(gid)) => Some(groups(user, gid)?),
-        (None, Some(gid)) => Some(vec![gid]),
-        (_, None) => None,
+        // A group alone leaves the supplementary ones as they are (spec a.5, uid).
+        (None, _) | (_, None) => None,
     };
     Ok(Credentials {
         uid: user.map(|user| user.uid.as_raw()),

@@ -20,6 +20,7 @@ use crate::config::{Config, substituted_env};
 use crate::daemon::LogFile;
 use crate::endpoints::{ControlHandle, ControlRequest, PublisherHandle, serve_control, serve_publisher};
 use crate::kernel_link::{CoreAddress, KernelEvent};
+use crate::process::Heritage;
 use crate::watcher::World;
 use attach::Attached;
 use effects::Hands;
@@ -52,8 +53,8 @@ pub struct Plan {
     pub environment: BTreeMap<String, String>,
     /// circusd's working directory.
     pub working_dir: PathBuf,
-    /// circusd's umask.
-    pub umask: u32,
+    /// What children inherit of circusd.
+    pub heritage: Heritage,
     /// circusd's own log.
     pub log: LogFile,
 }
@@ -72,7 +73,13 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
     let attached = signals
         .interrupt(attach::attach(&address, &plan.config.path))
         .await??;
-    let bound = signals.interrupt(sockets::bind(&attached.link, &plan)).await??;
+    let bound = match signals.interrupt(sockets::bind(&attached.link, &plan)).await? {
+        Ok(bound) => bound,
+        Err(error) => {
+            effects::give_up(&attached.link).await;
+            return Err(error);
+        }
+    };
     if !plan.config.sockets.is_empty() {
         tracing::info!("sockets started");
     }
@@ -92,8 +99,10 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
         .config
         .watchers
         .into_iter()
-        .map(|options| {
-            let environment = substituted_env(&options, &plan.environment);
+        .map(|mut options| {
+            // `options` shows the environment as children get it.
+            options.env = substituted_env(&options, &plan.environment);
+            let environment = options.env.clone();
             (options, environment)
         })
         .collect();
@@ -102,7 +111,7 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
         working_dir: plan.working_dir,
         check_delay: respawn_limit(circus.check_delay),
         session: session(),
-        umask: plan.umask,
+        heritage: plan.heritage,
     };
     let arbiter = Arbiter::new(circus, world, watchers);
     let mut inputs = Inputs {

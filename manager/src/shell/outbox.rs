@@ -5,7 +5,7 @@
 use crate::arbiter::{AfterSignal, Event, SpawnFailure};
 use crate::kernel_link::{KernelLink, LinkError, PendingReply};
 use crate::process::SpawnTicket;
-use ringmaster_protocol::message::{Forget, ProcessId, Reply, Request};
+use ringmaster_protocol::message::{Forget, ProcessId, Refusal, Reply, Request, SpawnStep};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use tokio::sync::mpsc;
@@ -132,7 +132,27 @@ fn spawned(answer: Answer) -> Result<Box<ringmaster_protocol::message::ProcessIn
             "the core answered with message {}",
             other.number()
         ))),
+        Err(LinkError::Refused(Refusal::SpawnFailed { step, subject, errno })) => {
+            Err(SpawnFailure(spawn_failure(step, &subject, errno)))
+        }
         Err(error) => Err(SpawnFailure(error.to_string())),
+    }
+}
+
+/// In the words of Python's OSError, which people know from Circus's log; other steps than those that Circus has are named.
+fn spawn_failure(step: SpawnStep, subject: &str, errno: i32) -> String {
+    let text = std::io::Error::from_raw_os_error(errno).to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    match step {
+        SpawnStep::Exec | SpawnStep::WorkingDirectory => format!("[Errno {errno}] {text}: '{subject}'"),
+        SpawnStep::Prepare
+        | SpawnStep::Clone
+        | SpawnStep::Descriptors
+        | SpawnStep::Session
+        | SpawnStep::Rlimit
+        | SpawnStep::Groups
+        | SpawnStep::Gid
+        | SpawnStep::Uid => format!("[Errno {errno}] {text}: {step} ({subject})"),
     }
 }
 

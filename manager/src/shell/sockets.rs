@@ -39,7 +39,14 @@ pub async fn bind(link: &KernelLink, plan: &Plan) -> Result<Bound, StartError> {
     let pubsub = endpoint(link, plan, PUBSUB, "pubsub_endpoint", &circus.pubsub_endpoint).await?;
     let mut table = Vec::new();
     for socket in &plan.config.sockets {
-        table.push(section(link, plan, socket).await?);
+        match section(link, plan, socket).await {
+            Ok(bound) => table.push(bound),
+            // A name that does not resolve costs this socket only, as in Circus (spec a.6).
+            Err(error @ StartError::Resolve { .. }) => {
+                tracing::warn!("Failed to create socket: {error}; the socket is left out");
+            }
+            Err(error) => return Err(error),
+        }
     }
     let control = endpoint(link, plan, CONTROL, "endpoint", &circus.endpoint).await?;
     Ok(Bound {
@@ -91,7 +98,7 @@ async fn endpoint(
         address,
         kind: SocketType::Stream,
         backlog: BACKLOG,
-        umask: Some(plan.umask),
+        umask: Some(plan.heritage.umask),
         replace: true,
         interface: None,
         reuse_port: false,

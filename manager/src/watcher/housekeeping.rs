@@ -40,11 +40,7 @@ impl Watcher {
 
     /// `max_retry` spawns in a row have failed: the watcher stops, as Circus's does.
     fn give_up(&mut self) {
-        tracing::error!(
-            "{} cannot be started after {} attempts",
-            self.options.name,
-            self.processes.failed_attempts
-        );
+        tracing::error!("{} cannot be started again", self.options.name);
         self.processes.forgive();
         self.enqueue(super::Operation::Stop, None);
     }

@@ -17,7 +17,7 @@ pub use processes::{Backoff, Processes};
 use crate::arbiter::{Effect, SocketTable};
 use crate::clock::Now;
 use crate::options::WatcherOptions;
-use crate::process::SpawnTicket;
+use crate::process::{Heritage, SpawnTicket};
 use operation::{Current, Step};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -63,8 +63,8 @@ pub struct World {
     pub check_delay: Duration,
     /// Drawn at random by each circusd.
     pub session: u32,
-    /// circusd's own umask.
-    pub umask: u32,
+    /// What children inherit of circusd.
+    pub heritage: Heritage,
 }
 
 /// One event's worth of work: when it is, what is shared, and what is to be done.

@@ -186,7 +186,7 @@ impl Watcher {
             wid,
             ticket,
             session: turn.world.session,
-            umask: turn.world.umask,
+            heritage: turn.world.heritage,
         };
         match place.launch() {
             Ok(launch) => {
@@ -200,7 +200,11 @@ impl Watcher {
                 turn.tickets.insert(ticket, self.id);
                 turn.effects.push(Effect::Spawn(Box::new(launch)));
             }
-            Err(error) => self.spawn_failed(wid, &error.to_string(), turn),
+            Err(error) => {
+                // Trying again cannot help: only another option can.
+                self.processes.failed_attempts = u32::MAX - 1;
+                self.spawn_failed(wid, &error.to_string(), turn);
+            }
         }
     }
 
@@ -448,6 +452,7 @@ impl Watcher {
     /// Whether the last operation or the back-off allows a spawn now, within the retries.
     pub(super) fn retries_left(&self) -> bool {
         match self.options.max_retry {
+            _ if self.processes.failed_attempts == u32::MAX => false,
             crate::options::Retries::Unlimited => true,
             crate::options::Retries::Times(times) => self.processes.failed_attempts < times.max(1),
         }

@@ -154,10 +154,7 @@ impl Start {
         }
         watcher.become_stopped(turn);
         watcher.processes.forgive();
-        Step::Done(Outcome::Started {
-            started: Vec::new(),
-            kept: Vec::new(),
-        })
+        Step::Done(self.conclude(Vec::new(), Vec::new(), watcher, turn))
     }
 
     fn begin(watcher: &mut Watcher, turn: &mut Turn<'_>) -> Stage {
@@ -194,16 +191,26 @@ impl Start {
             watcher.publish(turn, "start", &started);
             tracing::info!("{} started", watcher.options.name);
         }
-        if self.reload {
-            watcher.announce_reload(turn);
-        }
         let started = watcher
             .processes
             .live_pids()
             .into_iter()
             .filter(|pid| !kept.contains(pid))
             .collect();
-        Outcome::Started { started, kept }
+        self.conclude(started, kept, watcher, turn)
+    }
+
+    /// A start that a reload asked for is told as a reload.
+    fn conclude(&self, started: Vec<i32>, kept: Vec<i32>, watcher: &Watcher, turn: &mut Turn<'_>) -> Outcome {
+        if !self.reload {
+            return Outcome::Started { started, kept };
+        }
+        watcher.announce_reload(turn);
+        Outcome::Replaced {
+            stopped: Vec::new(),
+            started,
+            kept,
+        }
     }
 }
 

@@ -1,0 +1,83 @@
+//! What a child gets beside its command: circusd's own umask and limit of open files, and the configured limits.
+
+use crate::options::RlimitValue;
+use ringmaster_protocol::message::Rlimit;
+
+/// What children inherit of circusd, although the core makes them: as circusd was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heritage {
+    /// circusd's umask (spec a.4).
+    pub umask: u32,
+    /// `RLIMIT_NOFILE`.
+    pub files: Rlimit,
+}
+
+#[cfg(test)]
+impl Heritage {
+    /// That of an ordinary login.
+    pub fn for_test() -> Self {
+        let files = Rlimit {
+            resource: NOFILE,
+            soft: 1024,
+            hard: 4096,
+        };
+        Self { umask: 0o22, files }
+    }
+}
+
+/// One configured limit; `None`: Linux has none of that name.
+pub(super) fn rlimit(name: &str, value: RlimitValue) -> Option<Rlimit> {
+    let limit = match value {
+        // Nobody may raise this one to infinity: the most there is (spec a.5).
+        RlimitValue::Infinity if name == "nofile" => hard_limit_of_files(),
+        RlimitValue::Infinity => u64::MAX,
+        RlimitValue::At(limit) => limit,
+    };
+    let (_, resource) = RLIMIT_NUMBERS.iter().find(|(known, _)| *known == name)?;
+    Some(Rlimit {
+        resource: *resource,
+        soft: limit,
+        hard: limit,
+    })
+}
+
+/// Linux's numbers for resource limits (`asm-generic/resource.h`).
+const RLIMIT_NUMBERS: &[(&str, u32)] = &[
+    ("cpu", 0),
+    ("fsize", 1),
+    ("data", 2),
+    ("stack", 3),
+    ("core", 4),
+    ("rss", 5),
+    ("nproc", 6),
+    ("nofile", NOFILE),
+    ("memlock", 8),
+    ("as", 9),
+    ("sigpending", 11),
+    ("msgqueue", 12),
+    ("nice", 13),
+    ("rtprio", 14),
+    ("rttime", 15),
+];
+
+/// `RLIMIT_NOFILE` on Linux.
+pub const NOFILE: u32 = 7;
+
+fn hard_limit_of_files() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile)
+        .maximum
+        .unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::RLIMIT_NAMES;
+
+    #[test]
+    fn every_limit_that_can_be_configured_has_a_number() {
+        for name in RLIMIT_NAMES {
+            assert!(rlimit(name, RlimitValue::At(1)).is_some(), "{name}");
+        }
+    }
+}
