@@ -1,5 +1,15 @@
 //! Transcripts of Papa 1.0.6 replayed against our core. What differs every time is masked; what differs for a reason is in
 //! [`DIFFERENCES`].
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::wildcard_enum_match_arm,
+    clippy::too_many_lines,
+    reason = "a test ends by panicking"
+)]
 
 mod rig;
 
@@ -16,29 +26,123 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Transcript, the line that was sent, what ours answers instead (as a Python string, masked), and why.
 const DIFFERENCES: &[(&str, &str, &str, &str)] = &[
-    ("04", "make socket r", "r family=inet type=stream backlog=5 host=127.0.0.1 port=# reuseport=1\n> ", "the line tells what the socket is, not what was asked for now"),
-    ("04", "list socket 5", "", "file numbers are understood, as help promises (and this one may exist)"),
+    (
+        "04",
+        "make socket r",
+        "r family=inet type=stream backlog=5 host=127.0.0.1 port=# reuseport=1\n> ",
+        "the line tells what the socket is, not what was asked for now",
+    ),
+    (
+        "04",
+        "list socket 5",
+        "",
+        "file numbers are understood, as help promises (and this one may exist)",
+    ),
     ("04", "remove socket 5", "", "the same"),
-    ("06", "make socket e foo=1", "Error: Unknown socket option \"foo\"\n> ", "no Python"),
-    ("06", "make socket e port=", "Error: invalid literal for int() with base 10: ''\n> ", "an empty value is a value"),
-    ("06", "make socket e interface=lo", "e family=inet type=stream backlog=5 host=0.0.0.0 port=# interface=lo fileno=#\n> ", "devices work"),
-    ("06", "make socket e port=@PORT@", "Error: Socket for e has already been created - e family=inet type=stream backlog=5 host=0.0.0.0 port=# interface=lo fileno=#\n> ", "the one before was made"),
-    ("06", "make socket e path=/nonexistent/dir/s", "Error: Socket for e has already been created - e family=inet type=stream backlog=5 host=0.0.0.0 port=# interface=lo fileno=#\n> ", "the same"),
-    ("06", "make socket e path=@DIR@", "Error: Socket for e has already been created - e family=inet type=stream backlog=5 host=0.0.0.0 port=# interface=lo fileno=#\n> ", "the same"),
-    ("06", "list sockets", "e family=inet type=stream backlog=5 host=0.0.0.0 port=# interface=lo fileno=#\nok family=inet type=stream backlog=5 host=127.0.0.1 port=# fileno=#\n> ", "the same"),
-    ("08", "make process e nope=1 /bin/true", "Error: Unknown process option \"nope\"\n> ", "no Python"),
-    ("08", "make process e output=1m /bin/true", "Error: Unknown process option \"output\"\n> ", "no Python"),
-    ("08", "make process e env.A= /bin/true", "e pid=# running=# started=# args=/bin/true\n> ", "an empty value is a value"),
-    ("08", "list processes", "e pid=# running=# started=# args=/bin/true\n> ", "that process was made"),
-    ("08", "make process e watch=1 /nonexist", "Error: Process for e has already been created - e pid=# running=# started=# args=/bin/true\n> ", "the same"),
-    ("12", "make process x watch=1 /bin/sleep 1", "x pid=# running=# started=# args=/bin/sleep 1\nclosed:x:#:0\n] ", "a process that exists is watched"),
-    ("16", "make process q /bin/echo $(socket.a.fileno),$(socket.b.fileno)", "", "every reference of an argument is replaced"),
-    ("16", "make process r2 /bin/sleep 1 $(socket.rp.fileno)", "r2 pid=# running=# started=# args=/bin/sleep 1 $(socket.rp.fileno)\n> ", "a shared port is shared"),
-    ("18", "watch processes y1", "Watching 1\nNothing left to watch\n> ", "a watch on a removed process ends with it"),
+    (
+        "06",
+        "make socket e foo=1",
+        "Error: Unknown socket option \"foo\"\n> ",
+        "no Python",
+    ),
+    (
+        "06",
+        "make socket e port=",
+        "Error: invalid literal for int() with base 10: ''\n> ",
+        "an empty value is a value",
+    ),
+    (
+        "06",
+        "make socket e interface=lo",
+        "e family=inet type=stream backlog=5 host=0.0.0.0 port=# interface=lo fileno=#\n> ",
+        "devices work",
+    ),
+    (
+        "06",
+        "make socket e port=@PORT@",
+        "Error: Socket for e has already been created - e family=inet type=stream backlog=5 host=0.0.0.0 port=# interface=lo fileno=#\n> ",
+        "the one before was made",
+    ),
+    (
+        "06",
+        "make socket e path=/nonexistent/dir/s",
+        "Error: Socket for e has already been created - e family=inet type=stream backlog=5 host=0.0.0.0 port=# interface=lo fileno=#\n> ",
+        "the same",
+    ),
+    (
+        "06",
+        "make socket e path=@DIR@",
+        "Error: Socket for e has already been created - e family=inet type=stream backlog=5 host=0.0.0.0 port=# interface=lo fileno=#\n> ",
+        "the same",
+    ),
+    (
+        "06",
+        "list sockets",
+        "e family=inet type=stream backlog=5 host=0.0.0.0 port=# interface=lo fileno=#\nok family=inet type=stream backlog=5 host=127.0.0.1 port=# fileno=#\n> ",
+        "the same",
+    ),
+    (
+        "08",
+        "make process e nope=1 /bin/true",
+        "Error: Unknown process option \"nope\"\n> ",
+        "no Python",
+    ),
+    (
+        "08",
+        "make process e output=1m /bin/true",
+        "Error: Unknown process option \"output\"\n> ",
+        "no Python",
+    ),
+    (
+        "08",
+        "make process e env.A= /bin/true",
+        "e pid=# running=# started=# args=/bin/true\n> ",
+        "an empty value is a value",
+    ),
+    (
+        "08",
+        "list processes",
+        "e pid=# running=# started=# args=/bin/true\n> ",
+        "that process was made",
+    ),
+    (
+        "08",
+        "make process e watch=1 /nonexist",
+        "Error: Process for e has already been created - e pid=# running=# started=# args=/bin/true\n> ",
+        "the same",
+    ),
+    (
+        "12",
+        "make process x watch=1 /bin/sleep 1",
+        "x pid=# running=# started=# args=/bin/sleep 1\nclosed:x:#:0\n] ",
+        "a process that exists is watched",
+    ),
+    (
+        "16",
+        "make process q /bin/echo $(socket.a.fileno),$(socket.b.fileno)",
+        "",
+        "every reference of an argument is replaced",
+    ),
+    (
+        "16",
+        "make process r2 /bin/sleep 1 $(socket.rp.fileno)",
+        "r2 pid=# running=# started=# args=/bin/sleep 1 $(socket.rp.fileno)\n> ",
+        "a shared port is shared",
+    ),
+    (
+        "18",
+        "watch processes y1",
+        "Watching 1\nNothing left to watch\n> ",
+        "a watch on a removed process ends with it",
+    ),
 ];
 
 /// Where a transcript ends for us: what follows tests the environment of a machine or a defect.
-const CUT: &[(&str, &str, &str)] = &[("16", "w p q", "it prints more than Papa's does; the test papa_text has its own")];
+const CUT: &[(&str, &str, &str)] = &[(
+    "16",
+    "w p q",
+    "it prints more than Papa's does; the test papa_text has its own",
+)];
 
 #[derive(Debug)]
 enum Step {
@@ -64,8 +168,13 @@ struct Replay {
 
 fn transcripts(prefix: &str) -> (String, String) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/golden/papa");
-    let found = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
-    let path = found.into_iter().find(|path| path.file_name().unwrap().to_str().unwrap().starts_with(prefix)).unwrap();
+    let found = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let path = found
+        .into_iter()
+        .find(|path| path.file_name().unwrap().to_str().unwrap().starts_with(prefix))
+        .unwrap();
     (prefix.to_owned(), std::fs::read_to_string(path).unwrap())
 }
 
@@ -135,7 +244,9 @@ fn mask(text: &str) -> String {
     let mut out = String::new();
     for line in text.split_inclusive('\n') {
         let (body, end) = line.strip_suffix('\n').map_or((line, ""), |body| (body, "\n"));
-        let item = ["out:", "err:", "closed:"].iter().any(|kind| body.starts_with(kind));
+        let item = ["out:", "err:", "closed:"]
+            .iter()
+            .any(|kind| body.starts_with(kind));
         if item {
             let mut fields: Vec<&str> = body.split(':').collect();
             let time = fields.len() - 2;
@@ -143,7 +254,9 @@ fn mask(text: &str) -> String {
             out.push_str(&fields.join(":"));
         } else {
             let words = body.split(' ').map(|word| match word.split_once('=') {
-                Some((key @ ("pid" | "running" | "started" | "port" | "fileno" | "fd"), _)) => format!("{key}=#"),
+                Some((key @ ("pid" | "running" | "started" | "port" | "fileno" | "fd"), _)) => {
+                    format!("{key}=#")
+                }
                 Some(("uid" | "gid" | "groups", _)) => word.into(),
                 _ => match word.strip_prefix("127.0.0.1:") {
                     Some(_) => "127.0.0.1:#:".into(),
@@ -169,7 +282,10 @@ impl Replay {
         self.peers.entry(client).or_insert_with(|| {
             let socket = UnixStream::connect(path).unwrap();
             socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-            Peer { socket, read: Vec::new() }
+            Peer {
+                socket,
+                read: Vec::new(),
+            }
         })
     }
 
@@ -178,7 +294,8 @@ impl Replay {
         let name = if line.contains("socket x ") { "x" } else { "s" };
         let path = self.folder.join(name);
         let port = self.held.local_addr().unwrap().port();
-        line.replace("@DIR@", path.to_str().unwrap()).replace("port=38171", &format!("port={port}"))
+        line.replace("@DIR@", path.to_str().unwrap())
+            .replace("port=38171", &format!("port={port}"))
     }
 
     /// Reads until the text is there; batches that came earlier than in the transcript are acknowledged and put together.
@@ -191,18 +308,25 @@ impl Replay {
         let wanted = mask(wanted);
         loop {
             let seen = String::from_utf8_lossy(&peer.read).into_owned();
-            let seen = seen.replace(&format!("{folder}/s"), "@DIR@").replace(&format!("{folder}/x"), "@DIR@");
+            let seen = seen
+                .replace(&format!("{folder}/s"), "@DIR@")
+                .replace(&format!("{folder}/x"), "@DIR@");
             let seen = mask(&seen);
             if seen == wanted || (wanted.contains("closed:") && sorted(&seen) == sorted(&wanted)) {
                 peer.read.clear();
                 return;
             }
-            let earlier = seen.strip_suffix("] ").filter(|earlier| earlier.len() < wanted.len());
+            let earlier = seen
+                .strip_suffix("] ")
+                .filter(|earlier| earlier.len() < wanted.len());
             if wanted.ends_with("] ") && earlier.is_some() {
                 peer.read.truncate(peer.read.len() - 2);
                 peer.socket.write_all(b"-\n").unwrap();
             }
-            assert!(Instant::now() < deadline, "{name}: expected\n{wanted}\nseen\n{seen}");
+            assert!(
+                Instant::now() < deadline,
+                "{name}: expected\n{wanted}\nseen\n{seen}"
+            );
             if seen.ends_with("> ") && asked.starts_with('l') {
                 peer.read.clear();
                 peer.socket.write_all(format!("{asked}\n").as_bytes()).unwrap();
@@ -221,7 +345,11 @@ impl Replay {
         let deadline = Instant::now() + PATIENCE;
         let peer = self.peer(client);
         while !peer.read.ends_with(b"> ") && !peer.read.ends_with(b"] ") {
-            assert!(Instant::now() < deadline, "no prompt after {:?}", String::from_utf8_lossy(&peer.read));
+            assert!(
+                Instant::now() < deadline,
+                "no prompt after {:?}",
+                String::from_utf8_lossy(&peer.read)
+            );
             let mut bytes = [0; 4096];
             if let Ok(count) = peer.socket.read(&mut bytes) {
                 peer.read.extend(&bytes[..count]);
@@ -246,7 +374,13 @@ fn replay(number: &str) {
     let folder = rig.run.path().join("paths");
     std::fs::create_dir(&folder).unwrap();
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut replay = Replay { name, rig, folder, held, peers: HashMap::new() };
+    let mut replay = Replay {
+        name,
+        rig,
+        folder,
+        held,
+        peers: HashMap::new(),
+    };
     let mut asked = String::new();
     for step in steps(&text) {
         match step {
@@ -263,7 +397,9 @@ fn replay(number: &str) {
                 replay.peer(client).socket.write_all(&bytes).unwrap();
             }
             Step::Expect(client, bytes) => {
-                let difference = DIFFERENCES.iter().find(|(file, line, _, _)| *file == number && *line == asked);
+                let difference = DIFFERENCES
+                    .iter()
+                    .find(|(file, line, _, _)| *file == number && *line == asked);
                 match difference {
                     Some((_, _, "", _)) => replay.skip(client),
                     Some((_, _, ours, _)) => replay.expect(client, &asked, ours),

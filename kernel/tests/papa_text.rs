@@ -1,4 +1,14 @@
 //! Papa's text protocol where ours is better than Papa, and what only ours has.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::wildcard_enum_match_arm,
+    clippy::too_many_lines,
+    reason = "a test ends by panicking"
+)]
 
 mod rig;
 
@@ -23,7 +33,10 @@ impl Talk<UnixStream> {
     fn new(rig: &Rig) -> Self {
         let stream = UnixStream::connect(rig.socket()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut talk = Self { stream, read: Vec::new() };
+        let mut talk = Self {
+            stream,
+            read: Vec::new(),
+        };
         assert_eq!(talk.until("> "), "Papa is home. Type \"help\" for commands.\n> ");
         talk
     }
@@ -102,20 +115,44 @@ fn several_references_pids_and_file_numbers() {
     let rig = Rig::new();
     let mut talk = Talk::new(&rig);
     let number = |line: String| line.rsplit_once("fileno=").unwrap().1.to_owned();
-    let (a, b) = (number(talk.ask("make socket a")), number(talk.ask("make socket b")));
+    let (a, b) = (
+        number(talk.ask("make socket a")),
+        number(talk.ask("make socket b")),
+    );
     talk.ask("make process q /bin/echo $(socket.a.fileno),$(socket.b.fileno)");
     assert_eq!(of(&talk.watch("q"), "out:"), [format!("{a},{b}")]);
     // Only what is referred to is inherited.
     talk.ask("make process i /bin/sh -c ls\\ /proc/self/fd $(socket.b.fileno)");
-    let fds: Vec<String> = talk.watch("i").lines().filter(|line| line.parse::<u32>().is_ok()).map(str::to_owned).collect();
-    assert!(fds.contains(&b) && (a == b || !fds.contains(&a) || a == "3"), "{fds:?} without {a}");
+    let fds: Vec<String> = talk
+        .watch("i")
+        .lines()
+        .filter(|line| line.parse::<u32>().is_ok())
+        .map(str::to_owned)
+        .collect();
+    assert!(
+        fds.contains(&b) && (a == b || !fds.contains(&a) || a == "3"),
+        "{fds:?} without {a}"
+    );
     assert!(talk.ask(&format!("list sockets {b}")).starts_with("b "));
     assert_eq!(talk.ask(&format!("remove sockets {b}")), "");
-    assert_eq!(talk.ask(&format!("remove sockets {b}")), format!("Error: {b} not found"));
+    assert_eq!(
+        talk.ask(&format!("remove sockets {b}")),
+        format!("Error: {b} not found")
+    );
     let line = talk.ask("make process s /bin/sleep 1000");
-    let pid = line.split_once("pid=").unwrap().1.split(' ').next().unwrap().to_owned();
+    let pid = line
+        .split_once("pid=")
+        .unwrap()
+        .1
+        .split(' ')
+        .next()
+        .unwrap()
+        .to_owned();
     assert!(talk.ask(&format!("l p {pid}")).starts_with("s pid="));
-    assert_eq!(talk.ask(&format!("signal {pid} TERM")), format!("s pid={pid} signal=15"));
+    assert_eq!(
+        talk.ask(&format!("signal {pid} TERM")),
+        format!("s pid={pid} signal=15")
+    );
     assert!(talk.watch("s").ends_with(":-15\n"));
 }
 
@@ -126,7 +163,11 @@ fn the_end_of_one_stream_does_not_touch_the_other() {
     talk.ask("make process early /bin/sh -c exec\\ 2>&-;echo\\ a;echo\\ b;exit\\ 5");
     let items = talk.watch("early");
     assert!(items.ends_with(":5\n"), "{items}");
-    assert_eq!(of(&items, "out:").len() + items.matches("\nb\n").count().min(1), 2, "{items}");
+    assert_eq!(
+        of(&items, "out:").len() + items.matches("\nb\n").count().min(1),
+        2,
+        "{items}"
+    );
 }
 
 #[test]
@@ -145,12 +186,19 @@ fn the_end_is_told_at_once_even_if_a_grandchild_holds_the_pipe() {
 fn every_watcher_sees_everything_and_its_own_end() {
     let rig = Rig::new();
     let (mut one, mut two) = (Talk::new(&rig), Talk::new(&rig));
-    one.ask("make process w /bin/sh -c echo\\ first;read\\ x</dev/tty;sleep\\ 0.2;echo\\ last;exit\\ 3");
+    one.ask("make process w /bin/sh -c echo\\ first;sleep\\ 0.2;echo\\ last;exit\\ 3");
     two.send("watch processes w");
     assert_eq!(two.until("\n"), "Watching 1\n");
     // The other acknowledges everything first, and is told the end.
     let items = one.watch("w");
-    assert_eq!((of(&items, "out:").join(" ").contains("first"), items.ends_with(":3\n")), (true, true), "{items}");
+    assert_eq!(
+        (
+            of(&items, "out:").join(" ").contains("first"),
+            items.ends_with(":3\n")
+        ),
+        (true, true),
+        "{items}"
+    );
     // A process that somebody still watches is not forgotten.
     assert!(one.ask("list processes").starts_with("w pid="));
     let mut seen = String::new();
@@ -160,7 +208,9 @@ fn every_watcher_sees_everything_and_its_own_end() {
     }
     assert!(seen.contains("first\n") && seen.contains("last\n"), "{seen}");
     assert_eq!(two.until("> "), "Nothing left to watch\n> ");
-    eventually("it is forgotten", || Some(one.ask("list processes")).filter(String::is_empty).ok_or(()));
+    eventually("it is forgotten", || {
+        Some(one.ask("list processes")).filter(String::is_empty).ok_or(())
+    });
 }
 
 #[test]
@@ -186,10 +236,19 @@ fn times_grow_and_long_output_comes_in_batches() {
     let mut talk = Talk::new(&rig);
     talk.ask("make process long bufsize=4m /bin/sh -c i=0;while\\ [\\ $i\\ -lt\\ 60000\\ ];do\\ echo\\ line\\ $i;i=$((i+1));done");
     let items = talk.watch("long");
-    let heads: Vec<&str> = items.lines().filter(|line| line.starts_with("out:long:")).collect();
-    let times: Vec<f64> = heads.iter().map(|head| head.split(':').nth(2).unwrap().parse().unwrap()).collect();
+    let heads: Vec<&str> = items
+        .lines()
+        .filter(|line| line.starts_with("out:long:"))
+        .collect();
+    let times: Vec<f64> = heads
+        .iter()
+        .map(|head| head.split(':').nth(2).unwrap().parse().unwrap())
+        .collect();
     assert!(times.is_sorted_by(|before, after| before < after), "{times:?}");
-    let total: usize = heads.iter().map(|head| head.rsplit(':').next().unwrap().parse::<usize>().unwrap()).sum();
+    let total: usize = heads
+        .iter()
+        .map(|head| head.rsplit(':').next().unwrap().parse::<usize>().unwrap())
+        .sum();
     let wanted: usize = (0..60000).map(|i| format!("line {i}\n").len()).sum();
     assert_eq!(total, wanted);
 }
@@ -199,8 +258,17 @@ fn a_removed_process_lives_on_and_is_forgotten_at_its_end() {
     let rig = Rig::new();
     let mut talk = Talk::new(&rig);
     // It writes far more than its pipe and its ring hold after it was removed.
-    let line = talk.ask("make process r bufsize=64k /bin/sh -c head\\ -c\\ 3000000\\ /dev/zero;exec\\ sleep\\ 1000");
-    let pid: i32 = line.split_once("pid=").unwrap().1.split(' ').next().unwrap().parse().unwrap();
+    let line =
+        talk.ask("make process r bufsize=64k /bin/sh -c head\\ -c\\ 3000000\\ /dev/zero;exec\\ sleep\\ 1000");
+    let pid: i32 = line
+        .split_once("pid=")
+        .unwrap()
+        .1
+        .split(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
     assert_eq!(talk.ask("remove processes r"), "");
     eventually("it gets to its sleep", || {
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
@@ -208,8 +276,16 @@ fn a_removed_process_lives_on_and_is_forgotten_at_its_end() {
     });
     assert!(talk.ask("list processes").starts_with("r pid="));
     talk.ask("signal r KILL");
-    eventually("it is forgotten", || Some(talk.ask("list processes")).filter(String::is_empty).ok_or(()));
-    assert_eq!(rig.client().status().lost_bytes, 0, "what nobody wants is not lost");
+    eventually("it is forgotten", || {
+        Some(talk.ask("list processes"))
+            .filter(String::is_empty)
+            .ok_or(())
+    });
+    assert_eq!(
+        rig.client().status().lost_bytes,
+        0,
+        "what nobody wants is not lost"
+    );
 }
 
 #[test]
@@ -219,9 +295,18 @@ fn a_managers_output_is_shown_and_kept() {
     let mut talk = Talk::new(&rig);
     assert!(talk.watch("kept").ends_with(":6\n"));
     let mut client = rig.manager();
-    assert!(talk.ask("remove processes kept").starts_with("Error: this needs the lease"));
+    assert!(
+        talk.ask("remove processes kept")
+            .starts_with("Error: this needs the lease")
+    );
     let (out, _, exit) = client.read_all(process.id);
-    assert_eq!((out, exit.status), (b"one\n".to_vec(), ringmaster_protocol::message::ExitStatus::Code(6)));
+    assert_eq!(
+        (out, exit.status),
+        (
+            b"one\n".to_vec(),
+            ringmaster_protocol::message::ExitStatus::Code(6)
+        )
+    );
     assert_eq!(talk.ask("tail kept"), "one", "also when it was acknowledged");
 }
 
@@ -238,7 +323,10 @@ fn commands_for_people() {
     for word in ["status", "tail", "signal"] {
         assert!(talk.ask("help").contains(word) && talk.ask(&format!("help {word}")).starts_with(word));
     }
-    assert_eq!(talk.ask("signal t NOSUCH"), "Error: Unknown signal \"NOSUCH\"; a name such as TERM or a number from 1 to 64 is expected");
+    assert_eq!(
+        talk.ask("signal t NOSUCH"),
+        "Error: Unknown signal \"NOSUCH\"; a name such as TERM or a number from 1 to 64 is expected"
+    );
     talk.ask("signal t 9");
     assert!(talk.watch("t").ends_with(":-9\n"));
 }
@@ -263,7 +351,13 @@ fn a_late_binary_client_is_understood() {
     stream.read_exact(&mut greeting).unwrap();
     assert_eq!(greeting, GREETING);
     let (build, role) = ("late".into(), Role::Tool);
-    let hello = Request::from(Hello { oldest: 1, newest: 1, build, role, ext: vec![] });
+    let hello = Request::from(Hello {
+        oldest: 1,
+        newest: 1,
+        build,
+        role,
+        ext: vec![],
+    });
     let mut bytes = PREFACE.to_vec();
     assert!(hello.frame(1).encode(&mut bytes));
     stream.write_all(&bytes).unwrap();
@@ -283,14 +377,24 @@ fn a_late_binary_client_is_understood() {
 
 #[test]
 fn text_over_tcp_for_our_own_user() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None };
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let mut rig = Rig {
+        run: tempfile::tempdir().unwrap(),
+        papa: None,
+    };
     let mut command = rig.command();
     command.args(["-p", &port.to_string()]).stdin(Stdio::null());
     rig.papa = Some(command.spawn().unwrap());
     let stream = eventually("the port is served", || TcpStream::connect(("127.0.0.1", port)));
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut talk = Talk { stream, read: Vec::new() };
+    let mut talk = Talk {
+        stream,
+        read: Vec::new(),
+    };
     talk.until("> ");
     talk.ask("make process w /bin/echo hello");
     talk.send("watch processes w");
@@ -301,7 +405,10 @@ fn text_over_tcp_for_our_own_user() {
     talk.send("q");
     talk.until("> ");
     // Only text is spoken there, and never with a browser.
-    for cut in [&b"POST / HTTP/1.1\r\nHost: x\r\n\r\nquit\n"[..], b"GET /x HTTP/1.0\r\n\r\n"] {
+    for cut in [
+        &b"POST / HTTP/1.1\r\nHost: x\r\n\r\nquit\n"[..],
+        b"GET /x HTTP/1.0\r\n\r\n",
+    ] {
         let mut browser = TcpStream::connect(("127.0.0.1", port)).unwrap();
         browser.set_read_timeout(Some(PATIENCE)).unwrap();
         browser.write_all(cut).unwrap();
@@ -318,7 +425,12 @@ fn attach_is_a_conversation() {
     let mut command = rig.command();
     command.arg("attach").stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut attached = command.spawn().unwrap();
-    attached.stdin.take().unwrap().write_all(b"set a 1\nget a\n").unwrap();
+    attached
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"set a 1\nget a\n")
+        .unwrap();
     let output = attached.wait_with_output().unwrap();
     assert!(output.status.success());
     let said = String::from_utf8(output.stdout).unwrap();

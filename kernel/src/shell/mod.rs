@@ -242,7 +242,7 @@ impl Shell {
             return;
         }
         // The system gives the lowest free number, so it tells how full the table is.
-        let number = u64::try_from(socket.as_raw_fd()).unwrap_or(u64::MAX);
+        let number = u64::try_from(connection.as_fd().as_raw_fd()).unwrap_or(u64::MAX);
         let full = number.saturating_add(FD_RESERVE / 2) > self.core.max_fds();
         if full || self.connections.len() >= MAX_CLIENTS {
             self.log(&format!(
@@ -400,12 +400,6 @@ impl Shell {
             .chain(self.core.marked())
             .filter(|client| self.has_room(*client))
             .collect()
-    }
-
-    fn speech(&self, client: ClientId) -> Speech {
-        self.connections
-            .get(&client)
-            .map_or(Speech::Binary, |connection| connection.speech)
     }
 
     fn own_signals(&mut self) {

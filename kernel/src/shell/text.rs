@@ -31,7 +31,7 @@ pub(super) struct Conversations {
 }
 
 impl Conversations {
-    /// Keeps an answer for the conversation that asked; `false`: nobody asks.
+    /// Keeps an answer for the conversation that asked, or gives it back when none did.
     pub fn answered(
         &mut self,
         to: ReplyTo,

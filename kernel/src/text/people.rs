@@ -16,10 +16,10 @@ const LOOK_BACK: u64 = 16 << 10;
 
 /// `status`.
 pub fn status(host: &mut impl Host) -> Result<String, TextError> {
-    match host.ask(Status::default().into())? {
-        Reply::StatusReply(reply) => Ok(status::text(&reply)),
-        _ => Ok(String::new()),
-    }
+    let Reply::StatusReply(reply) = host.ask(Status::default().into())? else {
+        return Ok(String::new());
+    };
+    Ok(status::text(&reply))
 }
 
 /// `tail NAME [LINES]`: what was written last, acknowledged or not, as far as the ring still has it.

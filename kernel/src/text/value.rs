@@ -77,19 +77,14 @@ fn forget(host: &mut impl Host, name: &str) -> Result<(), TextError> {
 }
 
 fn look_up(host: &mut impl Host, name: &str) -> Result<Option<String>, TextError> {
-    let name = name.to_owned();
-    match host.ask(
-        GetValue {
-            name,
-            ext: Vec::new(),
-        }
-        .into(),
-    )? {
-        Reply::Value(Value {
-            value: Some(value), ..
-        }) => Ok(Some(String::from_utf8_lossy(&value).into_owned())),
-        _ => Ok(None),
-    }
+    let request = GetValue {
+        name: name.to_owned(),
+        ext: Vec::new(),
+    };
+    let Reply::Value(Value { value, .. }) = host.ask(request.into())? else {
+        return Ok(None);
+    };
+    Ok(value.map(|value| String::from_utf8_lossy(&value).into_owned()))
 }
 
 fn names(host: &mut impl Host) -> Result<Vec<String>, TextError> {
