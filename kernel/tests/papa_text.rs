@@ -311,6 +311,43 @@ fn a_managers_output_is_shown_and_kept() {
 }
 
 #[test]
+fn a_killed_core_forgets_nothing() {
+    let mut rig = Rig::new();
+    let mut talk = Talk::new(&rig);
+    let make = "make process k stderr=stdout /bin/sh -c echo\\ one;exec\\ sleep\\ 1000";
+    let before = [talk.ask("make socket s host=localhost"), talk.ask(make)];
+    talk.ask("set v 1 2");
+    rig.kill();
+    rig.start();
+    let mut talk = Talk::new(&rig);
+    assert_eq!([talk.ask("list sockets"), talk.ask("list processes")], before);
+    assert_eq!([talk.ask("make socket s host=localhost"), talk.ask(make)], before);
+    assert_eq!(talk.ask("get v"), "1 2");
+    talk.ask("signal k TERM");
+    let items = talk.watch("k");
+    assert_eq!(of(&items, "out:"), ["one"]);
+    assert!(items.ends_with(":-15\n"), "{items}");
+}
+
+#[test]
+fn leaving_waits_for_the_last_client_and_is_called_off_by_a_new_one() {
+    let mut rig = Rig::new();
+    let mut stays = Talk::new(&rig);
+    let mut leaves = Talk::new(&rig);
+    assert_eq!(leaves.ask("exit-if-idle"), "Exiting papa!");
+    // Somebody comes: the core stays.
+    let mut late = Talk::new(&rig);
+    late.send("quit");
+    late.until("ok\n");
+    assert_eq!(stays.ask("get a"), "");
+    let mut papa = rig.papa.take().unwrap();
+    assert_eq!(stays.ask("exit-if-idle"), "Exiting papa!");
+    drop((stays, late, leaves));
+    let status = eventually("the core ends", || papa.try_wait().unwrap().ok_or("it runs"));
+    assert!(status.success());
+}
+
+#[test]
 fn commands_for_people() {
     let rig = Rig::new();
     let mut talk = Talk::new(&rig);

@@ -207,8 +207,11 @@ impl Shell {
 
     /// Ends when somebody has asked for it and was the last.
     pub(super) fn end_when_alone(&mut self) {
-        if self.text.leaving && self.connections.is_empty() && self.core.is_idle() {
-            self.drive(Input::Terminate);
+        if self.text.leaving && self.connections.is_empty() {
+            self.text.leaving = false;
+            if self.core.is_idle() {
+                self.drive(Input::Terminate);
+            }
         }
     }
 

@@ -1,7 +1,9 @@
 //! The lines that show processes and sockets; programs take them apart at `key=value` (spec of Papa, sections 4 and 5).
 
+use super::TextError;
 use super::names::Named;
 use super::process::Note;
+use crate::limits::MAX_TEXT_REPLY;
 use ringmaster_protocol::message::{Listen, ProcessInfo, SocketAddress, SocketInfo};
 
 /// The tag under which a socket's request keeps the host as it was given. Odd: a core that does not know it may ignore it.
@@ -27,10 +29,19 @@ impl Named for (Listen, SocketInfo) {
     }
 }
 
-/// Sorted lines, as one text.
-pub fn sorted(mut lines: Vec<String>) -> String {
-    lines.sort();
-    lines.join("\n")
+/// Sorted lines, as one text, unless they are too many to be sent.
+pub fn sorted(lines: impl Iterator<Item = String>) -> Result<String, TextError> {
+    let mut kept = Vec::new();
+    let mut bytes = 0;
+    for line in lines {
+        bytes += line.len() + 1;
+        if bytes > MAX_TEXT_REPLY {
+            return Err(TextError::TooMuch(MAX_TEXT_REPLY));
+        }
+        kept.push(line);
+    }
+    kept.sort();
+    Ok(kept.join("\n"))
 }
 
 /// One process.

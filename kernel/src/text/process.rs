@@ -91,13 +91,8 @@ pub fn make(host: &mut impl Host, words: &[String]) -> Result<Made, TextError> {
 }
 
 /// `list processes`.
-pub fn list(host: &impl Host, patterns: &[String]) -> String {
-    list::sorted(
-        select(patterns, host.processes())
-            .iter()
-            .map(list::process)
-            .collect(),
-    )
+pub fn list(host: &impl Host, patterns: &[String]) -> Result<String, TextError> {
+    list::sorted(select(patterns, host.processes()).iter().map(list::process))
 }
 
 /// `remove processes`.

@@ -179,8 +179,8 @@ fn step(host: &mut impl Host, line: &str) -> Result<Step, TextError> {
         Command::Help => help::text(rest),
         Command::Get => value::get(host, rest)?,
         Command::Set => value::set(host, rest).map(done)?,
-        Command::ListProcesses => process::list(host, rest),
-        Command::ListSockets => socket::list(host, rest),
+        Command::ListProcesses => process::list(host, rest)?,
+        Command::ListSockets => socket::list(host, rest)?,
         Command::ListValues => value::list(host, rest)?,
         Command::MakeSocket => socket::make(host, rest)?,
         Command::MakeProcess => {

@@ -67,14 +67,9 @@ pub fn make(host: &mut impl Host, words: &[String]) -> Result<String, TextError>
 }
 
 /// `list sockets`.
-pub fn list(host: &impl Host, patterns: &[String]) -> String {
+pub fn list(host: &impl Host, patterns: &[String]) -> Result<String, TextError> {
     let chosen = select(patterns, host.sockets());
-    list::sorted(
-        chosen
-            .iter()
-            .map(|(listen, info)| list::socket(listen, info))
-            .collect(),
-    )
+    list::sorted(chosen.iter().map(|(listen, info)| list::socket(listen, info)))
 }
 
 /// `remove sockets`.

@@ -2,7 +2,6 @@
 
 use super::names::wants;
 use super::{Host, TextError, list};
-use crate::limits::MAX_TEXT_REPLY;
 use ringmaster_protocol::message::{GetValue, ListValues, RemoveValue, Reply, SetValue, Value, ValueNames};
 
 /// `set NAME WORDS`: stores, or forgets when there are no words.
@@ -32,20 +31,22 @@ pub fn get(host: &mut impl Host, words: &[String]) -> Result<String, TextError> 
     Ok(look_up(host, name)?.unwrap_or_default())
 }
 
-/// `list values`.
+/// `list values`. Values are read one by one, so that what is too much is never held.
 pub fn list(host: &mut impl Host, patterns: &[String]) -> Result<String, TextError> {
-    let mut lines = Vec::new();
-    let mut bytes = 0;
-    for name in names(host)?.into_iter().filter(|name| wants(patterns, name)) {
-        if let Some(value) = look_up(host, &name)? {
-            bytes += name.len() + value.len() + 2;
-            if bytes > MAX_TEXT_REPLY {
-                return Err(TextError::TooMuch(MAX_TEXT_REPLY));
-            }
-            lines.push(format!("{name} {value}"));
-        }
-    }
-    Ok(list::sorted(lines))
+    let mut failed = None;
+    let names = names(host)?;
+    let lines = names
+        .iter()
+        .filter(|name| wants(patterns, name))
+        .filter_map(|name| {
+            let found = look_up(host, name).unwrap_or_else(|error| {
+                failed.get_or_insert(error);
+                None
+            });
+            found.map(|value| format!("{name} {value}"))
+        });
+    let text = list::sorted(lines)?;
+    failed.map_or(Ok(text), Err)
 }
 
 /// `remove values`: not all of them at once.
