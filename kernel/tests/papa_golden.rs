@@ -239,8 +239,46 @@ fn steps(text: &str) -> Vec<Step> {
     steps
 }
 
+/// Puts neighbouring items of one stream together: whether two writes come as one item is a matter of a millisecond.
+fn joined(text: &str) -> String {
+    let mut out = String::new();
+    // Where the newest item begins, its kind and name, and its bytes.
+    let mut newest: Option<(usize, String, String)> = None;
+    let mut rest = text;
+    while let Some((line, behind)) = rest.split_once('\n') {
+        let item =
+            item(line).filter(|(_, length)| behind.len() > *length && behind.is_char_boundary(*length));
+        let Some((kind, length)) = item else {
+            newest = None;
+            out.push_str(&rest[..=line.len()]);
+            rest = behind;
+            continue;
+        };
+        let mut data = behind[..length].to_owned();
+        let mut begin = out.len();
+        if let Some((at, before, bytes)) = newest.take().filter(|(_, before, _)| *before == kind) {
+            (begin, data) = (at, bytes + &data);
+            assert_eq!(before, kind);
+        }
+        out.truncate(begin);
+        out.push_str(&format!("{kind}:0:{}\n{data}\n", data.len()));
+        newest = Some((begin, kind, data));
+        rest = &behind[length + 1..];
+    }
+    out + rest
+}
+
+/// `out:NAME` and the length of an item's first line.
+fn item(line: &str) -> Option<(String, usize)> {
+    let (head, length) = line.rsplit_once(':')?;
+    let (kind, _) = head.rsplit_once(':')?;
+    let is_output = kind.starts_with("out:") || kind.starts_with("err:");
+    is_output.then_some((kind.to_owned(), length.parse().ok()?))
+}
+
 /// Takes away what differs every time.
 fn mask(text: &str) -> String {
+    let text = joined(text);
     let mut out = String::new();
     for line in text.split_inclusive('\n') {
         let (body, end) = line.strip_suffix('\n').map_or((line, ""), |body| (body, "\n"));
