@@ -295,7 +295,7 @@ fn an_orphan_in_a_session_of_its_own_is_known_by_its_pipes() {
         let head = client.list()[0].streams[0].head;
         output.read_to(Stream::Stdout, head);
         let said = text(&output.bytes(Stream::Stdout));
-        said.trim().parse().map_err(|_| said)
+        said.trim().parse().ok().ok_or(said)
     });
     assert_eq!(client.signal(process.id, 9, Target::Tree), [pid]);
     rig::eventually("it is gone", || (!rig::lives(pid)).then_some(()).ok_or(pid));

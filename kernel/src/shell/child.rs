@@ -2,6 +2,7 @@
 
 use super::file::ProcessFile;
 use super::tree::{self, Identity};
+use crate::core::of;
 use crate::core::ring::{Capture, Captured, RingStore, carry_out};
 use crate::limits::MAX_REMEMBERED;
 use crate::state::{Facts, Slot};
@@ -27,6 +28,15 @@ impl Pipe {
     }
 }
 
+/// Who made a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// This core: it is our child, and its orphans come to us.
+    Ours,
+    /// A core before: both went elsewhere.
+    Former,
+}
+
 /// One process, as the shell holds it.
 #[derive(Debug)]
 pub struct Child {
@@ -36,36 +46,19 @@ pub struct Child {
     pub slot: Slot,
     /// What the slot says.
     pub facts: Facts,
+    /// Who made it.
+    pub origin: Origin,
     /// Until its end.
     pub pidfd: Option<OwnedFd>,
     /// Its file.
     pub file: ProcessFile,
-    pipes: [Option<Pipe>; 2],
+    /// Ends of ours, while they are open.
+    pub pipes: [Option<Pipe>; 2],
     /// Descendants seen at earlier signals.
-    remembered: Vec<Identity>,
+    pub remembered: Vec<Identity>,
 }
 
 impl Child {
-    /// Takes everything together.
-    pub fn new(
-        index: usize,
-        slot: Slot,
-        facts: Facts,
-        pidfd: Option<OwnedFd>,
-        file: ProcessFile,
-        pipes: [Option<Pipe>; 2],
-    ) -> Self {
-        Self {
-            index,
-            slot,
-            facts,
-            pidfd,
-            file,
-            pipes,
-            remembered: Vec::new(),
-        }
-    }
-
     /// Who it is.
     pub fn identity(&self) -> Identity {
         Identity {
@@ -76,21 +69,13 @@ impl Child {
 
     /// The pipe of a stream, while it is open.
     pub fn pipe(&mut self, stream: Stream) -> Option<&mut Pipe> {
-        let [stdout, stderr] = &mut self.pipes;
-        match stream {
-            Stream::Stdout => stdout.as_mut(),
-            Stream::Stderr => stderr.as_mut(),
-        }
+        of(self.pipes.each_mut(), stream).as_mut()
     }
 
     /// Closes the pipe of a stream and notes that it has come to its end.
     pub fn close(&mut self, stream: Stream) -> Option<Pipe> {
         self.slot.stream(stream).ended().store(1, Ordering::Release);
-        let [stdout, stderr] = &mut self.pipes;
-        match stream {
-            Stream::Stdout => stdout.take(),
-            Stream::Stderr => stderr.take(),
-        }
+        of(self.pipes.each_mut(), stream).take()
     }
 
     /// Bytes that wait in a pipe.
@@ -102,12 +87,7 @@ impl Child {
 
     /// Carries out one capture.
     pub fn capture(&mut self, stream: Stream, capture: &Capture) -> Captured {
-        let [stdout, stderr] = &self.pipes;
-        let pipe = match stream {
-            Stream::Stdout => stdout,
-            Stream::Stderr => stderr,
-        };
-        let Some(pipe) = pipe else {
+        let Some(pipe) = of(self.pipes.each_ref(), stream) else {
             return Captured::End;
         };
         let mut files = Files {
@@ -117,6 +97,13 @@ impl Child {
             stream,
         };
         carry_out(capture, &mut files)
+    }
+
+    /// Pids from which its descendants can be found: its own while it lives, and those of orphans that are known.
+    pub fn roots(&self) -> Vec<i32> {
+        let own = self.pidfd.as_ref().map(|_| self.facts.pid);
+        let known = self.remembered.iter().map(|identity| identity.pid);
+        own.into_iter().chain(known).collect()
     }
 
     /// Living members of the tree besides the process itself: descendants, its session, those seen before, and orphans

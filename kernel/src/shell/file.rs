@@ -3,6 +3,7 @@
 //! Behind the regions of the protocol's layout lies what never changes: the request that made the process, without its
 //! program and environment, as a message body with its length.
 
+use crate::core::of;
 use ringmaster_protocol::limits::MAX_BODY;
 use ringmaster_protocol::message::{ProcessId, Request, Spawn, Stdout};
 use ringmaster_protocol::ring::{MAGIC, PAGE, Record, Stream, StreamEntry, layout};
@@ -71,11 +72,7 @@ impl ProcessFile {
 
     /// The geometry of a stream; capacity 0 when it is not captured.
     pub fn entry(&self, stream: Stream) -> StreamEntry {
-        let [stdout, stderr] = self.entries;
-        match stream {
-            Stream::Stdout => stdout,
-            Stream::Stderr => stderr,
-        }
+        of(self.entries, stream)
     }
 
     /// Writes `low` of a stream.
@@ -96,6 +93,20 @@ impl ProcessFile {
         let at = self.entry(stream).record_position(number);
         self.file.read_exact_at(&mut bytes, at).ok()?;
         Some(Record::decode(&bytes))
+    }
+
+    /// Reads output that is still in the ring: at most its capacity, not beyond what was captured.
+    pub fn read_output(&self, stream: Stream, from: u64, to: u64) -> io::Result<Vec<u8>> {
+        let entry = self.entry(stream);
+        let from = from.max(to.saturating_sub(entry.capacity));
+        let mut bytes = Vec::new();
+        for piece in entry.pieces(from, to) {
+            let length = usize::try_from(piece.length).map_err(|_long| io::ErrorKind::InvalidInput)?;
+            let mut part = vec![0; length];
+            self.file.read_exact_at(&mut part, piece.at)?;
+            bytes.append(&mut part);
+        }
+        Ok(bytes)
     }
 
     /// A descriptor of it that can only read.
@@ -124,12 +135,13 @@ fn write_new(file: &File, entries: &[StreamEntry; 2], size: u64, spawn: &Spawn) 
     };
     let body = Request::Spawn(kept).body();
     let length = u64::try_from(body.len()).unwrap_or(0);
-    file.write_all_at(&length.to_le_bytes(), size)?;
-    file.write_all_at(&body, size + 8)?;
+    file.write_all_at(&[&length.to_le_bytes(), body.as_slice()].concat(), size)?;
+    let mut head = MAGIC.to_vec();
     for (entry, stream) in entries.iter().zip(Stream::ALL) {
-        file.write_all_at(&entry.encode(), StreamEntry::position(stream))?;
+        head.resize(usize::try_from(StreamEntry::position(stream)).unwrap_or(0), 0);
+        head.extend(entry.encode());
     }
-    file.write_all_at(&MAGIC, 0)
+    file.write_all_at(&head, 0)
 }
 
 fn read_spawn(file: &File, at: u64) -> io::Result<Spawn> {

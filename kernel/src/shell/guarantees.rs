@@ -43,6 +43,11 @@ pub fn list(exit_info: bool) -> Vec<Guarantee> {
             "a child that ends between the death of a core and the start of the next leaves no status",
         ),
         tell(
+            "output-of-children-that-end-while-no-core-runs",
+            false,
+            "what is in a pipe goes with its last holder; at most one pipe (64 KiB as a rule) for each stream",
+        ),
+        tell(
             "upgrade-in-place",
             false,
             "this build cannot be upgraded in place",

@@ -1,19 +1,19 @@
 //! From a spawn request to a running process: everything is resolved here, so that the child only obeys.
 
-use super::child::{Child, Pipe};
+use super::child::{Child, Origin, Pipe};
+use super::descriptors::{Ends, Inheritable, Stage, fresh_sockets, sources};
 use super::file::ProcessFile;
-use super::{clock, socket, tree};
+use super::{clock, tree};
 use crate::core::{Made, Passed, ring::Ring};
 use crate::state::{Facts, Phase, StateFile};
-use crate::sys::{self, CHILD_STEPS, Placement, ResourceLimit, ResultWords, SpawnStack};
-use ringmaster_protocol::message::{Listen, ProcessId, Refusal, Spawn, SpawnStep, Stdin, Stdout};
+use crate::sys::{self, CHILD_STEPS, ResourceLimit, ResultWords, SpawnStack};
+use ringmaster_protocol::message::{ProcessId, Refusal, Spawn, SpawnStep};
 use ringmaster_protocol::ring::Stream;
-use rustix::fs::{Gid, Mode, OFlags, Uid};
-use rustix::pipe::PipeFlags;
+use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
 /// `RLIMIT_NOFILE` as Linux numbers it (asm-generic/resource.h; the same on x86-64 and arm64).
@@ -32,23 +32,10 @@ pub struct Original {
 pub struct Launcher {
     stack: SpawnStack,
     original: Original,
+    stage: Stage,
     null: OwnedFd,
     rings: OwnedFd,
 }
-
-/// A listening socket, as the launcher needs it.
-#[derive(Debug)]
-pub struct Inheritable {
-    /// What was asked for.
-    pub listen: Listen,
-    /// The number in children.
-    pub number: u32,
-    /// The socket; `None` with `reuse_port`.
-    pub socket: Option<OwnedFd>,
-}
-
-/// The descriptors of a child: where each number comes from.
-type Sources<'a> = BTreeMap<RawFd, BorrowedFd<'a>>;
 
 impl Launcher {
     /// `rings` is the folder of process files.
@@ -57,6 +44,7 @@ impl Launcher {
         Ok(Self {
             stack: SpawnStack::new()?,
             original,
+            stage: Stage::new()?,
             null,
             rings,
         })
@@ -125,20 +113,25 @@ impl Launcher {
         };
         slot.publish(Some(&facts));
         let fresh = fresh_sockets(spawn, sockets)?;
-        let sources = self.sources(spawn, passed, sockets, &fresh, &pipes)?;
-        let (placements, _kept) = lift(&sources).map_err(|error| prepare("the descriptors", &error))?;
-        let plan = self.plan(spawn, placements)?;
+        let mut plan = self.plan(spawn)?;
+        let sources = sources(&self.null, spawn, passed, sockets, &fresh, &pipes)?;
+        let staged = self.stage.place(&sources);
         let words = ResultWords {
             pid: slot.pid(),
             pidfd: slot.pidfd(),
             failure: slot.failure(),
         };
-        let (pid, pidfd) =
-            sys::spawn(&mut self.stack, &plan, &words).map_err(|error| Refusal::SpawnFailed {
-                step: SpawnStep::Clone,
-                subject: spawn.name.clone(),
-                errno: error.raw_os_error().unwrap_or(libc::EAGAIN),
-            })?;
+        let spawned = staged.map(|staged| {
+            (plan.descriptors, plan.table_end) = (staged.placements, staged.table_end);
+            sys::spawn(&mut self.stack, &plan, &words)
+        });
+        self.stage.clear();
+        let spawned = spawned.map_err(|error| prepare("the descriptors", &error))?;
+        let (pid, pidfd) = spawned.map_err(|error| Refusal::SpawnFailed {
+            step: SpawnStep::Clone,
+            subject: spawn.name.clone(),
+            errno: error.raw_os_error().unwrap_or(libc::EAGAIN),
+        })?;
         let failure = slot.failure().load(Ordering::Acquire);
         if failure != 0 {
             // Its zombie is taken away with those of strangers.
@@ -160,62 +153,20 @@ impl Launcher {
             seq: 0,
             exit: None,
         };
-        let pipes = pipes.map(|ends| ends.map(|ends| Pipe::new(ends.read)));
-        Ok((
-            Box::new(made),
-            Child::new(index, slot, facts, Some(pidfd), file, pipes),
-        ))
+        let child = Child {
+            index,
+            slot,
+            facts,
+            origin: Origin::Ours,
+            pidfd: Some(pidfd),
+            file,
+            pipes: pipes.map(|ends| ends.map(|ends| Pipe::new(ends.read))),
+            remembered: Vec::new(),
+        };
+        Ok((Box::new(made), child))
     }
 
-    fn sources<'a>(
-        &'a self,
-        spawn: &Spawn,
-        passed: &'a [OwnedFd],
-        sockets: &'a BTreeMap<String, Inheritable>,
-        fresh: &'a BTreeMap<String, OwnedFd>,
-        pipes: &'a [Option<Ends>; 2],
-    ) -> Result<Sources<'a>, Refusal> {
-        let missing = |what: &str| Refusal::NotFound {
-            what: "descriptor".into(),
-            name: what.into(),
-        };
-        let given = |n: u8| passed.get(usize::from(n)).map(AsFd::as_fd);
-        let socket = |name: &str| {
-            let kept = sockets.get(name).and_then(|socket| socket.socket.as_ref());
-            kept.or_else(|| fresh.get(name)).map(AsFd::as_fd)
-        };
-        let mut sources = Sources::new();
-        let stdin = match &spawn.stdin {
-            Stdin::Null => Some(self.null.as_fd()),
-            Stdin::Socket(name) => socket(name),
-            Stdin::Passed(n) => given(*n),
-        };
-        sources.insert(0, stdin.ok_or_else(|| missing("stdin"))?);
-        for (target, (wanted, ends)) in (1..).zip([spawn.stdout, spawn.stderr].into_iter().zip(pipes)) {
-            let source = match wanted {
-                Stdout::Captured => ends.as_ref().map(|ends| ends.child.as_fd()),
-                Stdout::Null => Some(self.null.as_fd()),
-                Stdout::Passed(n) => given(n),
-                Stdout::Merged => sources.get(&1).copied(),
-            };
-            sources.insert(target, source.ok_or_else(|| missing("stdout or stderr"))?);
-        }
-        for name in &spawn.sockets {
-            let number = sockets
-                .get(name)
-                .and_then(|known| RawFd::try_from(known.number).ok());
-            let (Some(number), Some(source)) = (number, socket(name)) else {
-                return Err(Refusal::NotFound {
-                    what: "socket".into(),
-                    name: name.clone(),
-                });
-            };
-            sources.insert(number, source);
-        }
-        Ok(sources)
-    }
-
-    fn plan(&self, spawn: &Spawn, descriptors: Vec<Placement>) -> Result<sys::Plan, Refusal> {
+    fn plan(&self, spawn: &Spawn) -> Result<sys::Plan, Refusal> {
         let text = |bytes: &[u8]| {
             CString::new(bytes).map_err(|error| prepare("the program's arguments", &error.into()))
         };
@@ -256,7 +207,8 @@ impl Launcher {
             uid: spawn.uid,
             limits: asked.chain(restore).collect(),
             umask: spawn.umask.unwrap_or(self.original.umask),
-            descriptors,
+            descriptors: Vec::new(),
+            table_end: None,
         })
     }
 }
@@ -334,78 +286,5 @@ fn spawn_failure(word: u64, spawn: &Spawn) -> Refusal {
         step,
         subject,
         errno: i32::try_from(word & 0xffff_ffff).unwrap_or(0),
-    }
-}
-
-/// Sockets with `reuse_port` are made anew for every process.
-fn fresh_sockets(
-    spawn: &Spawn,
-    sockets: &BTreeMap<String, Inheritable>,
-) -> Result<BTreeMap<String, OwnedFd>, Refusal> {
-    let stdin = match &spawn.stdin {
-        Stdin::Socket(name) => Some(name),
-        Stdin::Null | Stdin::Passed(_) => None,
-    };
-    let mut fresh = BTreeMap::new();
-    for name in spawn.sockets.iter().chain(stdin) {
-        if let Some(known) = sockets.get(name).filter(|known| known.listen.reuse_port)
-            && !fresh.contains_key(name)
-        {
-            let (made, _) = socket::bind(&known.listen)?;
-            fresh.insert(name.clone(), made);
-        }
-    }
-    Ok(fresh)
-}
-
-/// Copies every source above every target, so that the child can place them in any order.
-fn lift(sources: &Sources<'_>) -> io::Result<(Vec<Placement>, Vec<OwnedFd>)> {
-    let floor = sources
-        .keys()
-        .max()
-        .map_or(0, |highest| highest.saturating_add(1));
-    let mut placements = Vec::with_capacity(sources.len());
-    let mut kept = Vec::with_capacity(sources.len());
-    for (target, source) in sources {
-        let copy = rustix::io::fcntl_dupfd_cloexec(source, floor)?;
-        placements.push(Placement {
-            source: copy.as_raw_fd(),
-            target: *target,
-        });
-        kept.push(copy);
-    }
-    Ok((placements, kept))
-}
-
-/// The two ends of a captured stream.
-struct Ends {
-    read: OwnedFd,
-    child: OwnedFd,
-    inode: u64,
-}
-
-impl Ends {
-    /// The child's end is the pipe opened anew for reading and writing: while the child lives the pipe has a reader, so
-    /// no death of ours can give it SIGPIPE (research: 3,000 total losses without one lost line).
-    fn for_stream(wanted: Stdout, spawn: &Spawn) -> io::Result<Option<Self>> {
-        if wanted != Stdout::Captured {
-            return Ok(None);
-        }
-        let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-        rustix::fs::fcntl_setfl(&read, OFlags::NONBLOCK)?;
-        if spawn.uid.is_some() || spawn.gid.is_some() {
-            // So that the child may open /dev/stdout under its own user.
-            let owner = |uid: Option<u32>| uid.filter(|uid| *uid != u32::MAX);
-            let (uid, gid) = (
-                owner(spawn.uid).map(Uid::from_raw),
-                owner(spawn.gid).map(Gid::from_raw),
-            );
-            // One who may not give it away may not change its user either, and learns so from that step.
-            let _ = rustix::fs::fchown(&write, uid, gid);
-        }
-        let path = format!("/proc/self/fd/{}", write.as_raw_fd());
-        let child = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-        let inode = rustix::fs::fstat(&read)?.st_ino;
-        Ok(Some(Self { read, child, inode }))
     }
 }

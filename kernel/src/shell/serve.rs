@@ -3,7 +3,7 @@
 use super::launch::{Launcher, Original};
 use super::poll::{Poll, Token};
 use super::store::Store;
-use super::{Shell, Verbosity, clock, guarantees};
+use super::{Shell, Verbosity, clock, guarantees, tcp, tree};
 use crate::core::{Core, Facts, Inheritance};
 use crate::instance::{Instance, InstanceError, SOCKETS, through};
 use crate::state::{StateError, StateFile};
@@ -27,10 +27,24 @@ pub struct Options {
     pub directory: PathBuf,
     /// The socket, when it is not in that directory.
     pub socket: Option<PathBuf>,
+    /// The port of 127.0.0.1 on which text is spoken as well; `None`: on none.
+    pub port: Option<u16>,
     /// How much to say.
     pub verbosity: Verbosity,
     /// The starter's file mode mask.
     pub umask: u32,
+    /// Where it runs.
+    pub place: Place,
+}
+
+/// Where a core runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Place {
+    /// Under the terminal or the supervisor that started it.
+    #[default]
+    Foreground,
+    /// As a daemon.
+    Background,
 }
 
 /// Why a core does not come up, or ends.
@@ -62,9 +76,11 @@ fn fail<E: Into<io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> Serv
 
 /// Serves an instance until it is told to end and owns nothing. `ready` is called once, when clients can connect.
 pub fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), ServeError> {
+    // First of all: a starter that ignores SIGCHLD would leave us without any child's end.
+    let signals = own_signals(options.place).map_err(fail("taking over the signals"))?;
     let exit_info = guarantees::exit_info_supported();
     let instance = Instance::open(&options.directory)?;
-    let mut shell = prepare(instance, options, exit_info)?;
+    let mut shell = prepare(instance, options, signals, exit_info)?;
     shell.recover();
     shell.instance.write_pid()?;
     let listener = listen(&shell.instance, options.socket.as_deref())?;
@@ -73,6 +89,14 @@ pub fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), ServeError> 
         .add(&listener, Token::Listener)
         .map_err(fail("waiting for clients"))?;
     shell.listener = Some(listener);
+    if let Some(port) = options.port {
+        let listener = tcp::listen(port).map_err(fail(format!("listening on 127.0.0.1:{port}")))?;
+        shell
+            .poll
+            .add(&listener, Token::TcpListener)
+            .map_err(fail("waiting for clients"))?;
+        shell.tcp = Some(listener);
+    }
     ready();
     let instance = shell.run().map_err(fail("waiting for events"))?;
     if let Some(path) = &options.socket {
@@ -82,13 +106,17 @@ pub fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), ServeError> 
     Ok(())
 }
 
-fn prepare(instance: Instance, options: &Options, exit_info: bool) -> Result<Shell, ServeError> {
+fn prepare(
+    instance: Instance,
+    options: &Options,
+    signals: OwnedFd,
+    exit_info: bool,
+) -> Result<Shell, ServeError> {
     let now = clock::now();
     let state = StateFile::open(&instance, file::STATE, boot_id()?, random()?)?;
     let open_files = raise_open_files()?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(fail("becoming a subreaper"))?;
-    let signals = own_signals().map_err(fail("taking over the signals"))?;
     let poll = Poll::new().map_err(fail("making the epoll set"))?;
     poll.add(&signals, Token::Signals)
         .map_err(fail("waiting for signals"))?;
@@ -118,6 +146,7 @@ fn prepare(instance: Instance, options: &Options, exit_info: bool) -> Result<She
         poll,
         now,
         listener: None,
+        tcp: None,
         signals,
         state,
         launcher,
@@ -125,10 +154,12 @@ fn prepare(instance: Instance, options: &Options, exit_info: bool) -> Result<She
         socket_store: Store::new(instance.folder(SOCKETS)?),
         instance,
         connections: HashMap::new(),
+        text: super::text::Conversations::default(),
         next_client: 1,
         children: HashMap::new(),
         by_pid: HashMap::new(),
         sockets: BTreeMap::new(),
+        kinship: tree::Kinship::find(),
         snapshot: None,
         last: None,
         accept_again: None,
@@ -138,13 +169,15 @@ fn prepare(instance: Instance, options: &Options, exit_info: bool) -> Result<She
     })
 }
 
-/// All signals are blocked; those that mean something come through a descriptor. A terminal that goes away means nothing
-/// to a core.
-fn own_signals() -> io::Result<OwnedFd> {
-    sys::ignore(libc::SIGHUP);
-    sys::ignore(libc::SIGPIPE);
+/// All signals are blocked; those that mean something come through a descriptor. A terminal that goes away (SIGHUP) means
+/// nothing to a core, and SIGINT only something to one that a person started in the foreground.
+fn own_signals(place: Place) -> io::Result<OwnedFd> {
     sys::block_all()?;
-    sys::signal_queue(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT])
+    sys::default_all();
+    match place {
+        Place::Foreground => sys::signal_queue(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT]),
+        Place::Background => sys::signal_queue(&[libc::SIGCHLD, libc::SIGTERM]),
+    }
 }
 
 /// Every child costs descriptors, so the core takes what it may have; children get back what the starter had.

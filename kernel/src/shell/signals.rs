@@ -1,9 +1,11 @@
 //! Signals to processes and what belongs to them.
 
-use super::tree::{self, Identity, Snapshot};
+use super::child::{Child, Origin};
+use super::tree::{self, Identity, Kinship, Snapshot};
 use super::{Shell, socket};
 use crate::sys;
 use ringmaster_protocol::message::{ProcessId, Refusal, Target};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 
@@ -21,13 +23,22 @@ impl Shell {
     ) -> Result<Vec<i32>, Refusal> {
         let fail = |error: io::Error| socket::failed(format!("signal {signal} to process {}", id.0), &error);
         match target {
-            Target::Main => self.signal_main(id, signal).map_err(fail),
+            Target::Main => {
+                if signal != 0 {
+                    self.remember(id);
+                }
+                self.signal_main(id, signal).map_err(fail)
+            }
             Target::Children => {
-                let targets = self.with_snapshot(id, |child, snapshot| snapshot.children(child.identity()));
+                let targets = self.look(id, Around::Below, |child, snapshot, _| {
+                    snapshot.children(child.identity())
+                });
                 tree::signal_all(&targets, signal).map_err(fail)
             }
             Target::Descendants => {
-                let targets = self.with_snapshot(id, super::child::Child::descendants);
+                let targets = self.look(id, Around::Below, |child, snapshot, _| {
+                    child.descendants(snapshot)
+                });
                 tree::signal_all(&targets, signal).map_err(fail)
             }
             Target::Tree => self.signal_tree(id, signal).map_err(fail),
@@ -53,6 +64,15 @@ impl Shell {
         }
     }
 
+    /// Whoever descends from it now is known to belong to it later, when it has ended and they are orphans.
+    fn remember(&mut self, id: ProcessId) {
+        if self.kinship == Kinship::Lists {
+            self.look(id, Around::Below, |child, snapshot, _| {
+                child.descendants(snapshot)
+            });
+        }
+    }
+
     /// The process first, then the rest of its tree; with SIGKILL until nobody new is found.
     fn signal_tree(&mut self, id: ProcessId, signal: i32) -> io::Result<Vec<i32>> {
         let mut seen: Vec<Identity> = Vec::new();
@@ -60,9 +80,10 @@ impl Shell {
         let mut members = self.members(id);
         let mut reached = self.signal_main(id, signal)?;
         let rounds = if signal == libc::SIGKILL { KILL_ROUNDS } else { 1 };
-        for _ in 0..rounds {
+        for round in 0..rounds {
             members.retain(|member| !seen.contains(member));
-            if members.is_empty() {
+            // One that was alive may have made children before the signal came.
+            if members.is_empty() && (round > 0 || reached.is_empty()) {
                 break;
             }
             reached.extend(tree::signal_all(&members, signal)?);
@@ -76,29 +97,52 @@ impl Shell {
     }
 
     fn members(&mut self, id: ProcessId) -> Vec<Identity> {
-        let us = i32::try_from(std::process::id()).unwrap_or(0);
-        let snapshot = self.snapshot.take().unwrap_or_else(Snapshot::take);
-        let mains = |pid: i32| self.by_pid.get(&pid).is_some_and(|other| *other != id);
-        let members = match self.children.get_mut(&id) {
-            Some(child) => child.tree(&snapshot, us, mains),
-            None => Vec::new(),
-        };
-        self.snapshot = Some(snapshot);
-        members
+        let us = own_pid();
+        self.look(id, Around::Everywhere, |child, snapshot, mains| {
+            child.tree(snapshot, us, |pid| mains.contains_key(&pid))
+        })
     }
 
-    fn with_snapshot(
+    /// Asks about one process in a snapshot that shows all that may belong to it.
+    ///
+    /// We adopt the orphans of the processes that we made (`PR_SET_CHILD_SUBREAPER`): they are among our own children, or
+    /// below one of those whom nobody knows. So when there is no unknown child, nothing but the descendants of the process
+    /// itself is looked at. Orphans of processes that a former core made may be anywhere.
+    fn look(
         &mut self,
         id: ProcessId,
-        ask: impl FnOnce(&mut super::child::Child, &Snapshot) -> Vec<Identity>,
+        around: Around,
+        ask: impl FnOnce(&mut Child, &Snapshot, &HashMap<i32, ProcessId>) -> Vec<Identity>,
     ) -> Vec<Identity> {
-        let snapshot = self.snapshot.take().unwrap_or_else(Snapshot::take);
-        let found = self
-            .children
-            .get_mut(&id)
-            .map(|child| ask(child, &snapshot))
-            .unwrap_or_default();
-        self.snapshot = Some(snapshot);
-        found
+        let Some(child) = self.children.get_mut(&id) else {
+            return Vec::new();
+        };
+        match (self.kinship, around, child.origin) {
+            (Kinship::Parents, _, _) | (Kinship::Lists, Around::Everywhere, Origin::Former) => ask(
+                child,
+                self.snapshot.get_or_insert_with(Snapshot::take),
+                &self.by_pid,
+            ),
+            (Kinship::Lists, Around::Below, _) => ask(child, &Snapshot::below(child.roots()), &self.by_pid),
+            (Kinship::Lists, Around::Everywhere, Origin::Ours) => {
+                let mut roots = child.roots();
+                let unknown = tree::children_of(own_pid());
+                roots.extend(unknown.iter().filter(|pid| !self.by_pid.contains_key(pid)));
+                ask(child, &Snapshot::below(roots), &self.by_pid)
+            }
+        }
     }
+}
+
+/// Where to look for what belongs to a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Around {
+    /// Among its descendants.
+    Below,
+    /// Also among the orphans.
+    Everywhere,
+}
+
+fn own_pid() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
 }

@@ -1,8 +1,10 @@
 //! Who belongs to a process: descendants, its session, orphans that came to us.
 //!
-//! A snapshot of /proc names candidates by pid and start time; a signal goes only through a pidfd whose process still has
-//! that start time, so a pid that was used again is never hit.
+//! A snapshot names candidates by pid and start time; a signal goes only through a pidfd whose process still has that
+//! start time, so a pid that was used again is never hit. It is made by walking the lists of children that the system
+//! keeps (proc(5), `/proc/PID/task/TID/children`), or by reading all of /proc where there are no such lists.
 
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -32,10 +34,58 @@ pub struct Stat {
     pub exit_code: i32,
 }
 
+/// More than `stat` of proc(5) can be long: 52 fields of 20 digits, and a name of 64 bytes.
+const STAT_BYTES: usize = 2048;
+
 /// Reads one process; `None` when it is gone.
 pub fn stat(pid: i32) -> Option<Stat> {
-    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    parse_stat(pid, &String::from_utf8_lossy(&text))
+    let file = open(&format!("/proc/{pid}/stat"))?;
+    let mut buffer = [0; STAT_BYTES];
+    // The system writes the whole line into one read.
+    let count = rustix::io::read(&file, &mut buffer).ok()?;
+    parse_stat(pid, &String::from_utf8_lossy(buffer.get(..count)?))
+}
+
+fn open(path: &str) -> Option<OwnedFd> {
+    rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
+}
+
+/// How this system tells who is whose child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kinship {
+    /// By a list for each thread (Linux with `CONFIG_PROC_CHILDREN`).
+    Lists,
+    /// Only by the parent of each process.
+    Parents,
+}
+
+impl Kinship {
+    /// Looks.
+    pub fn find() -> Self {
+        if std::path::Path::new("/proc/thread-self/children").exists() {
+            Self::Lists
+        } else {
+            Self::Parents
+        }
+    }
+}
+
+/// Children of all threads of a process, ended ones included, by [`Kinship::Lists`]. The list of a process that reaps
+/// children meanwhile may miss one (proc(5)); our own, which nobody else reaps, is exact.
+pub fn children_of(parent: i32) -> Vec<i32> {
+    let threads = std::fs::read_dir(format!("/proc/{parent}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    let mut children = Vec::new();
+    for list in lists {
+        children.extend(
+            list.split_ascii_whitespace()
+                .filter_map(|pid| pid.parse::<i32>().ok()),
+        );
+    }
+    children
 }
 
 /// The program's name may contain anything, so the fields are counted from its closing parenthesis.
@@ -57,7 +107,7 @@ fn parse_stat(pid: i32, text: &str) -> Option<Stat> {
     })
 }
 
-/// All processes at one moment.
+/// Processes at one moment, and who is whose child.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     all: HashMap<i32, Stat>,
@@ -65,20 +115,34 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads /proc.
+    /// Reads all of /proc.
     pub fn take() -> Self {
-        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
         let mut snapshot = Self::default();
-        for stat in pids.filter_map(stat) {
-            snapshot
-                .children
-                .entry(stat.parent)
-                .or_default()
-                .push(stat.identity.pid);
-            snapshot.all.insert(stat.identity.pid, stat);
+        for stat in all_pids().filter_map(stat) {
+            snapshot.add(stat);
         }
         snapshot
+    }
+
+    /// These processes and what descends from them, by [`Kinship::Lists`].
+    pub fn below(mut open: Vec<i32>) -> Self {
+        let mut snapshot = Self::default();
+        while let Some(pid) = open.pop() {
+            if snapshot.all.contains_key(&pid) {
+                continue;
+            }
+            if let Some(stat) = stat(pid) {
+                snapshot.add(stat);
+                open.extend(children_of(pid));
+            }
+        }
+        snapshot
+    }
+
+    fn add(&mut self, stat: Stat) {
+        let pid = stat.identity.pid;
+        self.children.entry(stat.parent).or_default().push(pid);
+        self.all.insert(pid, stat);
     }
 
     /// Living direct children of a process.
@@ -148,6 +212,12 @@ impl Snapshot {
     }
 }
 
+/// The pids of all processes.
+pub fn all_pids() -> impl Iterator<Item = i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
 /// A pidfd of this very process; `None` when it is gone.
 pub fn hold(identity: Identity) -> Option<OwnedFd> {
     let pidfd = pidfd_open(Pid::from_raw(identity.pid)?, PidfdFlags::empty()).ok()?;
@@ -212,5 +282,49 @@ mod tests {
         assert!(snapshot.is(stat(me).unwrap().identity));
         assert!(!snapshot.is(Identity { pid: me, start: 0 }));
         assert!(hold(Identity { pid: me, start: 0 }).is_none());
+    }
+
+    #[test]
+    fn lists_and_parents_tell_the_same_even_of_children_of_threads() {
+        if Kinship::find() == Kinship::Parents {
+            eprintln!("skipped: this system keeps no lists of children");
+            return;
+        }
+        let (started, pids) = std::sync::mpsc::channel();
+        let (end, wait) = std::sync::mpsc::channel::<()>();
+        // The thread lives on: children belong to the thread that made them.
+        let thread = std::thread::spawn(move || {
+            let mut shell = std::process::Command::new("sh")
+                .args(["-c", "sleep 1000 & echo $!; wait"])
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut line = String::new();
+            let mut out = std::io::BufReader::new(shell.stdout.take().unwrap());
+            std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+            started
+                .send((shell.id(), line.trim().parse::<i32>().unwrap()))
+                .unwrap();
+            wait.recv().ok();
+            shell.kill().unwrap();
+            shell.wait().unwrap();
+        });
+        let (shell, sleep) = pids.recv().unwrap();
+        let shell = i32::try_from(shell).unwrap();
+        let me = i32::try_from(std::process::id()).unwrap();
+        let found = [Snapshot::take(), Snapshot::below(vec![me])].map(|snapshot| {
+            let root = stat(me).unwrap().identity;
+            let of = |found: Vec<Identity>, pid| found.iter().any(|one| one.pid == pid);
+            (
+                of(snapshot.children(root), shell),
+                of(snapshot.children(root), sleep),
+                of(snapshot.descendants([root]), sleep),
+            )
+        });
+        assert_eq!(found, [(true, false, true); 2]);
+        let sleep = stat(sleep).unwrap().identity;
+        assert_eq!(signal_all(&[sleep], libc::SIGKILL).unwrap(), [sleep.pid]);
+        drop(end);
+        thread.join().unwrap();
     }
 }

@@ -32,8 +32,6 @@ const EXEC: u64 = 7;
 /// Exit status of a child that could not become its program, as a shell has it. Nobody sees it.
 const STATUS: libc::c_long = 127;
 
-/// Signals of Linux.
-const LAST_SIGNAL: libc::c_long = 64;
 /// `_NSIG / 8`: bytes of the system's signal set.
 const SIGSET_BYTES: libc::c_long = 8;
 
@@ -77,6 +75,8 @@ pub struct Plan {
     pub umask: u32,
     /// Descriptors in ascending order of `target`.
     pub descriptors: Vec<Placement>,
+    /// Every source lies below it: the child copies only that part of the table. `None`: the whole table.
+    pub table_end: Option<RawFd>,
 }
 
 /// [`Plan`] as the child reads it.
@@ -110,6 +110,16 @@ pub(super) extern "C" fn child_main(orders: *const libc::c_void) -> ! {
 type Failure = (u64, u64, i32);
 
 fn prepare(plan: &Plan) -> Result<(), Failure> {
+    if let Some(end) = plan.table_end {
+        // The table is still the parent's: nothing may be placed before this.
+        let (all, unshare) = (i64::from(u32::MAX), i64::from(libc::CLOSE_RANGE_UNSHARE));
+        call(
+            DESCRIPTORS,
+            0,
+            libc::SYS_close_range,
+            [i64::from(end), all, unshare, 0],
+        )?;
+    }
     call(SESSION, 0, libc::SYS_setsid, [0; 4])?;
     for (index, limit) in (0u64..).zip(&plan.limits) {
         let value = pointer(&raw const limit.limit);
@@ -138,7 +148,7 @@ fn prepare(plan: &Plan) -> Result<(), Failure> {
         call(UID, 0, libc::SYS_setresuid, [uid, uid, uid, 0])?;
     }
     place(&plan.descriptors)?;
-    reset_signals();
+    unblock_signals();
     Ok(())
 }
 
@@ -175,24 +185,8 @@ fn place(descriptors: &[Placement]) -> Result<(), Failure> {
     )
 }
 
-/// The system's `struct sigaction`; all zero is `SIG_DFL` with no flags on every architecture.
-#[repr(C)]
-struct KernelSigaction([u64; 4]);
-
-/// Default action for every signal, also for those that our own start left ignored (SIGPIPE by Rust's runtime), then
-/// an empty mask.
-fn reset_signals() {
-    let default = KernelSigaction([0; 4]);
-    let action = pointer(&raw const default);
-    for signal in 1..=LAST_SIGNAL {
-        // SIGKILL, SIGSTOP answer EINVAL.
-        let _ = call(
-            SESSION,
-            0,
-            libc::SYS_rt_sigaction,
-            [signal, action, 0, SIGSET_BYTES],
-        );
-    }
+/// An empty mask. Every signal has its default action already: the core has seen to that at its start.
+fn unblock_signals() {
     let none: u64 = 0;
     let set = pointer(&raw const none);
     let how = i64::from(libc::SIG_SETMASK);

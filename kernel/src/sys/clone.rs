@@ -86,7 +86,12 @@ pub fn spawn(stack: &mut SpawnStack, plan: &Plan, words: &ResultWords<'_>) -> io
     for word in [words.pid, words.pidfd, words.failure] {
         word.store(0, Ordering::Release);
     }
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::CLONE_PARENT_SETTID;
+    let table = if plan.table_end.is_some() {
+        libc::CLONE_FILES
+    } else {
+        0
+    };
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::CLONE_PARENT_SETTID | table;
     let arguments = CloneArgs {
         flags: u64::try_from(flags).unwrap_or(0),
         pidfd: address(words.pidfd.as_ptr()),

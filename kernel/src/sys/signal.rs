@@ -25,10 +25,32 @@ pub fn block_all() -> io::Result<()> {
     }
 }
 
-/// Ignores a signal.
-pub fn ignore(signal: i32) {
-    // SAFETY: SIG_IGN runs no code of ours.
-    unsafe { libc::signal(signal, libc::SIG_IGN) };
+/// Signals of Linux.
+const LAST_SIGNAL: libc::c_long = 64;
+/// `_NSIG / 8`: bytes of the system's signal set.
+const SIGSET_BYTES: libc::c_long = 8;
+
+/// The system's `struct sigaction`; all zero is `SIG_DFL` with no flags on every architecture.
+#[repr(C)]
+struct KernelSigaction([u64; 4]);
+
+/// Default action for every signal, also for those that were ignored before (SIGPIPE by Rust's runtime, any other by
+/// whoever started us). Children inherit it, so that they have only their mask to empty. Called while all are blocked.
+pub fn default_all() {
+    let default = KernelSigaction([0; 4]);
+    for signal in 1..=LAST_SIGNAL {
+        // SAFETY: the raw call reads one structure that outlives it and writes nothing. The C library's wrapper refuses
+        // two signals that it uses for threads, which we do not have. SIGKILL and SIGSTOP answer EINVAL.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                &raw const default,
+                std::ptr::null::<KernelSigaction>(),
+                SIGSET_BYTES,
+            )
+        };
+    }
 }
 
 /// A descriptor that becomes readable when one of `signals` is pending (signalfd(2)).
