@@ -144,7 +144,11 @@ fn commands() -> Vec<Vec<String>> {
     let mut rows = vec![cells(["Command", "Purpose", "Required"])];
     for command in COMMANDS {
         let required: Vec<String> = command.required.iter().map(|name| code(name)).collect();
-        rows.push(cells([&link(command.name), command.summary, &required.join(", ")]));
+        rows.push(cells([
+            &link(command.name),
+            command.summary,
+            &required.join(", "),
+        ]));
     }
     rows
 }
@@ -200,7 +204,11 @@ fn socket() -> Vec<Vec<String>> {
 
 fn classes() -> Vec<Vec<String>> {
     let mut rows = vec![cells(["Class", "What it does"])];
-    rows.extend(CLASSES.iter().map(|class| cells([&code(class.name), class.summary])));
+    rows.extend(
+        CLASSES
+            .iter()
+            .map(|class| cells([&code(class.name), class.summary])),
+    );
     rows
 }
 
