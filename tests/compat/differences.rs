@@ -85,6 +85,13 @@ pub const DIFFERENCES: &[Difference] = &[
         "error in 'n6'",
         "clear-messages",
     ),
+    always(
+        "incr_decr",
+        &[15],
+        What::Reply,
+        "numprocesses is 1, not 2.5",
+        "numbers-are-checked",
+    ),
     always("set_options", &[32, 75], What::Reply, "", "set-takes-effect"),
     always(
         "set_options",
@@ -104,6 +111,19 @@ pub const DIFFERENCES: &[Difference] = &[
     always("set_options", &[64], What::Reply, "ok", "set-takes-effect"),
     always("set_options", &[8], What::Events, "alpha", "every-reap"),
     always("set_options", &[70], What::Events, "beta", "every-reap"),
+    always("set_options", &[87], What::ExitCode, "0", "not-yet"),
+    always("set_options", &[87], What::Stdout, "ok", "not-yet"),
+    always("set_options", &[87], What::Stderr, "", "not-yet"),
+    by_ctl("set_options", &[84], What::ExitCode, "0", "set-takes-effect"),
+    by_ctl("set_options", &[84], What::Stdout, "ok", "set-takes-effect"),
+    by_ctl("set_options", &[84], What::Stderr, "", "set-takes-effect"),
+    by_ctl(
+        "set_options",
+        &[88],
+        What::Stderr,
+        "unknown hook",
+        "clear-messages",
+    ),
     always("reloadconfig", &[35], What::Reply, "foo", "custom-keys"),
     always(
         "reloadconfig",
