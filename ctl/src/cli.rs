@@ -1,56 +1,70 @@
 //! The command line: `circusctl [options] command [args]`, with Circus's option names (spec m).
 //!
-//! The parser and every help text are built from [`COMMANDS`]; nothing here knows a command by name. Options
-//! before the command word are global; those after it belong to the command.
+//! Nothing here knows a command by name; `parser` builds the parser from the table of commands. Options before the
+//! command word are global; those after it belong to the command.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::Duration;
 
+use clap::ArgMatches;
 use clap::error::{ContextKind, ErrorKind};
-use clap::{Arg, ArgAction, ArgMatches};
 use thiserror::Error;
 
 use crate::client::Patience;
-use crate::commands::{COMMANDS, Command, CommandOption};
+use crate::commands::{COMMANDS, Command};
+use crate::completion::Shell;
+use crate::parser::{USAGE, WORDS, long_help, parser, subcommand};
 use crate::request::Arguments;
+use crate::tunnel::Ssh;
 
 /// The environment variable that replaces the default endpoint.
 pub const ENDPOINT_VARIABLE: &str = "CIRCUSCTL_ENDPOINT";
-
-/// Circus's default `--timeout`, in seconds.
-const DEFAULT_TIMEOUT: &str = "5";
-
-/// Scripts look for `circusctl 0.19.0`: the command line is that of this version of Circus.
-const VERSION: &str = concat!("0.19.0 (Ringmaster ", env!("CARGO_PKG_VERSION"), ")");
-
-/// Word ids inside clap.
-const WORDS: &str = "words";
 
 /// What a command line asks for.
 #[derive(Debug)]
 pub enum Invocation {
     /// Print this on stdout and succeed.
     Show(String),
-    /// Ask the daemon.
+    /// Print the completion script of this shell.
+    Completion(Shell),
+    /// Carry out one command.
     Call(Call),
+    /// No command word: carry out lines from stdin.
+    Shell(Settings),
 }
 
-/// A command for the daemon, as typed.
+/// A command, as typed.
 #[derive(Debug)]
 pub struct Call {
     /// The row of the command word.
     pub command: &'static Command,
     /// What follows the command word.
     pub arguments: Arguments,
+    /// The global options.
+    pub settings: Settings,
+}
+
+/// What one line of the shell asks for.
+#[derive(Debug)]
+pub enum Typed {
+    /// Print this on stdout.
+    Show(String),
+    /// Carry out the command with these arguments.
+    Arguments(Arguments),
+}
+
+/// The global options.
+#[derive(Debug, Clone)]
+pub struct Settings {
     /// `--endpoint`.
     pub endpoint: Option<String>,
     /// `--timeout`; below zero, as in Circus, means to wait for ever.
     pub patience: Patience,
-    /// How to print the reply.
+    /// How to print replies.
     pub format: Format,
-    /// The tunnel option that was given, if any.
-    pub tunnel: Option<&'static str>,
+    /// `--ssh` and `--ssh_keyfile`.
+    pub ssh: Option<Ssh>,
 }
 
 /// How a reply is printed.
@@ -67,12 +81,6 @@ pub enum Format {
 /// A command line that cannot be understood; exit status 2. The text goes to stderr as it is.
 #[derive(Debug, Error)]
 pub enum UsageError {
-    /// No command word. Circus opens its shell here.
-    #[error(
-        "usage: {USAGE}\ncircusctl: error: a command is missing; the interactive shell is not there yet\n{}",
-        command_list()
-    )]
-    NoCommand,
     /// A command word that is in no row.
     #[error(
         "usage: {USAGE}\ncircusctl: error: unknown command '{word}'\n{}",
@@ -89,9 +97,6 @@ pub enum UsageError {
         problem: String,
     },
 }
-
-/// The usage line, the same as Circus's.
-const USAGE: &str = "circusctl [options] command [args]";
 
 fn command_list() -> String {
     let names: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
@@ -113,37 +118,61 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         .and_then(|(name, rest)| Some((Command::find(name)?, rest)));
     match chosen {
         Some((command, _)) if matches.get_flag("help") => Ok(Invocation::Show(long_help(command))),
-        Some((command, rest)) => Ok(Invocation::Call(call(command, &matches, rest))),
+        Some((command, rest)) => Ok(Invocation::Call(Call {
+            command,
+            arguments: arguments_of(command, rest),
+            settings: settings(&matches),
+        })),
         None if matches.get_flag("help") => Ok(Invocation::Show(parser.render_help().to_string())),
-        None => Err(UsageError::NoCommand),
+        None => {
+            Ok(shell_of(&matches)
+                .map_or_else(|| Invocation::Shell(settings(&matches)), Invocation::Completion))
+        }
+    }
+}
+
+/// Parses what follows the word of `command` in a line of the shell.
+///
+/// # Errors
+/// See [`UsageError`].
+pub fn parse_words(command: &'static Command, words: Vec<String>) -> Result<Typed, UsageError> {
+    let mut parser = subcommand(command).no_binary_name(true);
+    match parser.try_get_matches_from_mut(words) {
+        Ok(matches) => Ok(Typed::Arguments(arguments_of(command, &matches))),
+        Err(error) if error.use_stderr() => Err(wrong(&error)),
+        Err(error) => Ok(Typed::Show(error.to_string())),
     }
 }
 
 /// clap reports `--version` and `CMD --help` as errors too.
 fn shown_or_wrong(error: &clap::Error) -> Result<Invocation, UsageError> {
-    let text = error.to_string();
-    if !error.use_stderr() {
-        return Ok(Invocation::Show(text));
+    if error.use_stderr() {
+        Err(wrong(error))
+    } else {
+        Ok(Invocation::Show(error.to_string()))
     }
+}
+
+fn wrong(error: &clap::Error) -> UsageError {
     if let (ErrorKind::InvalidSubcommand, Some(word)) =
         (error.kind(), error.get(ContextKind::InvalidSubcommand))
     {
-        return Err(UsageError::UnknownCommand {
+        return UsageError::UnknownCommand {
             word: word.to_string(),
-        });
+        };
     }
+    let text = error.to_string();
     let problem = text.split("\n\nUsage:").next().unwrap_or(&text);
     let problem = problem
         .strip_prefix("error: ")
         .unwrap_or(problem)
         .trim_end()
         .to_owned();
-    Err(UsageError::Arguments { problem })
+    UsageError::Arguments { problem }
 }
 
-fn call(command: &'static Command, globals: &ArgMatches, rest: &ArgMatches) -> Call {
-    let text = |matches: &ArgMatches, name: &str| matches.get_one::<String>(name).cloned();
-    let words = rest
+fn arguments_of(command: &Command, matches: &ArgMatches) -> Arguments {
+    let words = matches
         .get_many::<String>(WORDS)
         .into_iter()
         .flatten()
@@ -153,14 +182,24 @@ fn call(command: &'static Command, globals: &ArgMatches, rest: &ArgMatches) -> C
     let mut values = BTreeMap::new();
     for option in command.options {
         match option.value {
-            None if rest.get_flag(option.name) => flags.push(option.name),
+            None if matches.get_flag(option.name) => flags.push(option.name),
             None => {}
-            Some(_) => values.extend(text(rest, option.name).map(|value| (option.name, value))),
+            Some(_) => values.extend(text(matches, option.name).map(|value| (option.name, value))),
         }
     }
-    Call {
-        command,
-        arguments: Arguments::new(words, flags, values),
+    Arguments::new(words, flags, values)
+}
+
+fn text(matches: &ArgMatches, name: &str) -> Option<String> {
+    matches.get_one::<String>(name).cloned()
+}
+
+fn shell_of(globals: &ArgMatches) -> Option<Shell> {
+    Shell::named(globals.get_one::<String>(Shell::OPTION)?)
+}
+
+fn settings(globals: &ArgMatches) -> Settings {
+    Settings {
         endpoint: text(globals, "endpoint"),
         patience: globals
             .get_one::<i64>("timeout")
@@ -171,96 +210,9 @@ fn call(command: &'static Command, globals: &ArgMatches, rest: &ArgMatches) -> C
             (true, false) => Format::Json,
             (false, _) => Format::Text,
         },
-        tunnel: ["ssh", "ssh_keyfile"]
-            .into_iter()
-            .find(|name| globals.contains_id(name)),
+        ssh: text(globals, "ssh").map(|server| Ssh {
+            server,
+            keyfile: text(globals, "ssh_keyfile"),
+        }),
     }
-}
-
-fn parser() -> clap::Command {
-    let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
-    let value = |name: &'static str, shown: &'static str| Arg::new(name).long(name).value_name(shown);
-    clap::Command::new("circusctl")
-        .about("Controls circusd.")
-        .override_usage(USAGE)
-        .version(VERSION)
-        .disable_version_flag(true)
-        .disable_help_flag(true)
-        .disable_help_subcommand(true)
-        .subcommand_help_heading("Commands")
-        .subcommand_value_name("command")
-        .args([
-            value("endpoint", "ENDPOINT").help(
-                "where circusd listens, tcp://HOST:PORT or ipc://PATH [default: $CIRCUSCTL_ENDPOINT, then \
-                 tcp://127.0.0.1:5555]",
-            ),
-            value("timeout", "SECONDS")
-                .value_parser(clap::value_parser!(i64))
-                .allow_negative_numbers(true)
-                .default_value(DEFAULT_TIMEOUT)
-                .help("how long to wait for the answer"),
-            flag("json").help("print the whole reply as JSON, errors too, and exit with 0"),
-            flag("prettify").help("with --json: sort and indent it"),
-            value("ssh", "USER@HOST[:PORT]").help("not there yet"),
-            value("ssh_keyfile", "FILE").help("not there yet"),
-            flag("help")
-                .short('h')
-                .help("show this help, or with a command its long help"),
-            flag("version")
-                .action(ArgAction::Version)
-                .help("show the version"),
-        ])
-        .subcommands(COMMANDS.iter().map(subcommand))
-}
-
-fn subcommand(command: &'static Command) -> clap::Command {
-    clap::Command::new(command.name)
-        .about(command.summary)
-        .override_usage(usage_line(command))
-        .disable_help_flag(true)
-        .arg(
-            Arg::new(WORDS)
-                .num_args(0..)
-                .allow_negative_numbers(true)
-                .hide(true),
-        )
-        .args(command.options.iter().map(option))
-        .arg(
-            Arg::new("help")
-                .short('h')
-                .long("help")
-                .action(ArgAction::HelpShort)
-                .help("show this help"),
-        )
-}
-
-/// `circusctl [options] kill NAME [PID] [--waiting] [--signum SIGNUM] ...`
-fn usage_line(command: &Command) -> String {
-    let mut line = format!("circusctl [options] {}", command.name);
-    if !command.arguments.is_empty() {
-        line = format!("{line} {}", command.arguments);
-    }
-    for option in command.options {
-        line = match option.value {
-            None => format!("{line} [--{}]", option.name),
-            Some(value) => format!("{line} [--{} {value}]", option.name),
-        };
-    }
-    line
-}
-
-fn option(option: &CommandOption) -> Arg {
-    let arg = Arg::new(option.name).long(option.name).help(option.help);
-    match option.value {
-        None => arg.action(ArgAction::SetTrue),
-        Some(shown) => arg.value_name(shown),
-    }
-}
-
-/// `circusctl --help CMD`: the short help and the details.
-fn long_help(command: &'static Command) -> String {
-    subcommand(command)
-        .after_help(command.details)
-        .render_help()
-        .to_string()
 }

@@ -74,6 +74,14 @@ pub enum ClientError {
         /// The time given.
         seconds: u64,
     },
+    /// A signal (SIGINT, SIGTERM, SIGHUP) came first.
+    #[error("error: interrupted before circusd at {endpoint} answered '{command}'")]
+    Interrupted {
+        /// Where we tried.
+        endpoint: Endpoint,
+        /// The command that was, or would have been, sent.
+        command: &'static str,
+    },
 }
 
 /// A reply: the bytes as they came, and the object they hold.
@@ -99,17 +107,17 @@ pub async fn call(
         command: request.command,
         seconds: patience.unwrap_or_default().as_secs(),
     };
-    // A deadline beyond what the clock can hold is none.
-    let deadline = patience.and_then(|patience| Instant::now().checked_add(patience));
     tokio::select! {
         biased;
         result = exchange(endpoint, request) => result,
-        () = reached(deadline) => Err(timed_out()),
+        () = over(patience) => Err(timed_out()),
     }
 }
 
-async fn reached(deadline: Option<Instant>) {
-    match deadline {
+/// Ends when `patience` does.
+pub(crate) async fn over(patience: Patience) {
+    // A deadline beyond what the clock can hold is none.
+    match patience.and_then(|patience| Instant::now().checked_add(patience)) {
         Some(deadline) => sleep_until(deadline).await,
         None => pending().await,
     }
@@ -120,16 +128,8 @@ async fn exchange(endpoint: &Endpoint, request: &Request) -> Result<Received, Cl
         endpoint: endpoint.clone(),
         reason,
     };
-    let mut socket = connect(endpoint).await?;
-    let mut events = socket.monitor();
-    let disconnected = async {
-        while let Ok(event) = events.recv().await {
-            if matches!(event, SocketEvent::Disconnected(_)) {
-                return;
-            }
-        }
-        pending().await
-    };
+    let mut socket: DealerSocket = connect(endpoint).await?;
+    let disconnected = disconnected(&mut socket);
     tokio::pin!(disconnected);
     let id = fresh_id();
     socket
@@ -152,13 +152,26 @@ async fn exchange(endpoint: &Endpoint, request: &Request) -> Result<Received, Cl
     }
 }
 
+/// Ends when the connection of `socket` does, from now on.
+pub(crate) fn disconnected<S: Socket>(socket: &mut S) -> impl Future<Output = ()> + use<S> {
+    let mut events = socket.monitor();
+    async move {
+        while let Ok(event) = events.recv().await {
+            if matches!(event, SocketEvent::Disconnected(_)) {
+                return;
+            }
+        }
+        pending().await
+    }
+}
+
 /// Connects, and names the reason at once when nobody is there.
-async fn connect(endpoint: &Endpoint) -> Result<DealerSocket, ClientError> {
+pub(crate) async fn connect<S: Socket>(endpoint: &Endpoint) -> Result<S, ClientError> {
     let mut options = SocketOptions::default();
     // The deadline of the call is the only one.
     options.no_connect_timeout();
-    let mut socket = DealerSocket::with_options(options);
-    let address = endpoint.to_string();
+    let mut socket = S::with_options(options);
+    let address = endpoint.address();
     let result = {
         let connecting = socket.connect(&address);
         tokio::pin!(connecting);

@@ -12,6 +12,9 @@ use thiserror::Error;
 /// Circus's default control endpoint (spec m).
 pub const DEFAULT: &str = "tcp://127.0.0.1:5555";
 
+/// Circus's default event endpoint (spec m).
+pub const DEFAULT_EVENTS: &str = "tcp://127.0.0.1:5556";
+
 /// A place to connect to. `Display` gives it back as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -40,6 +43,41 @@ impl Endpoint {
     /// Transport and address.
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Transport and address as the `zeromq` crate reads them.
+    pub fn address(&self) -> String {
+        match &self.place {
+            Place::Tcp(host, port) if host.contains(':') => format!("tcp://[{host}]:{port}"),
+            Place::Tcp(host, port) => format!("tcp://{host}:{port}"),
+            Place::Ipc(path) => format!("ipc://{}", path.display()),
+        }
+    }
+
+    /// The same endpoint, reached through the near end of an SSH tunnel. People still read the name of the far end.
+    pub fn through(&self, server: &str, socket: PathBuf) -> Self {
+        Self {
+            text: format!("{} through ssh {server}", self.text),
+            place: Place::Ipc(socket),
+        }
+    }
+
+    /// Where a client of `self` reaches another endpoint of the same daemon: a wildcard address is a place to listen, so
+    /// the host that led to the daemon takes its place.
+    ///
+    /// # Errors
+    /// When `other` is no endpoint.
+    pub fn beside(&self, other: &str) -> Result<Self, EndpointError> {
+        let host = match &self.place {
+            Place::Tcp(host, _) if host.contains(':') => format!("[{host}]"),
+            Place::Tcp(host, _) => host.clone(),
+            Place::Ipc(_) => "127.0.0.1".to_owned(),
+        };
+        let reachable = ["tcp://*:", "tcp://0.0.0.0:", "tcp://[::]:"]
+            .iter()
+            .find_map(|wildcard| other.strip_prefix(wildcard))
+            .map(|port| format!("tcp://{host}:{port}"));
+        reachable.as_deref().unwrap_or(other).parse()
     }
 }
 
@@ -113,6 +151,28 @@ mod tests {
                 (&expected, text)
             );
         }
+    }
+
+    #[test]
+    fn the_other_endpoint_of_a_daemon() {
+        for (own, other, expected) in [
+            ("tcp://db1:5555", "tcp://0.0.0.0:5556", "tcp://db1:5556"),
+            ("tcp://[::1]:5555", "tcp://*:5556", "tcp://[::1]:5556"),
+            ("ipc:///run/c", "tcp://0.0.0.0:5556", "tcp://127.0.0.1:5556"),
+            ("tcp://db1:5555", "tcp://10.0.0.1:7", "tcp://10.0.0.1:7"),
+            ("tcp://db1:5555", "ipc:///run/e", "ipc:///run/e"),
+        ] {
+            let own: Endpoint = own.parse().unwrap();
+            assert_eq!(own.beside(other).unwrap().address(), expected);
+        }
+    }
+
+    #[test]
+    fn through_a_tunnel_the_far_end_is_named() {
+        let far: Endpoint = DEFAULT.parse().unwrap();
+        let near = far.through("ann@db1", "/tmp/x/sock".into());
+        assert_eq!(near.to_string(), "tcp://127.0.0.1:5555 through ssh ann@db1");
+        assert_eq!(near.address(), "ipc:///tmp/x/sock");
     }
 
     #[test]

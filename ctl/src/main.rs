@@ -4,8 +4,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ringmaster_ctl::run::main(
-        std::env::args_os(),
-        std::env::var_os(ringmaster_ctl::cli::ENDPOINT_VARIABLE),
-    )
+    ringmaster_ctl::run::main(std::env::args_os(), &|name| std::env::var_os(name))
 }

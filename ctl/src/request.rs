@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use ringmaster_manager::options::Expected;
+use ringmaster_protocol::circus::to_json;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
@@ -70,6 +72,51 @@ pub enum ArgumentError {
         /// What was typed.
         given: String,
     },
+    /// A key that `set` does not take. The wording is Circus's.
+    #[error("unknown key '{key}'")]
+    UnknownKey {
+        /// The key in lower case.
+        key: String,
+    },
+    /// A value that is not of its option's type.
+    #[error("{key}: {expected}, got '{given}'")]
+    Value {
+        /// The option.
+        key: String,
+        /// What the options table says about it.
+        expected: Expected,
+        /// What was typed.
+        given: String,
+    },
+    /// Part of a list of pairs that is no pair.
+    #[error("{key}: expected {expected}, got '{given}'")]
+    NotPairs {
+        /// The option.
+        key: String,
+        /// The form of the list.
+        expected: &'static str,
+        /// The part.
+        given: String,
+    },
+    /// A hook that does not exist.
+    #[error("unknown hook '{name}'; expected one of {}", known.join(", "))]
+    UnknownHook {
+        /// What was typed.
+        name: String,
+        /// All there are.
+        known: &'static [&'static str],
+    },
+}
+
+impl ArgumentError {
+    /// [`ArgumentError::Value`] with its texts copied.
+    pub fn value(key: &str, expected: Expected, given: &str) -> Self {
+        Self::Value {
+            key: key.to_owned(),
+            expected,
+            given: given.to_owned(),
+        }
+    }
 }
 
 /// Reads a whole number; `what` names the argument in the error.
@@ -110,8 +157,9 @@ pub struct Request {
 }
 
 impl Request {
-    /// The payload frame: a JSON object with `id`, `command` and `properties` (spec c.1, c.2).
-    pub fn encode(&self, id: &str) -> String {
-        json!({ "id": id, "command": self.command, "properties": self.properties }).to_string()
+    /// The payload frame: a JSON object with `command`, `properties` and `id` (spec c.1, c.2), in the order and spelling of
+    /// Circus's client, because errors of errno 5 quote it.
+    pub fn encode(&self, id: &str) -> Vec<u8> {
+        to_json(&json!({ "command": self.command, "properties": self.properties, "id": id }))
     }
 }

@@ -51,6 +51,28 @@ pub const MAX_GRACE_MS: u64 = 86_400_000;
 /// Descendants remembered per process between two signals.
 pub const MAX_REMEMBERED: usize = 4096;
 
+/// Bytes of one line of the text protocol, and of what may wait to be read in it: as much as a frame's body
+/// (`MAX_BODY`), so that whatever can be asked for in one protocol can be in the other.
+pub const MAX_LINE: usize = 1 << 20;
+
+/// Bytes of one answer of the text protocol: room for the longest value and many names, and still no flood.
+pub const MAX_TEXT_REPLY: usize = 4 << 20;
+
+/// Bytes of output after which a watcher's batch ends: what follows waits for the acknowledgement.
+pub const TEXT_BATCH: u64 = 256 << 10;
+
+/// How long a client that says nothing is taken for one that sends its preface; then it is greeted in Papa's manner.
+pub const GREETING_DELAY: Duration = Duration::from_millis(25);
+
+/// From the moment a client has read the first line of a watch to its first batch: time to return from its read.
+pub const SETTLE: Duration = Duration::from_millis(5);
+
+/// The same over TCP, where the other side's reading cannot be seen. Papa lives by the delay of acknowledgements, 40 ms.
+pub const SETTLE_TCP: Duration = Duration::from_millis(60);
+
+/// The longest pause between two looks whether that client has read.
+pub const SETTLE_LONGEST: Duration = Duration::from_secs(1);
+
 /// Notices written to one client in a turn before its socket is looked at again.
 pub const NOTICES_PER_TURN: usize = 256;
 

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use ringmaster_kernel::shell::{self, Options, Place, ServeError, Verbosity};
-use ringmaster_kernel::{daemon, instance::InstanceError, status};
+use ringmaster_kernel::{attach, daemon, instance::InstanceError, status};
 use ringmaster_protocol::instance::{InstanceName, instance_directory, socket_path};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,23 +10,27 @@ use std::process::ExitCode;
 const HELP: &str = "\
 papa: the persistent process kernel of Ringmaster
 
-Usage: papa [--instance NAME] [-u PATH] [-d] [--daemonize]
+Usage: papa [--instance NAME] [-u PATH] [-p PORT] [-d] [--daemonize]
        papa status [--instance NAME | -u PATH] [--json]
+       papa attach [--instance NAME | -u PATH]
 
   --instance NAME  which instance; without it `default`, or a name made from PATH
   -u PATH          the Unix socket, when it is not in the instance's directory
+  -p PORT          speak Papa's text protocol on 127.0.0.1:PORT, too; only with clients of the same user, and root
   -d               say on standard error what happens
   --daemonize      return when clients can connect; serve in the background
   --json           status as JSON
   --version        print the version
   -h, --help       print this
 
+`papa attach` talks to a core in Papa's text protocol; type `help`, leave with `quit`. (`rlwrap papa attach` adds a history.)
+
 A core ends when its manager asks it to and nothing is left to own. SIGTERM ends it only when it owns no process, no
 socket and no value, and otherwise means nothing: it is not kept for later. SIGINT (Ctrl-C) is the same for a core in the
 foreground and means nothing to one in the background; SIGHUP means nothing to either. SIGKILL ends it at once and leaves
 its processes running; the next core of the same instance takes them back.
 
-Exit status: 0 done; 1 failed; 2 wrong usage; 3 the instance is served already, or (status) is not served.
+Exit status: 0 done; 1 failed; 2 wrong usage; 3 the instance is served already, or (status, attach) is not served.
 ";
 
 const FAILED: u8 = 1;
@@ -39,6 +43,7 @@ struct Arguments {
     command: Command,
     instance: Option<String>,
     socket: Option<PathBuf>,
+    port: Option<u16>,
     output: Output,
     verbosity: Option<Verbosity>,
     place: Place,
@@ -49,6 +54,7 @@ enum Command {
     #[default]
     Serve,
     Status,
+    Attach,
     Help,
     Version,
 }
@@ -84,6 +90,10 @@ fn main() -> ExitCode {
             let socket = arguments.socket.unwrap_or_else(|| socket_path(&directory));
             return tell_status(&socket, &arguments.output);
         }
+        Command::Attach => {
+            let socket = arguments.socket.unwrap_or_else(|| socket_path(&directory));
+            return attach_to(&socket);
+        }
         Command::Serve => {
             let mask = rustix::process::umask(rustix::fs::Mode::empty());
             rustix::process::umask(mask);
@@ -92,6 +102,7 @@ fn main() -> ExitCode {
                 socket: arguments
                     .socket
                     .map(|path| std::path::absolute(&path).unwrap_or(path)),
+                port: arguments.port,
                 verbosity: arguments.verbosity.unwrap_or(Verbosity::Quiet),
                 umask: mask.as_raw_mode(),
                 place: arguments.place,
@@ -156,6 +167,16 @@ fn tell_status(socket: &std::path::Path, output: &Output) -> ExitCode {
     }
 }
 
+fn attach_to(socket: &std::path::Path) -> ExitCode {
+    match attach::run(socket) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("papa: {error}");
+            ExitCode::from(if error.is_absence() { OTHERWISE } else { FAILED })
+        }
+    }
+}
+
 fn instance_name(arguments: &Arguments) -> Result<InstanceName, String> {
     match (&arguments.instance, &arguments.socket) {
         (Some(name), _) => InstanceName::new(name).map_err(|error| error.to_string()),
@@ -179,16 +200,16 @@ fn parse(words: impl Iterator<Item = std::ffi::OsString>) -> Result<Arguments, S
         };
         match word.to_str() {
             Some("status") if position == 0 => arguments.command = Command::Status,
+            Some("attach") if position == 0 => arguments.command = Command::Attach,
             Some("--instance") => {
                 let name = value("--instance")?;
                 arguments.instance = Some(name.to_string_lossy().into_owned());
             }
             Some("-u") => arguments.socket = Some(value("-u")?.into()),
             Some("-p") => {
-                return Err(
-                    "-p: this build has no TCP endpoint; use the Unix socket (-u PATH or --instance NAME)"
-                        .into(),
-                );
+                let text = value("-p")?.to_string_lossy().into_owned();
+                let port = text.parse().ok().filter(|port| *port != 0);
+                arguments.port = Some(port.ok_or(format!("-p is {text}; expected a port, 1 to 65535"))?);
             }
             Some("-d") => arguments.verbosity = Some(Verbosity::Debug),
             Some("--daemonize") => arguments.place = Place::Background,

@@ -56,6 +56,10 @@ pub fn ask(socket: &Path) -> Result<StatusReply, StatusError> {
         path: socket.to_owned(),
         source,
     })?;
+    let broken = |source| StatusError::Broken {
+        path: socket.to_owned(),
+        source,
+    };
     let hello = Hello {
         oldest: PROTOCOL,
         newest: PROTOCOL,
@@ -63,13 +67,13 @@ pub fn ask(socket: &Path) -> Result<StatusReply, StatusError> {
         role: Role::Tool,
         ext: Vec::new(),
     };
+    let bounded = stream.set_read_timeout(Some(PATIENCE));
+    bounded
+        .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
+        .map_err(broken)?;
     let mut bytes = PREFACE.to_vec();
     Request::from(hello).frame(1).encode(&mut bytes);
     Request::from(Status::default()).frame(2).encode(&mut bytes);
-    let broken = |source| StatusError::Broken {
-        path: socket.to_owned(),
-        source,
-    };
     stream.write_all(&bytes).map_err(broken)?;
     let mut reader = FrameReader::new();
     loop {
@@ -106,7 +110,7 @@ fn understand(frame: &Frame) -> Result<Option<StatusReply>, StatusError> {
 }
 
 /// Through the directory's descriptor, because the path may be longer than an address.
-fn connect(socket: &Path) -> io::Result<UnixStream> {
+pub(crate) fn connect(socket: &Path) -> io::Result<UnixStream> {
     let (parent, name) = (socket.parent(), socket.file_name().and_then(|name| name.to_str()));
     let (Some(parent), Some(name)) = (parent, name) else {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -119,8 +123,6 @@ fn connect(socket: &Path) -> io::Result<UnixStream> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder = rustix::fs::openat(CWD, parent, flags, Mode::empty())?;
     let stream = UnixStream::connect(crate::instance::through(folder.as_fd(), name))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
     Ok(stream)
 }
 

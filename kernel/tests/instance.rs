@@ -77,7 +77,7 @@ fn status_is_told_to_programs_and_absence_is_an_exit_status() {
     let output = rig.command().arg("status").output().unwrap();
     assert_eq!(output.status.code(), Some(3));
     assert!(text(&output.stderr).contains("no core serves "));
-    let output = rig.command().args(["-p", "20202"]).output().unwrap();
+    let output = rig.command().args(["-p", "70000"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
 }
 

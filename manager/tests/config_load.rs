@@ -104,7 +104,7 @@ fn options_without_effect_are_named_only_when_they_would_have_one() {
             "[circus]\nstatsd = True\nstats_endpoint = tcp://127.0.0.1:5557\nssh_server = x\n\
              multicast_endpoint = udp://237.219.251.97:12027\n\
              [watcher:a]\ncmd = x\non_demand = yes\nhooks.before_start = a.b\nhooks.befor_start = a.b\n\
-             stdout_stream.class = my.Stream\n[plugin:p]\nuse = a.b\n"
+             [plugin:p]\nuse = a.b\n"
         ),
         [
             "t.ini:2: [circus] statsd = True: is read but has no effect yet",
@@ -115,8 +115,7 @@ fn options_without_effect_are_named_only_when_they_would_have_one() {
             "t.ini:9: [watcher:a] hooks.before_start = a.b: is read but has no effect yet",
             "t.ini:10: [watcher:a] hooks.befor_start = a.b: is read but has no effect yet",
             "t.ini:10: [watcher:a] unknown hook 'befor_start': it is never called",
-            "t.ini:11: [watcher:a] stdout_stream.class = my.Stream: is read but has no effect yet",
-            "t.ini:13: [plugin:p] plugins are read but have no effect yet",
+            "t.ini:12: [plugin:p] plugins are read but have no effect yet",
         ]
     );
 }
@@ -141,6 +140,32 @@ fn what_no_single_option_shows() {
              keys (this watcher is left out)",
             "t.ini:6: [watcher:c] there is no [socket:web]; the variable stays as it is written",
             "t.ini:7: [watcher:c] there is no [socket:q]; the variable stays as it is written",
+        ]
+    );
+}
+
+#[test]
+fn streams_that_cannot_be_used_or_hold_a_surprise_are_named() {
+    assert_eq!(
+        problems(
+            "[watcher:a]\ncmd = x\nstdout_stream.class = my.Stream\nstderr_stream.filename = /e\n\
+             stderr_stream.max_bytes = 10MB\n\
+             [watcher:b]\ncmd = x\nstdout_stream.class = TimedRotatingFileStream\nstdout_stream.filename = /b\n\
+             [watcher:c]\ncmd = x\nstdout_stream.class = WatchedFileStream\nstdout_stream.max_bytes = 1\n\
+             stdout_stream.refresh_time = 0.3\nstderr_stream.class = QueueStream\n"
+        ),
+        [
+            "t.ini:3: [watcher:a] stdout_stream: the stream class my.Stream is written in Python; this circusd runs \
+             built-in stream classes only (this watcher is left out)",
+            "t.ini:5: [watcher:a] stderr_stream: FileStream: max_bytes is \"10MB\"; expected a whole number of bytes, \
+             0 for no rotation (this watcher is left out)",
+            "t.ini:8: [watcher:b] stdout_stream: TimedRotatingFileStream: rotate_when is \"\"; expected S, M, H, D, \
+             MIDNIGHT or a day from W0 (Monday) to W6 (this watcher is left out)",
+            "t.ini:13: [watcher:c] stdout_stream.max_bytes: WatchedFileStream reads no such setting, it has no effect",
+            "t.ini:14: [watcher:c] stdout_stream.refresh_time: WatchedFileStream reads no such setting, it has no \
+             effect",
+            "t.ini:15: [watcher:c] stderr_stream.class = QueueStream: output is thrown away, because nobody can read \
+             such a queue from outside",
         ]
     );
 }

@@ -5,12 +5,18 @@
 //! header                   u32 length of the body | u8 kind | u16 message type | u32 request id     (little endian)
 //! body                     bincode 2, standard configuration, exactly `length` bytes
 //! ```
+//! A client that is slow to send its preface may find Papa's greeting, [`GREETING`], in front of the first frame; its reader skips
+//! it. No frame begins so, because that would be a length above the limit.
+//!
 //! The reader holds at most one frame's bytes and checks the length before it reserves anything.
 
 use crate::limits::MAX_BODY;
 
 /// The first bytes of a binary connection, sent once by the client.
 pub const PREFACE: [u8; 4] = [0, b'R', b'M', 1];
+
+/// What the core says to a client that has said nothing for a moment.
+pub const GREETING: &[u8] = b"Papa is home. Type \"help\" for commands.\n> ";
 
 /// Bytes of a header.
 pub const HEADER: usize = 11;
@@ -110,6 +116,8 @@ pub struct FrameReader {
     buffer: Vec<u8>,
     /// Bytes of `buffer` that were handed out already.
     consumed: usize,
+    /// Something came before: no greeting can come any more.
+    begun: bool,
 }
 
 impl FrameReader {
@@ -130,6 +138,9 @@ impl FrameReader {
 
     /// The next whole frame, or `None` until more bytes come.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        if self.in_greeting() {
+            return Ok(None);
+        }
         let pending = self.buffer.get(self.consumed..).unwrap_or_default();
         let Some((&[l0, l1, l2, l3, kind, m0, m1, r0, r1, r2, r3], rest)) =
             pending.split_first_chunk::<HEADER>()
@@ -151,12 +162,26 @@ impl FrameReader {
             request: u32::from_le_bytes([r0, r1, r2, r3]),
             body: body.to_vec(),
         };
+        self.begun = true;
         self.consumed += HEADER + size;
         if self.consumed == self.buffer.len() {
             self.buffer.clear();
             self.consumed = 0;
         }
         Ok(Some(frame))
+    }
+
+    /// Skips a greeting in front of the first frame. `true`: a part of it is still to come.
+    fn in_greeting(&mut self) -> bool {
+        let pending = self.buffer.get(self.consumed..).unwrap_or_default();
+        if self.begun || pending.is_empty() {
+            return false;
+        }
+        if pending.starts_with(GREETING) {
+            self.begun = true;
+            self.consumed += GREETING.len();
+        }
+        GREETING.starts_with(pending)
     }
 
     /// Bytes held for a frame that is not complete yet.
@@ -198,6 +223,26 @@ mod tests {
         let mut out = Vec::new();
         assert!(!frame(1, 1, vec![0; MAX_BODY + 1]).encode(&mut out));
         assert!(out.is_empty());
+    }
+
+    #[test]
+    fn a_greeting_before_the_first_frame_is_skipped() {
+        let mut bytes = GREETING.to_vec();
+        assert!(frame(7, 1, vec![1, 2]).encode(&mut bytes));
+        for cut in 1..bytes.len() {
+            let mut reader = FrameReader::new();
+            let mut seen = Vec::new();
+            for chunk in bytes.chunks(cut) {
+                reader.push(chunk);
+                seen.extend(std::iter::from_fn(|| reader.next_frame().unwrap()));
+            }
+            assert_eq!((seen.len(), reader.pending()), (1, 0), "in pieces of {cut}");
+        }
+        let mut reader = FrameReader::new();
+        reader.push(&bytes[GREETING.len()..]);
+        assert!(reader.next_frame().unwrap().is_some());
+        reader.push(GREETING);
+        assert!(reader.next_frame().is_err(), "only before the first frame");
     }
 
     proptest! {

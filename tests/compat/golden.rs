@@ -189,6 +189,11 @@ pub enum Action {
         src: String,
         dst: String,
     },
+    /// `circus.ini` is this from now on.
+    WriteIni {
+        text: String,
+    },
+    UnlinkIni,
 }
 
 /// What was looked at.
@@ -213,6 +218,16 @@ pub enum Probe {
     Log {
         log: String,
         log_lines: Vec<String>,
+    },
+    /// Which of the bound processes live.
+    Alive {
+        var: String,
+        expect: Vec<bool>,
+    },
+    /// Which of the bound processes have ended.
+    ZombieOrGone {
+        var: String,
+        expect: Vec<bool>,
     },
 }
 

@@ -210,6 +210,14 @@ impl Replay<'_> {
                 let there = work.join(file).exists().then(|| format!("{file} is there"));
                 there.or_else(|| text::missing_lines(log_lines, &read(log)))
             }
+            Probe::Alive { var, expect } => {
+                let alive = self.stage.alive(var);
+                (alive != *expect).then(|| format!("alive: {alive:?}"))
+            }
+            Probe::ZombieOrGone { var, expect } => {
+                let ended: Vec<bool> = self.stage.alive(var).iter().map(|alive| !alive).collect();
+                (ended != *expect).then(|| format!("ended: {ended:?}"))
+            }
             Probe::Log { log, log_lines } => text::missing_lines(log_lines, &read(log)),
         };
         if let Some(problem) = problem {

@@ -246,9 +246,18 @@ impl Stage {
                 self.await_control()?;
                 return self.driver.events(Duration::try_from_secs_f64(*delay)?, None);
             }
+            Action::WriteIni { text } => self.write("circus.ini", text)?,
+            Action::UnlinkIni => std::fs::remove_file(self.sandbox.work().join("circus.ini"))?,
             Action::Rename { src, dst } => std::fs::rename(self.fill(src), self.fill(dst))?,
         }
         Ok(Vec::new())
+    }
+
+    /// Which of the processes bound to that name live.
+    pub fn alive(&self, var: &str) -> Vec<bool> {
+        let pids = self.bound.get(var).into_iter().flatten();
+        pids.map(|pid| ringmaster_tests::processes::is_alive(*pid))
+            .collect()
     }
 
     pub fn pids(&mut self, watcher: &str) -> Result<Vec<i32>> {

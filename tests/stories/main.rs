@@ -5,9 +5,11 @@ mod errors;
 mod kill_under_load;
 mod lifetimes;
 mod log_check;
+mod papa_package;
 mod prober;
 mod quickstart;
 mod real_client;
+mod runtime_changes;
 mod supervision;
 
 use ringmaster_tests::venv::Venv;

@@ -1,6 +1,6 @@
 //! `decr`: fewer processes.
 
-use super::{Arity, Command, WAITING, incr};
+use super::{Action, Arity, Ask, Command, Complete, WAITING, incr};
 
 pub(super) const COMMAND: Command = Command {
     name: "decr",
@@ -10,6 +10,9 @@ pub(super) const COMMAND: Command = Command {
               otherwise ok.",
     arity: Arity::new(1, 2),
     options: &[WAITING],
-    properties: incr::properties,
-    answer: incr::answer,
+    completes: &[Complete::Watcher],
+    action: Action::Ask(Ask {
+        properties: incr::properties,
+        answer: incr::answer,
+    }),
 };

@@ -1,6 +1,6 @@
 //! `dstats`: what the operating system says about circusd itself.
 
-use super::{Arity, Command, stats};
+use super::{Action, Arity, Ask, Command, stats};
 use crate::reply::{Answer, Reply};
 use crate::request::Properties;
 
@@ -11,8 +11,11 @@ pub(super) const COMMAND: Command = Command {
     details: "The line is that of stats.",
     arity: Arity::new(0, 0).or("Invalid message"),
     options: &[],
-    properties: |_| Ok(Properties::new()),
-    answer,
+    completes: &[],
+    action: Action::Ask(Ask {
+        properties: |_| Ok(Properties::new()),
+        answer,
+    }),
 };
 
 fn answer(reply: &Reply) -> Answer {

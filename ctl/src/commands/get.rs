@@ -1,6 +1,6 @@
 //! `get`: some options of a watcher.
 
-use super::{Arity, Command, insert_word, options};
+use super::{Action, Arity, Ask, Command, Complete, insert_word, options};
 use crate::request::{ArgumentError, Arguments, Properties};
 
 pub(super) const COMMAND: Command = Command {
@@ -10,8 +10,11 @@ pub(super) const COMMAND: Command = Command {
     details: "One line 'KEY: VALUE' for each key. The keys are those that options shows.",
     arity: Arity::new(2, usize::MAX),
     options: &[],
-    properties,
-    answer: options::answer,
+    completes: &[Complete::Watcher, Complete::ShownOption],
+    action: Action::Ask(Ask {
+        properties,
+        answer: options::answer,
+    }),
 };
 
 fn properties(arguments: &Arguments) -> Result<Properties, ArgumentError> {

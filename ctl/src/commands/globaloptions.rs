@@ -1,6 +1,6 @@
 //! `globaloptions`: options of circusd itself.
 
-use super::{Arity, Command, insert_word, options};
+use super::{Action, Arity, Ask, Command, Complete, insert_word, options};
 use crate::reply::{Answer, Reply};
 use crate::request::{ArgumentError, Arguments, Properties};
 
@@ -12,8 +12,8 @@ pub(super) const COMMAND: Command = Command {
               multicast_endpoint, or for the one named.",
     arity: Arity::new(0, 1),
     options: &[],
-    properties,
-    answer,
+    completes: &[Complete::GlobalOption],
+    action: Action::Ask(Ask { properties, answer }),
 };
 
 fn properties(arguments: &Arguments) -> Result<Properties, ArgumentError> {

@@ -1,6 +1,6 @@
 //! `incr`: more processes. What it shares with `decr` is here.
 
-use super::{Arity, Command, WAITING, insert_word};
+use super::{Action, Arity, Ask, Command, Complete, WAITING, insert_word};
 use crate::python;
 use crate::reply::{Answer, Reply};
 use crate::request::{ArgumentError, Arguments, Properties, integer};
@@ -12,8 +12,8 @@ pub(super) const COMMAND: Command = Command {
     details: "NB is how many, 1 by default. Shows the new number with --waiting, otherwise ok.",
     arity: Arity::new(1, 2),
     options: &[WAITING],
-    properties,
-    answer,
+    completes: &[Complete::Watcher],
+    action: Action::Ask(Ask { properties, answer }),
 };
 
 /// Properties of incr and decr.

@@ -1,6 +1,6 @@
 //! `kill`: ends processes, gently first; the watcher goes on and replaces them.
 
-use super::{Arity, Command, CommandOption, WAITING, insert_word, just_ok};
+use super::{Action, Arity, Ask, Command, CommandOption, Complete, WAITING, insert_word, just_ok};
 use crate::request::{ArgumentError, Arguments, Properties, integer, seconds};
 
 pub(super) const COMMAND: Command = Command {
@@ -11,8 +11,11 @@ pub(super) const COMMAND: Command = Command {
               watcher stays active and respawns what was ended.",
     arity: Arity::new(1, 2),
     options: &[WAITING, SIGNUM, GRACEFUL_TIMEOUT],
-    properties,
-    answer: just_ok,
+    completes: &[Complete::Watcher],
+    action: Action::Ask(Ask {
+        properties,
+        answer: just_ok,
+    }),
 };
 
 const SIGNUM: CommandOption = CommandOption {

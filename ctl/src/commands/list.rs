@@ -1,6 +1,6 @@
 //! `list`: names of the watchers, or pids of one of them.
 
-use super::{Arity, Command, optional_name};
+use super::{Action, Arity, Ask, Command, Complete, optional_name};
 use crate::python;
 use crate::reply::{Answer, Reply};
 
@@ -12,8 +12,11 @@ pub(super) const COMMAND: Command = Command {
               With a name: the pids of its live processes, joined by commas.",
     arity: Arity::new(0, 1),
     options: &[],
-    properties: optional_name,
-    answer,
+    completes: &[Complete::Watcher],
+    action: Action::Ask(Ask {
+        properties: optional_name,
+        answer,
+    }),
 };
 
 fn answer(reply: &Reply) -> Answer {

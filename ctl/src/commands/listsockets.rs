@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Arity, Command};
+use super::{Action, Arity, Ask, Command};
 use crate::python;
 use crate::reply::{Answer, Reply};
 use crate::request::Properties;
@@ -14,8 +14,11 @@ pub(super) const COMMAND: Command = Command {
     details: "One line 'FD:socket 'NAME' at HOST:PORT' or '... at PATH' for each.",
     arity: Arity::new(0, 0),
     options: &[],
-    properties: |_| Ok(Properties::new()),
-    answer,
+    completes: &[],
+    action: Action::Ask(Ask {
+        properties: |_| Ok(Properties::new()),
+        answer,
+    }),
 };
 
 fn answer(reply: &Reply) -> Answer {

@@ -1,25 +1,32 @@
 //! The commands: each file says how its words become request properties and how its reply becomes text.
 //!
-//! [`COMMANDS`] is the only list of them; parsing, help and tests walk it. A new command is one file and one
-//! row. Nothing here touches a socket or a stream.
+//! [`COMMANDS`] is the only list of them; parsing, help, completion and tests walk it. A new command is one file and
+//! one row. Nothing here touches a socket or a stream.
 
 use crate::reply::{Answer, Reply};
-use crate::request::{ArgumentError, Arguments, Properties};
+use crate::request::{ArgumentError, Arguments, Properties, Request};
 
+mod add;
 mod decr;
 mod dstats;
 mod get;
 mod globaloptions;
 mod incr;
+mod ipython;
+pub mod kernel;
 mod kill;
 mod list;
+mod listen;
 mod listsockets;
 mod numprocesses;
 mod numwatchers;
 mod options;
 mod quit;
 mod reload;
+mod reloadconfig;
 mod restart;
+mod rm;
+mod set;
 mod signal;
 mod start;
 mod stats;
@@ -28,20 +35,27 @@ mod stop;
 
 /// Every command of the command line, in the order of the help.
 pub const COMMANDS: &[Command] = &[
+    add::COMMAND,
     decr::COMMAND,
     dstats::COMMAND,
     get::COMMAND,
     globaloptions::COMMAND,
     incr::COMMAND,
+    ipython::COMMAND,
+    kernel::COMMAND,
     kill::COMMAND,
     list::COMMAND,
+    listen::COMMAND,
     listsockets::COMMAND,
     numprocesses::COMMAND,
     numwatchers::COMMAND,
     options::COMMAND,
     quit::COMMAND,
     reload::COMMAND,
+    reloadconfig::COMMAND,
     restart::COMMAND,
+    rm::COMMAND,
+    set::COMMAND,
     signal::COMMAND,
     start::COMMAND,
     stats::COMMAND,
@@ -64,10 +78,64 @@ pub struct Command {
     pub arity: Arity,
     /// Options after the command word.
     pub options: &'static [CommandOption],
+    /// What its words are, for completion; the last one goes on if there are more words, unless it is a watcher: no command
+    /// takes two.
+    pub completes: &'static [Complete],
+    /// Who is asked, and how.
+    pub action: Action,
+}
+
+/// Who answers a command.
+#[derive(Debug, Clone, Copy)]
+pub enum Action {
+    /// circusd, over its control endpoint.
+    Ask(Ask),
+    /// circusd, over its event endpoint, until somebody ends it. The words are topics.
+    Listen,
+    /// The core, over the socket of its instance.
+    Kernel,
+}
+
+/// A command that is one request and one reply.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask {
     /// Makes the request's properties of the arguments.
     pub properties: fn(&Arguments) -> Result<Properties, ArgumentError>,
     /// Makes the text of the reply.
     pub answer: fn(&Reply) -> Answer,
+}
+
+impl Ask {
+    /// Checks the arguments of `command`, whose action this is, and makes the request.
+    ///
+    /// # Errors
+    /// What [`ArgumentError`] lists.
+    pub fn request(&self, command: &Command, arguments: &Arguments) -> Result<Request, ArgumentError> {
+        command.check(arguments)?;
+        Ok(Request {
+            command: command.name,
+            properties: (self.properties)(arguments)?,
+        })
+    }
+}
+
+/// What a word of a command line can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Complete {
+    /// The name of a watcher; circusd knows them.
+    Watcher,
+    /// An option as `options` shows it.
+    ShownOption,
+    /// The key of a pair that `set` takes.
+    SettableOption,
+    /// An option of circusd itself.
+    GlobalOption,
+    /// A signal's name.
+    Signal,
+    /// The beginning of an event's topic.
+    Topic,
+    /// Free text.
+    Free,
 }
 
 /// How many words a command takes, and Circus's text when it gets another number.
@@ -128,18 +196,33 @@ impl Command {
         COMMANDS.iter().find(|command| command.name == name)
     }
 
-    /// Checks the number of words and makes the properties.
+    /// Checks the number of words.
     ///
     /// # Errors
-    /// What [`ArgumentError`] lists.
-    pub fn request(&self, arguments: &Arguments) -> Result<Properties, ArgumentError> {
+    /// [`ArgumentError::Count`].
+    pub fn check(&self, arguments: &Arguments) -> Result<(), ArgumentError> {
         let count = arguments.words().len();
         if count < self.arity.least || count > self.arity.most {
             return Err(ArgumentError::Count {
                 wording: self.arity.otherwise,
             });
         }
-        (self.properties)(arguments)
+        Ok(())
+    }
+
+    /// What the word at `position`, counted from 0, is; `None` when there is no such word.
+    pub fn completes_at(&self, position: usize) -> Option<Complete> {
+        if position >= self.arity.most {
+            return None;
+        }
+        let goes_on = self.arity.most == usize::MAX;
+        let what = *self.completes.get(position).or(self
+            .completes
+            .last()
+            .filter(|last| goes_on && **last != Complete::Watcher))?;
+        // Keys and values take turns.
+        let is_value = what == Complete::SettableOption && position.is_multiple_of(2);
+        Some(if is_value { Complete::Free } else { what })
     }
 }
 
@@ -160,6 +243,13 @@ fn matching(arguments: &Arguments) -> Result<Properties, ArgumentError> {
         arguments.value(MATCH.name).unwrap_or("glob").into(),
     );
     Ok(properties)
+}
+
+/// Sets a property when its flag was given: Circus's `rm` and `set` leave it out otherwise.
+fn insert_flag(properties: &mut Properties, option: CommandOption, arguments: &Arguments) {
+    if arguments.flag(option.name) {
+        properties.insert(option.name.into(), true.into());
+    }
 }
 
 /// Copies a word, if it is there, into a property.

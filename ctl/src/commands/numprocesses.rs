@@ -1,6 +1,6 @@
 //! `numprocesses`: how many processes run.
 
-use super::{Arity, Command, optional_name};
+use super::{Action, Arity, Ask, Command, Complete, optional_name};
 use crate::python;
 use crate::reply::{Answer, Reply};
 
@@ -11,8 +11,11 @@ pub(super) const COMMAND: Command = Command {
     details: "Counts the processes there are, not the number configured.",
     arity: Arity::new(0, 1).or("message invalid"),
     options: &[],
-    properties: optional_name,
-    answer,
+    completes: &[Complete::Watcher],
+    action: Action::Ask(Ask {
+        properties: optional_name,
+        answer,
+    }),
 };
 
 fn answer(reply: &Reply) -> Answer {

@@ -1,6 +1,6 @@
 //! `numwatchers`: how many watchers there are.
 
-use super::{Arity, Command};
+use super::{Action, Arity, Ask, Command};
 use crate::python;
 use crate::reply::{Answer, Reply};
 use crate::request::Properties;
@@ -12,8 +12,11 @@ pub(super) const COMMAND: Command = Command {
     details: "Plugins are watchers too, and are counted.",
     arity: Arity::new(0, 0),
     options: &[],
-    properties: |_| Ok(Properties::new()),
-    answer,
+    completes: &[],
+    action: Action::Ask(Ask {
+        properties: |_| Ok(Properties::new()),
+        answer,
+    }),
 };
 
 fn answer(reply: &Reply) -> Answer {

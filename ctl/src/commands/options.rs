@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Arity, Command, optional_name};
+use super::{Action, Arity, Ask, Command, Complete, optional_name};
 use crate::python;
 use crate::reply::{Answer, Reply};
 
@@ -13,8 +13,11 @@ pub(super) const COMMAND: Command = Command {
     details: "One line 'KEY: VALUE' for each option.",
     arity: Arity::new(1, 1).or("number of arguments invalid"),
     options: &[],
-    properties: optional_name,
-    answer,
+    completes: &[Complete::Watcher],
+    action: Action::Ask(Ask {
+        properties: optional_name,
+        answer,
+    }),
 };
 
 /// Text of options and get.

@@ -1,6 +1,6 @@
 //! `quit`: ends circusd.
 
-use super::{Arity, Command, WAITING, just_ok};
+use super::{Action, Arity, Ask, Command, WAITING, just_ok};
 use crate::request::{ArgumentError, Arguments, Properties};
 
 pub(super) const COMMAND: Command = Command {
@@ -11,8 +11,11 @@ pub(super) const COMMAND: Command = Command {
     // Circus ignores words here, so `quit webapp` ends everything; a person who types that means something else.
     arity: Arity::new(0, 0),
     options: &[WAITING],
-    properties,
-    answer: just_ok,
+    completes: &[],
+    action: Action::Ask(Ask {
+        properties,
+        answer: just_ok,
+    }),
 };
 
 fn properties(arguments: &Arguments) -> Result<Properties, ArgumentError> {

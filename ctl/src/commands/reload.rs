@@ -1,6 +1,6 @@
 //! `reload`: replaces processes without an interruption of service.
 
-use super::{Arity, Command, CommandOption, WAITING, insert_word, just_ok};
+use super::{Action, Arity, Ask, Command, CommandOption, Complete, WAITING, insert_word, just_ok};
 use crate::request::{ArgumentError, Arguments, Properties};
 
 pub(super) const COMMAND: Command = Command {
@@ -12,8 +12,11 @@ pub(super) const COMMAND: Command = Command {
               With --terminate the watcher is stopped and started.",
     arity: Arity::new(0, 1).or("invalid number of arguments"),
     options: &[WAITING, SEQUENTIAL, TERMINATE],
-    properties,
-    answer: just_ok,
+    completes: &[Complete::Watcher],
+    action: Action::Ask(Ask {
+        properties,
+        answer: just_ok,
+    }),
 };
 
 const SEQUENTIAL: CommandOption = CommandOption {

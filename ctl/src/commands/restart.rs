@@ -1,6 +1,6 @@
 //! `restart`: stops and starts watchers, or circusd itself.
 
-use super::{Arity, Command, MATCH, WAITING, just_ok, matching};
+use super::{Action, Arity, Ask, Command, Complete, MATCH, WAITING, just_ok, matching};
 
 pub(super) const COMMAND: Command = Command {
     name: "restart",
@@ -10,6 +10,9 @@ pub(super) const COMMAND: Command = Command {
               file.\nFor a restart without an interruption of service, see reload.",
     arity: Arity::new(0, 1),
     options: &[WAITING, MATCH],
-    properties: matching,
-    answer: just_ok,
+    completes: &[Complete::Watcher],
+    action: Action::Ask(Ask {
+        properties: matching,
+        answer: just_ok,
+    }),
 };

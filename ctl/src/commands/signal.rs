@@ -1,6 +1,6 @@
 //! `signal`: sends a signal and does nothing else.
 
-use super::{Arity, Command, CommandOption, insert_word, just_ok};
+use super::{Action, Arity, Ask, Command, CommandOption, Complete, insert_word, just_ok};
 use crate::request::{ArgumentError, Arguments, Properties, integer};
 
 pub(super) const COMMAND: Command = Command {
@@ -11,8 +11,11 @@ pub(super) const COMMAND: Command = Command {
               A process that the signal ends is respawned; to stop it for good, see stop and decr.",
     arity: Arity::new(2, 3),
     options: &[CHILDREN, RECURSIVE],
-    properties,
-    answer: just_ok,
+    completes: &[Complete::Watcher, Complete::Signal],
+    action: Action::Ask(Ask {
+        properties,
+        answer: just_ok,
+    }),
 };
 
 const CHILDREN: CommandOption = CommandOption {

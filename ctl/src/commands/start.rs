@@ -1,6 +1,6 @@
 //! `start`: starts watchers.
 
-use super::{Arity, Command, MATCH, WAITING, just_ok, matching};
+use super::{Action, Arity, Ask, Command, Complete, MATCH, WAITING, just_ok, matching};
 
 pub(super) const COMMAND: Command = Command {
     name: "start",
@@ -10,6 +10,9 @@ pub(super) const COMMAND: Command = Command {
               Without a name, watchers with autostart = false stay stopped.",
     arity: Arity::new(0, 1),
     options: &[WAITING, MATCH],
-    properties: matching,
-    answer: just_ok,
+    completes: &[Complete::Watcher],
+    action: Action::Ask(Ask {
+        properties: matching,
+        answer: just_ok,
+    }),
 };

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Arity, Command, CommandOption, insert_word};
+use super::{Action, Arity, Ask, Command, CommandOption, Complete, insert_word};
 use crate::python;
 use crate::reply::{Answer, Reply};
 use crate::request::{ArgumentError, Arguments, Properties, integer};
@@ -15,8 +15,8 @@ pub(super) const COMMAND: Command = Command {
               its children. CPU% is since the previous sample.",
     arity: Arity::new(0, 2).or("message invalid"),
     options: &[EXTENDED],
-    properties,
-    answer,
+    completes: &[Complete::Watcher],
+    action: Action::Ask(Ask { properties, answer }),
 };
 
 const EXTENDED: CommandOption = CommandOption {

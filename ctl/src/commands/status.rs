@@ -1,6 +1,6 @@
 //! `status`: whether watchers are active, stopped, starting or stopping.
 
-use super::{Arity, Command, optional_name};
+use super::{Action, Arity, Ask, Command, Complete, optional_name};
 use crate::python;
 use crate::reply::{Answer, Reply};
 
@@ -12,8 +12,11 @@ pub(super) const COMMAND: Command = Command {
               Without a name: one line 'NAME: STATUS' for each watcher, sorted by name.",
     arity: Arity::new(0, 1).or("message invalid"),
     options: &[],
-    properties: optional_name,
-    answer,
+    completes: &[Complete::Watcher],
+    action: Action::Ask(Ask {
+        properties: optional_name,
+        answer,
+    }),
 };
 
 /// With a name the daemon answers `"status": "active"` and so on (spec c.3): the status of the reply *is* the

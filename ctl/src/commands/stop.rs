@@ -1,6 +1,6 @@
 //! `stop`: stops watchers.
 
-use super::{Arity, Command, MATCH, WAITING, just_ok, matching};
+use super::{Action, Arity, Ask, Command, Complete, MATCH, WAITING, just_ok, matching};
 
 pub(super) const COMMAND: Command = Command {
     name: "stop",
@@ -12,6 +12,9 @@ pub(super) const COMMAND: Command = Command {
     // Circus's transcript of `stop x y` looks up x and never mentions y.
     arity: Arity::new(0, usize::MAX),
     options: &[WAITING, MATCH],
-    properties: matching,
-    answer: just_ok,
+    completes: &[Complete::Watcher],
+    action: Action::Ask(Ask {
+        properties: matching,
+        answer: just_ok,
+    }),
 };

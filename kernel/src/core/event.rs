@@ -178,6 +178,13 @@ pub enum Input {
         /// The value.
         outcome: Result<Vec<u8>, Refusal>,
     },
+    /// A person forgets a process, whether it lives or not.
+    Abandon {
+        /// Who; the answer is a refusal or done.
+        to: ReplyTo,
+        /// Which.
+        process: ProcessId,
+    },
     /// SIGTERM or SIGINT.
     Terminate,
     /// A deadline has come.

@@ -21,7 +21,9 @@ pub use rules::Passed;
 use lease::Lease;
 use marks::Marks;
 use process::Process;
-use ringmaster_protocol::message::{Done, Guarantee, ProcessId, Refusal, Reply, Request};
+use ringmaster_protocol::message::{
+    Done, Guarantee, Listen, ProcessId, ProcessInfo, Refusal, Reply, Request, SocketInfo,
+};
 use ringmaster_protocol::ring::Stream;
 use rules::{check_name, invalid, limit};
 use socket::Listener;
@@ -181,6 +183,10 @@ impl Core {
                 outcome,
             } => self.value_stored(to, name, number, outcome, out),
             Input::ValueLoaded { to, outcome } => self.value_loaded(to, outcome, out),
+            Input::Abandon { to, process } => {
+                let answer = self.abandon(to, process, out);
+                self.answer(to, answer, None, out);
+            }
             Input::Terminate => self.terminate(out),
             Input::Tick => self.tick(out),
         }
@@ -234,6 +240,21 @@ impl Core {
             .iter()
             .filter(|(_, client)| !client.marks.is_empty())
             .map(|(id, _)| *id)
+    }
+
+    /// One process, as clients see it.
+    pub fn process(&self, process: ProcessId) -> Option<ProcessInfo> {
+        self.processes.get(&process).map(Process::info)
+    }
+
+    /// All processes, as clients see them.
+    pub fn processes(&self) -> impl Iterator<Item = ProcessInfo> + '_ {
+        self.processes.values().map(Process::info)
+    }
+
+    /// All sockets: what was asked for, what came of it.
+    pub fn sockets(&self) -> impl Iterator<Item = (&Listen, &SocketInfo)> {
+        self.sockets.values().map(|socket| (&socket.asked, &socket.info))
     }
 
     /// Descriptors that the process may have.

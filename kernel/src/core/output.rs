@@ -1,6 +1,7 @@
 //! Output: from readable pipe to notice, and the acknowledgements that make room again.
 
 use super::event::{Effect, ReplyTo};
+use super::process::Fate;
 use super::ring::{Captured, Circumstances, Plan, Ring};
 use super::{Core, Effects, Timer};
 use crate::limits::{PROGRESS, RETRY};
@@ -227,6 +228,13 @@ impl Core {
             Captured::Bytes(bytes) => {
                 captured.ring.advance(bytes, now);
                 self.mark_output(id, stream);
+                if self
+                    .processes
+                    .get(&id)
+                    .is_some_and(|process| process.fate == Fate::Abandoned)
+                {
+                    self.let_go(id, stream, None, out);
+                }
             }
             Captured::Empty => {}
             Captured::End => {
@@ -254,23 +262,36 @@ impl Core {
         if self.may_change(to.client).is_err() {
             return;
         }
+        self.let_go(ack.process, ack.stream, Some(ack.offset), out);
+    }
+
+    /// All output so far of a process that nobody wants to hear of.
+    pub(super) fn discard(&mut self, process: ProcessId, out: &mut Effects) {
+        for stream in Stream::ALL {
+            self.let_go(process, stream, None, out);
+        }
+    }
+
+    /// Everything below `offset` may be overwritten; `None`: everything so far.
+    fn let_go(&mut self, process: ProcessId, stream: Stream, offset: Option<u64>, out: &mut Effects) {
         let now = self.now;
         let captures = self
             .processes
-            .get_mut(&ack.process)
+            .get_mut(&process)
             .map(|process| &mut process.captures);
-        let Some(captured) = captures.and_then(|captures| captures.get_mut(ack.stream)) else {
+        let Some(captured) = captures.and_then(|captures| captures.get_mut(stream)) else {
             return;
         };
-        if captured.ring.acknowledge(ack.offset, now) {
+        let offset = offset.unwrap_or(captured.ring.head());
+        if captured.ring.acknowledge(offset, now) {
             out.push(Effect::SaveAck {
-                process: ack.process,
-                stream: ack.stream,
+                process,
+                stream,
                 acked: captured.ring.acked(),
                 lost: captured.ring.lost(),
                 first_record: captured.ring.first_record(),
             });
-            self.resume(ack.process, ack.stream, out);
+            self.resume(process, stream, out);
         }
     }
 }

@@ -35,11 +35,13 @@ pub(super) enum Life {
     Exited(Exit),
 }
 
-/// Whether the core itself is stopping it.
+/// What becomes of it by the core's own doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     /// No.
     Open,
+    /// Nobody wants to hear of it: its output goes nowhere, and its end is the end of its record.
+    Abandoned,
     /// Its lease has run out; what is left of the tree is killed then, and the record forgotten.
     Condemned {
         /// `CLOCK_BOOTTIME`.
@@ -262,6 +264,25 @@ impl Core {
         Ok(Some(super::done()))
     }
 
+    /// Forgets a process that has ended now, one that lives when it ends. It goes on writing, to nowhere.
+    pub(super) fn abandon(&mut self, to: ReplyTo, id: ProcessId, out: &mut Effects) -> Answer {
+        self.may_change(to.client)?;
+        self.find(id)?;
+        let Some(process) = self.processes.get_mut(&id) else {
+            return Ok(None);
+        };
+        match (&process.life, process.fate) {
+            (Life::Exited(_), Fate::Open | Fate::Abandoned) => self.release(id, out),
+            (Life::Running, Fate::Open) => {
+                process.fate = Fate::Abandoned;
+                self.discard(id, out);
+            }
+            // On its way out already.
+            (Life::Running, Fate::Abandoned) | (_, Fate::Condemned { .. }) => {}
+        }
+        Ok(Some(super::done()))
+    }
+
     /// A process has ended. What is left in its pipes still comes, and still counts as its last words.
     pub(super) fn ended(
         &mut self,
@@ -292,6 +313,7 @@ impl Core {
         self.mark_exit(id);
         match fate {
             Fate::Open => {}
+            Fate::Abandoned => self.release(id, out),
             Fate::Condemned { kill_at } if now.boot_ns >= kill_at => self.release(id, out),
             Fate::Condemned { .. } => self.probe(id, out),
         }
@@ -300,7 +322,7 @@ impl Core {
     /// Somebody else's end may have been the last of a condemned tree.
     pub(super) fn orphan_ended(&self, out: &mut Effects) {
         for process in self.processes.values() {
-            if process.fate != Fate::Open && matches!(process.life, Life::Exited(_)) {
+            if matches!(process.fate, Fate::Condemned { .. }) && matches!(process.life, Life::Exited(_)) {
                 self.probe(process.id, out);
             }
         }
@@ -322,7 +344,7 @@ impl Core {
         let Some(process) = self
             .processes
             .get_mut(&id)
-            .filter(|process| process.fate == Fate::Open)
+            .filter(|process| !matches!(process.fate, Fate::Condemned { .. }))
         else {
             return;
         };

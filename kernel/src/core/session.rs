@@ -202,7 +202,7 @@ impl Core {
     }
 
     /// Nothing is owned.
-    pub(super) fn is_idle(&self) -> bool {
+    pub fn is_idle(&self) -> bool {
         self.processes.is_empty() && self.sockets.is_empty() && self.values.is_empty()
     }
 
@@ -211,7 +211,7 @@ impl Core {
         let condemned = self
             .processes
             .values()
-            .all(|process| process.fate != super::process::Fate::Open);
+            .all(|process| matches!(process.fate, super::process::Fate::Condemned { .. }));
         self.leaving = condemned && self.sockets.is_empty() && self.values.is_empty();
         Exiting {
             exits: self.leaving,

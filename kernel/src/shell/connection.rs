@@ -1,8 +1,13 @@
-//! One client's connection: bytes and descriptors in, frames out. Bounded in both directions.
+//! One client's connection: bytes and descriptors in, frames or text out. Bounded in both directions.
+//!
+//! A binary client sends its preface at once; one that speaks text waits to be greeted. So a connection that has said
+//! nothing for a moment, or whose first byte is not the preface's NUL, is greeted in Papa's manner. A binary client that was late
+//! skips the greeting ([`FrameReader`]), and is understood all the same.
 
 use super::poll::Interest;
-use crate::limits::{CLIENT_BACKLOG, CLIENT_READ};
-use ringmaster_protocol::frame::{Frame, FrameError, FrameReader, PREFACE};
+use crate::limits::{CLIENT_BACKLOG, CLIENT_READ, MAX_LINE};
+use crate::text::Session;
+use ringmaster_protocol::frame::{Frame, FrameError, FrameReader, GREETING, PREFACE};
 use ringmaster_protocol::limits::MAX_FDS;
 use rustix::io::Errno;
 use rustix::net::{
@@ -29,6 +34,12 @@ pub enum Dropped {
     /// The bytes are not frames.
     #[error("{0}")]
     Frame(#[from] FrameError),
+    /// A line, or lines that nobody reads yet, over the limit.
+    #[error("the client sent more than {MAX_LINE} bytes of text at once")]
+    Line,
+    /// A browser.
+    #[error("the client speaks HTTP")]
+    Http,
     /// A frame that only the core may send.
     #[error("the client sent a frame that only the core sends")]
     Direction,
@@ -40,6 +51,40 @@ pub enum Dropped {
     Reply,
 }
 
+/// A look at a client that no event announces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// None.
+    Never,
+    /// Greet it then, if it has said nothing (`CLOCK_BOOTTIME`).
+    Greet {
+        /// When.
+        at: u64,
+    },
+    /// See then whether it has read what was sent.
+    Unread {
+        /// When.
+        at: u64,
+        /// The pause after which to look again.
+        pause: u64,
+    },
+    /// It has read; then the first batch of its watch may follow.
+    Settle {
+        /// When.
+        at: u64,
+    },
+}
+
+impl Look {
+    /// When, if ever.
+    pub fn at(self) -> Option<u64> {
+        match self {
+            Self::Never => None,
+            Self::Greet { at } | Self::Unread { at, .. } | Self::Settle { at } => Some(at),
+        }
+    }
+}
+
 /// Bytes to send, with a descriptor beside the first of them.
 #[derive(Debug)]
 struct Segment {
@@ -48,10 +93,29 @@ struct Segment {
     descriptor: Option<OwnedFd>,
 }
 
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speech {
+    /// It has said nothing yet.
+    Silent,
+    /// It has said nothing for so long that it was greeted as one that speaks text.
+    Greeted,
+    /// The binary protocol.
+    Binary,
+    /// Papa's text protocol.
+    Text,
+}
+
 /// A connection.
 #[derive(Debug)]
 pub struct Connection {
     socket: OwnedFd,
+    /// What the client speaks.
+    pub speech: Speech,
+    /// Its conversation, if it speaks text.
+    pub session: Session,
+    /// What a text client is to be looked at again for.
+    pub look: Look,
     preface: usize,
     reader: FrameReader,
     /// Descriptors that arrived and belong to a request not yet handled.
@@ -60,6 +124,8 @@ pub struct Connection {
     backlog: usize,
     /// The client has sent its last byte.
     pub finished: bool,
+    /// Nothing more is read; it is closed when everything is sent.
+    pub ending: bool,
     /// Requests wait here because their answers would not have found room.
     pub stalled: bool,
     /// What the connection is waited for: to read, to write.
@@ -68,15 +134,19 @@ pub struct Connection {
 
 impl Connection {
     /// Takes over an accepted socket, which does not block.
-    pub fn new(socket: OwnedFd) -> Self {
+    pub fn new(socket: OwnedFd, speech: Speech, look: Look) -> Self {
         Self {
             socket,
+            speech,
+            session: Session::default(),
+            look,
             preface: 0,
             reader: FrameReader::new(),
             descriptors: VecDeque::new(),
             outgoing: VecDeque::new(),
             backlog: 0,
             finished: false,
+            ending: false,
             stalled: false,
             interest: (Interest::Yes, Interest::No),
         }
@@ -107,6 +177,11 @@ impl Connection {
             return Ok(());
         }
         let mut rest = bytes.get(..got.bytes).unwrap_or_default();
+        self.tell_apart(rest);
+        if self.speech == Speech::Text {
+            self.descriptors.clear();
+            return self.session.push(rest).then_some(()).ok_or(Dropped::Line);
+        }
         if let Some(missing) = PREFACE.get(self.preface..).filter(|missing| !missing.is_empty()) {
             let count = missing.len().min(rest.len());
             let (head, tail) = rest.split_at(count);
@@ -118,6 +193,21 @@ impl Connection {
         }
         self.reader.push(rest);
         Ok(())
+    }
+
+    /// The first byte tells what the client speaks.
+    fn tell_apart(&mut self, bytes: &[u8]) {
+        let binary = bytes.first() == PREFACE.first();
+        match self.speech {
+            Speech::Silent | Speech::Greeted if binary => self.speech = Speech::Binary,
+            Speech::Silent => {
+                self.speech = Speech::Text;
+                self.queue_text(GREETING);
+            }
+            Speech::Greeted => self.speech = Speech::Text,
+            Speech::Binary | Speech::Text => return,
+        }
+        self.look = Look::Never;
     }
 
     /// The next request, unless too many answers wait to be read by the client.
@@ -148,7 +238,7 @@ impl Connection {
     /// What it should be waited for now: requests unless answers pile up, room while they do.
     pub fn wanted(&self) -> (Interest, Interest) {
         (
-            Interest::when(!self.is_clogged()),
+            Interest::when(!self.is_clogged() && !self.ending),
             Interest::when(self.has_backlog()),
         )
     }
@@ -156,6 +246,24 @@ impl Connection {
     /// Whether something waits to be sent.
     pub fn has_backlog(&self) -> bool {
         self.backlog > 0
+    }
+
+    /// Bytes that wait to be sent.
+    pub fn backlog(&self) -> usize {
+        self.backlog
+    }
+
+    /// Queues text.
+    pub fn queue_text(&mut self, text: &[u8]) {
+        self.backlog += text.len();
+        match self.outgoing.back_mut() {
+            Some(tail) => tail.bytes.extend_from_slice(text),
+            None => self.outgoing.push_back(Segment {
+                bytes: text.to_vec(),
+                sent: 0,
+                descriptor: None,
+            }),
+        }
     }
 
     /// Queues a frame.

@@ -95,6 +95,20 @@ impl ProcessFile {
         Some(Record::decode(&bytes))
     }
 
+    /// Reads output that is still in the ring: at most its capacity, not beyond what was captured.
+    pub fn read_output(&self, stream: Stream, from: u64, to: u64) -> io::Result<Vec<u8>> {
+        let entry = self.entry(stream);
+        let from = from.max(to.saturating_sub(entry.capacity));
+        let mut bytes = Vec::new();
+        for piece in entry.pieces(from, to) {
+            let length = usize::try_from(piece.length).map_err(|_long| io::ErrorKind::InvalidInput)?;
+            let mut part = vec![0; length];
+            self.file.read_exact_at(&mut part, piece.at)?;
+            bytes.append(&mut part);
+        }
+        Ok(bytes)
+    }
+
     /// A descriptor of it that can only read.
     pub fn read_only(&self) -> io::Result<OwnedFd> {
         let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());

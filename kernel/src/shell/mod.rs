@@ -19,6 +19,8 @@ mod settle;
 mod signals;
 mod socket;
 mod store;
+mod tcp;
+mod text;
 mod tree;
 
 pub use serve::{Options, Place, ServeError, serve};
@@ -26,15 +28,17 @@ pub use serve::{Options, Place, ServeError, serve};
 use crate::core::ring::{Capture, Captured};
 use crate::core::{ClientId, Core, Effect, Effects, Input, Now, ReplyTo};
 use crate::instance::Instance;
-use crate::limits::{CAPTURES_PER_TURN, FD_RESERVE, MAX_CLIENTS, NOTICES_PER_TURN, RETRY};
+use crate::limits::{
+    CAPTURES_PER_TURN, FD_RESERVE, GREETING_DELAY, MAX_CLIENTS, MAX_LINE, NOTICES_PER_TURN, RETRY,
+};
 use crate::state::StateFile;
 use crate::sys;
 use child::Child;
-use connection::{Connection, Dropped};
+use connection::{Connection, Dropped, Look, Speech};
 use descriptors::Inheritable;
 use launch::Launcher;
 use poll::{Poll, Ready, Token};
-use ringmaster_protocol::frame::Kind;
+use ringmaster_protocol::frame::{GREETING, Kind};
 use ringmaster_protocol::message::{DecodeError, ProcessId, Refusal, Request};
 use ringmaster_protocol::ring::Stream;
 use rustix::io::Errno;
@@ -59,6 +63,8 @@ pub struct Shell {
     poll: Poll,
     now: Now,
     listener: Option<OwnedFd>,
+    /// For text over TCP, when asked for.
+    tcp: Option<OwnedFd>,
     signals: OwnedFd,
     state: StateFile,
     launcher: Launcher,
@@ -66,6 +72,7 @@ pub struct Shell {
     socket_store: Store,
     instance: Instance,
     connections: HashMap<ClientId, Connection>,
+    text: text::Conversations,
     next_client: u64,
     children: HashMap<ProcessId, Child>,
     by_pid: HashMap<i32, ProcessId>,
@@ -102,6 +109,7 @@ impl Shell {
             .next_deadline()
             .into_iter()
             .chain(self.accept_again)
+            .chain(self.next_look())
             .min();
         self.now = clock::now();
         let unfinished = self.unfinished();
@@ -129,13 +137,14 @@ impl Shell {
         for event in ready {
             self.handle(event);
         }
+        self.look_at_clients();
         self.tell_clients();
         Ok(())
     }
 
     fn handle(&mut self, event: Ready) {
         match event.token {
-            Token::Listener => self.accept(),
+            Token::Listener | Token::TcpListener => self.accept(event.token),
             Token::Signals => self.own_signals(),
             Token::Client(client) => self.serve_client(client, event),
             Token::Pipe(process, stream) => self.read_pipe(process, stream),
@@ -169,17 +178,24 @@ impl Shell {
         }
     }
 
-    fn accept(&mut self) {
+    fn accept(&mut self, which: Token) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        while let Some(listener) = &self.listener {
+        while let Some(listener) = if which == Token::TcpListener {
+            &self.tcp
+        } else {
+            &self.listener
+        } {
             match rustix::net::accept_with(listener, flags) {
-                Ok(socket) => self.welcome(socket),
+                Ok(socket) if which == Token::TcpListener => self.welcome_tcp(socket),
+                Ok(socket) => self.welcome_local(socket),
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(Errno::AGAIN) => return,
                 Err(errno) => {
                     // A full table would make the listener readable for ever: look away for a while.
                     self.log(&format!("clients wait: {errno}"));
-                    self.poll.remove(listener);
+                    for listener in self.listener.iter().chain(&self.tcp) {
+                        self.poll.remove(listener);
+                    }
                     let pause = u64::try_from(RETRY.as_nanos()).unwrap_or(0);
                     self.accept_again = Some(self.now.boot_ns + pause);
                     return;
@@ -191,19 +207,40 @@ impl Shell {
     fn retry_accepting(&mut self) {
         if self.accept_again.is_some_and(|at| at <= self.now.boot_ns) {
             self.accept_again = None;
-            let listener = self.listener.as_ref();
-            if let Some(Err(error)) = listener.map(|listener| self.poll.add(listener, Token::Listener)) {
-                self.log(&format!("clients cannot be accepted: {error}"));
+            let listeners = [(&self.listener, Token::Listener), (&self.tcp, Token::TcpListener)];
+            for (listener, token) in listeners {
+                if let Some(Err(error)) = listener.as_ref().map(|listener| self.poll.add(listener, token)) {
+                    self.log(&format!("clients cannot be accepted: {error}"));
+                }
             }
         }
     }
 
+    fn welcome_local(&mut self, socket: OwnedFd) {
+        if let Ok(peer) = sockopt::socket_peercred(&socket) {
+            let greet = Look::Greet {
+                at: self.now.boot_ns + u64::try_from(GREETING_DELAY.as_nanos()).unwrap_or(0),
+            };
+            let connection = Connection::new(socket, Speech::Silent, greet);
+            self.welcome(connection, peer.uid.as_raw(), peer.pid.as_raw_nonzero().get());
+        }
+    }
+
+    /// Over TCP only text is spoken, and the greeting comes at once.
+    fn welcome_tcp(&mut self, socket: OwnedFd) {
+        match tcp::peer_uid(&socket) {
+            Some(uid) => {
+                let mut connection = Connection::new(socket, Speech::Text, Look::Never);
+                connection.queue_text(GREETING);
+                self.welcome(connection, uid, 0);
+            }
+            None => self.log("a client over TCP was refused: its user cannot be found"),
+        }
+    }
+
     /// Lets in who has our user id or is root.
-    fn welcome(&mut self, socket: OwnedFd) {
-        let Ok(peer) = sockopt::socket_peercred(&socket) else {
-            return;
-        };
-        let (theirs, ours) = (peer.uid.as_raw(), rustix::process::geteuid().as_raw());
+    fn welcome(&mut self, connection: Connection, theirs: u32, pid: i32) {
+        let ours = rustix::process::geteuid().as_raw();
         if theirs != ours && theirs != 0 {
             self.log(&format!(
                 "a client of user {theirs} was refused; this core belongs to user {ours}"
@@ -211,7 +248,7 @@ impl Shell {
             return;
         }
         // The system gives the lowest free number, so it tells how full the table is.
-        let number = u64::try_from(socket.as_raw_fd()).unwrap_or(u64::MAX);
+        let number = u64::try_from(connection.as_fd().as_raw_fd()).unwrap_or(u64::MAX);
         let full = number.saturating_add(FD_RESERVE / 2) > self.core.max_fds();
         if full || self.connections.len() >= MAX_CLIENTS {
             self.log(&format!(
@@ -221,16 +258,14 @@ impl Shell {
             return;
         }
         let client = ClientId(self.next_client);
-        if let Err(error) = self.poll.add(&socket, Token::Client(client)) {
+        if let Err(error) = self.poll.add(&connection, Token::Client(client)) {
             self.log(&format!("a client was refused: {error}"));
             return;
         }
         self.next_client += 1;
-        self.connections.insert(client, Connection::new(socket));
-        self.drive(Input::Connected {
-            client,
-            pid: peer.pid.as_raw_nonzero().get(),
-        });
+        self.connections.insert(client, connection);
+        self.text.leaving = false;
+        self.drive(Input::Connected { client, pid });
     }
 
     fn serve_client(&mut self, client: ClientId, event: Ready) {
@@ -241,7 +276,7 @@ impl Shell {
         if event.writable {
             result = connection.send();
         }
-        if result.is_ok() && event.readable && !connection.is_clogged() {
+        if result.is_ok() && event.readable && !connection.is_clogged() && !connection.ending {
             result = connection.receive();
         }
         if let Err(why) = result.and_then(|()| self.requests(client)) {
@@ -252,6 +287,9 @@ impl Shell {
     /// Handles the requests that have arrived whole, as long as their answers find room.
     fn requests(&mut self, client: ClientId) -> Result<(), Dropped> {
         while let Some(connection) = self.connections.get_mut(&client) {
+            if connection.speech == Speech::Text {
+                return self.converse(client);
+            }
             let Some(frame) = connection.next_frame()? else {
                 if connection.finished && !connection.is_clogged() {
                     let _ = connection.send();
@@ -290,18 +328,25 @@ impl Shell {
         };
         match why {
             Dropped::Closed => {}
-            Dropped::Preface => {
-                connection.send_text("Error: this core speaks only its binary protocol on this socket\n");
-                self.debug(&format!("client {}: {why}", client.0));
+            Dropped::Line => {
+                connection.send_text(&format!("Error: a line has at most {MAX_LINE} bytes\n"));
+                self.log(&format!("client {} is cut off: {why}", client.0));
             }
             Dropped::Broken(_) => self.debug(&format!("client {}: {why}", client.0)),
-            Dropped::Frame(_) | Dropped::Direction | Dropped::Descriptors | Dropped::Reply => {
+            Dropped::Preface
+            | Dropped::Http
+            | Dropped::Frame(_)
+            | Dropped::Direction
+            | Dropped::Descriptors
+            | Dropped::Reply => {
                 self.log(&format!("client {} is cut off: {why}", client.0));
             }
         }
         self.poll.remove(&connection);
+        self.watcher_gone(client, &connection.session);
         drop(connection);
         self.drive(Input::Disconnected { client });
+        self.end_when_alone();
     }
 
     /// Notices for those who have room, then bytes for all.
@@ -315,6 +360,7 @@ impl Shell {
                 });
             }
         }
+        self.tell_watchers();
         let mut broken = Vec::new();
         for (client, connection) in &mut self.connections {
             let sent = if connection.has_backlog() {

@@ -1,10 +1,11 @@
 //! Carrying out effects: one switch, a few lines each.
 
+use super::connection::Speech;
 use super::descriptors::Inheritable;
 use super::{Shell, socket};
-use crate::core::{Attachment, Effect, Input, ReplyTo};
+use crate::core::{Attachment, ClientId, Effect, Input, ReplyTo};
 use ringmaster_protocol::frame::Frame;
-use ringmaster_protocol::message::{Listen, ProcessId, Refusal, SocketAddress, Spawn};
+use ringmaster_protocol::message::{Listen, Notice, ProcessId, Refusal, Reply, SocketAddress, Spawn};
 use ringmaster_protocol::ring::Stream;
 use rustix::io::fcntl_dupfd_cloexec;
 use std::io;
@@ -24,15 +25,9 @@ impl Shell {
                 to,
                 reply,
                 attachment,
-            } => {
-                let frame = reply.frame(to.request.unwrap_or(0));
-                self.send_reply(to, &frame, attachment);
-            }
-            Effect::Refuse { to, refusal } => {
-                let frame = refusal.frame(to.message, to.request.unwrap_or(0));
-                self.queue(to.client, &frame, None);
-            }
-            Effect::Notify { client, notice } => self.queue(client, &notice.frame(), None),
+            } => self.answer(to, Ok(*reply), attachment),
+            Effect::Refuse { to, refusal } => self.answer(to, Err(refusal), None),
+            Effect::Notify { client, notice } => self.notify(client, &notice),
             Effect::Start { to, spawn } => return Some(self.start(to, spawn)),
             Effect::Capture {
                 process,
@@ -63,7 +58,11 @@ impl Shell {
                 words.first_record().store(first_record, Ordering::Release);
             }
             Effect::SaveExit { process, exit } => self.save_exit(process, exit),
-            Effect::Release { process } => self.release(process),
+            Effect::Release { process } => {
+                self.release(process);
+                self.text.forget(process);
+                self.stir_all();
+            }
             Effect::SaveLost { bytes } => self.state.header().set_lost(bytes),
             Effect::SaveLease {
                 epoch,
@@ -114,6 +113,27 @@ impl Shell {
         None
     }
 
+    /// To the conversation that waits for it, or into a frame.
+    fn answer(&mut self, to: ReplyTo, answer: Result<Reply, Refusal>, attachment: Option<Attachment>) {
+        let request = to.request.unwrap_or(0);
+        match self.text.answered(to, answer) {
+            None => {}
+            Some(Ok(reply)) => self.send_reply(to, &reply.frame(request), attachment),
+            Some(Err(refusal)) => self.queue(to.client, &refusal.frame(to.message, request), None),
+        }
+    }
+
+    fn notify(&mut self, client: ClientId, notice: &Notice) {
+        let speech = self.connections.get(&client).map(|connection| connection.speech);
+        match speech {
+            Some(Speech::Text) => self.stir(client),
+            Some(Speech::Silent | Speech::Greeted | Speech::Binary) => {
+                self.queue(client, &notice.frame(), None)
+            }
+            None => {}
+        }
+    }
+
     fn send_reply(&mut self, to: ReplyTo, frame: &Frame, attachment: Option<Attachment>) {
         match attachment.map(|attachment| self.descriptor(&attachment)) {
             None => self.queue(to.client, frame, None),
@@ -142,7 +162,7 @@ impl Shell {
         }
     }
 
-    fn queue(&mut self, client: crate::core::ClientId, frame: &Frame, descriptor: Option<OwnedFd>) {
+    fn queue(&mut self, client: ClientId, frame: &Frame, descriptor: Option<OwnedFd>) {
         let Some(connection) = self.connections.get_mut(&client) else {
             return;
         };

@@ -13,6 +13,8 @@ use std::os::fd::{AsFd, OwnedFd};
 pub enum Token {
     /// Somebody connects.
     Listener,
+    /// Somebody connects over TCP.
+    TcpListener,
     /// A signal for the core itself.
     Signals,
     /// A client.
@@ -34,6 +36,7 @@ impl Token {
             Self::Pipe(ProcessId(id), Stream::Stdout) => (4, id),
             Self::Pipe(ProcessId(id), Stream::Stderr) => (5, id),
             Self::Pidfd(ProcessId(id)) => (6, id),
+            Self::TcpListener => (7, 0),
         };
         EventData::new_u64(kind << KIND_SHIFT | value)
     }
@@ -47,6 +50,7 @@ impl Token {
             4 => Some(Self::Pipe(ProcessId(value), Stream::Stdout)),
             5 => Some(Self::Pipe(ProcessId(value), Stream::Stderr)),
             6 => Some(Self::Pidfd(ProcessId(value))),
+            7 => Some(Self::TcpListener),
             _ => None,
         }
     }

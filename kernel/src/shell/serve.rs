@@ -3,7 +3,7 @@
 use super::launch::{Launcher, Original};
 use super::poll::{Poll, Token};
 use super::store::Store;
-use super::{Shell, Verbosity, clock, guarantees, tree};
+use super::{Shell, Verbosity, clock, guarantees, tcp, tree};
 use crate::core::{Core, Facts, Inheritance};
 use crate::instance::{Instance, InstanceError, SOCKETS, through};
 use crate::state::{StateError, StateFile};
@@ -27,6 +27,8 @@ pub struct Options {
     pub directory: PathBuf,
     /// The socket, when it is not in that directory.
     pub socket: Option<PathBuf>,
+    /// The port of 127.0.0.1 on which text is spoken as well; `None`: on none.
+    pub port: Option<u16>,
     /// How much to say.
     pub verbosity: Verbosity,
     /// The starter's file mode mask.
@@ -87,6 +89,14 @@ pub fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), ServeError> 
         .add(&listener, Token::Listener)
         .map_err(fail("waiting for clients"))?;
     shell.listener = Some(listener);
+    if let Some(port) = options.port {
+        let listener = tcp::listen(port).map_err(fail(format!("listening on 127.0.0.1:{port}")))?;
+        shell
+            .poll
+            .add(&listener, Token::TcpListener)
+            .map_err(fail("waiting for clients"))?;
+        shell.tcp = Some(listener);
+    }
     ready();
     let instance = shell.run().map_err(fail("waiting for events"))?;
     if let Some(path) = &options.socket {
@@ -136,6 +146,7 @@ fn prepare(
         poll,
         now,
         listener: None,
+        tcp: None,
         signals,
         state,
         launcher,
@@ -143,6 +154,7 @@ fn prepare(
         socket_store: Store::new(instance.folder(SOCKETS)?),
         instance,
         connections: HashMap::new(),
+        text: super::text::Conversations::default(),
         next_client: 1,
         children: HashMap::new(),
         by_pid: HashMap::new(),

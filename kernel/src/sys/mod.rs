@@ -23,6 +23,6 @@ pub use process::{
     Ended, exit_of_pidfd, pidfd_exit_info_supported, pidfd_signal, reap, wait_any_peek, wait_peek,
 };
 pub use signal::{block_all, default_all, signal_queue, take_signal};
-pub use socket::bind_to_device;
+pub use socket::{bind_to_device, unread_bytes};
 pub use splice::splice_into;
 pub use words::map_words;

@@ -15,6 +15,8 @@ pub enum ReplyShape {
     Plain,
     /// `info` of the one watcher.
     Info,
+    /// `started` and `kept` beside the status (`add`).
+    Started,
     /// `numprocesses`.
     Number,
 }
@@ -51,6 +53,11 @@ impl Batches {
         id
     }
 
+    /// Whether a group is not finished.
+    pub fn is_open(&self, id: BatchId) -> bool {
+        self.open.contains_key(&id)
+    }
+
     /// Forgets a group without an answer.
     pub fn drop(&mut self, id: BatchId) {
         self.open.remove(&id);
@@ -66,6 +73,11 @@ impl Batches {
             ReplyShape::Plain => {}
             ReplyShape::Info => {
                 batch.properties.insert("info".into(), info(outcome));
+            }
+            ReplyShape::Started => {
+                if let Value::Object(pids) = info(outcome) {
+                    batch.properties.extend(pids);
+                }
             }
             ReplyShape::Number => {
                 if let Outcome::Resized(number) = outcome {

@@ -1,10 +1,10 @@
 //! The start of everything: processes that the core still has are taken back, then watchers start in the order of
-//! their priority (spec b.6, k).
+//! their priority (spec b.6, k). What `reloadconfig` does to watchers goes the same way.
 
 use super::{Arbiter, Effect, Phase};
 use crate::clock::Now;
 use crate::process::Wid;
-use crate::watcher::{Operation, Status, WatcherId};
+use crate::watcher::{BatchId, Operation, Outcome, Status, WatcherId};
 use ringmaster_protocol::message::{Exit, ExitStatus, Lifetime, ProcessId, ProcessInfo, Rusage};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -16,15 +16,49 @@ const SIDE_BY_SIDE: usize = 16;
 /// How far the start is.
 #[derive(Debug, Default)]
 pub struct Boot {
-    waiting: VecDeque<WatcherId>,
+    waiting: VecDeque<Planned>,
     starting: BTreeSet<WatcherId>,
     /// The pause between two watchers.
     next_at: Option<Duration>,
 }
 
+/// An operation that waits for its watcher's turn.
+#[derive(Debug)]
+struct Planned {
+    id: WatcherId,
+    operation: Operation,
+    waiter: Option<BatchId>,
+}
+
 impl Boot {
     pub(super) fn new() -> Self {
         Self::default()
+    }
+
+    /// These operations follow, in this order.
+    pub(super) fn extend(&mut self, steps: Vec<(WatcherId, Operation)>, batch: BatchId) {
+        let planned = steps.into_iter().map(|(id, operation)| Planned {
+            id,
+            operation,
+            waiter: Some(batch),
+        });
+        self.waiting.extend(planned);
+    }
+
+    /// The watcher is gone; gives those who wait for it.
+    pub(super) fn forget(&mut self, id: WatcherId) -> Vec<BatchId> {
+        let (gone, rest): (VecDeque<_>, VecDeque<_>) =
+            self.waiting.drain(..).partition(|planned| planned.id == id);
+        self.waiting = rest;
+        gone.into_iter().filter_map(|planned| planned.waiter).collect()
+    }
+
+    /// Nothing follows any more; gives those who wait.
+    pub(super) fn abandon(&mut self) -> Vec<BatchId> {
+        self.waiting
+            .drain(..)
+            .filter_map(|planned| planned.waiter)
+            .collect()
     }
 
     pub(super) fn deadline(&self) -> Option<Duration> {
@@ -52,7 +86,7 @@ impl Arbiter {
                 });
                 touched.insert(id);
             }
-            if self.owners.contains_key(&info.id) {
+            if self.owners.contains_key(&info.id) || self.is_left(&info, effects) {
                 continue;
             }
             let owner = owner(&info)
@@ -81,19 +115,29 @@ impl Arbiter {
                 || self
                     .watchers
                     .get(id)
-                    .is_some_and(|watcher| watcher.options.autostart && watcher.status == Status::Stopped)
+                    .is_some_and(|watcher| watcher.starts_by_itself() && watcher.status == Status::Stopped)
         };
-        let waiting: VecDeque<WatcherId> = order.into_iter().filter(wanted).collect();
+        let planned = |id| Planned {
+            id,
+            operation: Operation::Start,
+            waiter: None,
+        };
+        let starts: VecDeque<Planned> = order.into_iter().filter(wanted).map(planned).collect();
         for id in &found {
             if let Some(watcher) = self.watchers.get(id) {
                 tracing::info!("{} already running", watcher.options.name);
             }
         }
-        self.phase = Phase::Booting(Boot {
-            waiting,
-            starting: BTreeSet::new(),
-            next_at: None,
-        });
+        match &mut self.phase {
+            Phase::Booting(boot) => boot.waiting.extend(starts),
+            Phase::Serving => {
+                self.phase = Phase::Booting(Boot {
+                    waiting: starts,
+                    ..Boot::default()
+                });
+            }
+            Phase::Ending(_) | Phase::Ended => {}
+        }
     }
 
     /// The core has none of these any more: their ends were seen by nobody.
@@ -131,13 +175,18 @@ impl Arbiter {
     pub(super) fn detached(&mut self) {
         self.connected = false;
         self.tickets.clear();
-        for watcher in self.watchers.values_mut() {
+        for watcher in self.watchers.values_mut().chain(self.departing.values_mut()) {
             watcher.processes.drop_spawning();
         }
     }
 
     /// Starts the watchers whose turn it is. Gives whether anything moved.
-    pub(super) fn boot(&mut self, now: Now, touched: &mut BTreeSet<WatcherId>) -> bool {
+    pub(super) fn boot(
+        &mut self,
+        now: Now,
+        effects: &mut Vec<Effect>,
+        touched: &mut BTreeSet<WatcherId>,
+    ) -> bool {
         let Phase::Booting(boot) = &mut self.phase else {
             return false;
         };
@@ -164,18 +213,31 @@ impl Arbiter {
         if boot.starting.len() >= room || boot.next_at.is_some_and(|at| at > now.mono) {
             return false;
         }
-        let Some(id) = boot.waiting.pop_front() else {
+        let Some(Planned {
+            id,
+            operation,
+            waiter,
+        }) = boot.waiting.pop_front()
+        else {
             return false;
         };
         boot.starting.insert(id);
         boot.next_at = Some(now.mono.saturating_add(pause));
-        self.enqueue(&[id], &Operation::Start, None, touched);
+        let queued = self
+            .watchers
+            .get_mut(&id)
+            .is_some_and(|watcher| watcher.enqueue(operation, waiter));
+        if let (false, Some(batch)) = (queued, waiter) {
+            tracing::error!("too many commands are waiting for a watcher; it is passed over");
+            self.batches.finish(batch, Outcome::Done, now, effects);
+        }
+        touched.insert(id);
         true
     }
 }
 
 /// The watcher and the number that an earlier circusd noted on a process.
-fn owner(info: &ProcessInfo) -> Option<(String, Wid)> {
+pub(super) fn owner(info: &ProcessInfo) -> Option<(String, Wid)> {
     let note: serde_json::Value = serde_json::from_slice(&info.note).ok()?;
     let name = note.get("watcher")?.as_str()?.to_owned();
     let wid = u32::try_from(note.get("wid")?.as_u64()?).ok()?;

@@ -1,7 +1,8 @@
 //! What the arbiter wants done. The shell does it, in order, and knows nothing about why.
 
+use super::SocketChange;
 use crate::endpoints::ClientId;
-use crate::options::{Signal, StreamOptions};
+use crate::options::{Identity, Signal, StreamOptions};
 use crate::process::{Launch, Wid};
 use crate::watcher::WatcherId;
 use ringmaster_protocol::message::{ProcessId, Target};
@@ -14,6 +15,16 @@ pub struct Asker {
     pub client: Option<ClientId>,
     /// Comes back with the answer.
     pub id: Value,
+}
+
+impl Asker {
+    /// For what nobody waits for.
+    pub fn nobody() -> Self {
+        Self {
+            client: None,
+            id: Value::Null,
+        }
+    }
 }
 
 /// A question about processes that only /proc can answer.
@@ -107,6 +118,30 @@ pub enum Effect {
     ReopenLogs,
     /// Look at processes; comes back as `Event::Sampled`.
     Sample(Asker, Box<Sample>),
+    /// See whether a user and a group exist; comes back as `Event::Identified`.
+    Identify {
+        /// Who sent the request.
+        client: ClientId,
+        /// The request.
+        payload: Vec<u8>,
+        /// User.
+        uid: Option<Identity>,
+        /// Group.
+        gid: Option<Identity>,
+    },
+    /// Read the configuration again; comes back as `Event::ConfigRead`.
+    ReadConfig,
+    /// Close and bind sockets; comes back as `Event::Rebound`.
+    Rebind(Box<SocketChange>),
+    /// Have the core keep a value for the next circusd.
+    StoreValue {
+        /// Its name.
+        name: String,
+        /// JSON.
+        value: Vec<u8>,
+    },
+    /// The core need not keep the value of that name any more.
+    DropValue(String),
     /// Leave the loop.
     Finish(Ending),
 }

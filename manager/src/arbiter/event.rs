@@ -1,6 +1,8 @@
 //! What can wake the arbiter. What is not here cannot.
 
+use super::Rebound;
 use super::effect::{AfterSignal, Asker};
+use crate::config::Config;
 use crate::endpoints::ClientId;
 use crate::process::SpawnTicket;
 use ringmaster_protocol::message::{Exited, ProcessId, ProcessInfo};
@@ -77,6 +79,19 @@ pub enum Event {
         /// What to answer, or the text of a refusal.
         result: Result<Map<String, Value>, String>,
     },
+    /// Whether the users and groups of a request exist, with the request.
+    Identified {
+        /// Who sent it.
+        client: ClientId,
+        /// The request.
+        payload: Vec<u8>,
+        /// Or who does not exist.
+        result: Result<(), String>,
+    },
+    /// The configuration as it is now, or all that is wrong with it.
+    ConfigRead(Result<Box<Config>, String>),
+    /// What became of the sockets.
+    Rebound(Rebound),
     /// A deadline has come.
     Wake,
     /// circusd got a signal.

@@ -5,23 +5,40 @@
 
 mod batch;
 mod boot;
+mod difference;
 mod effect;
 mod event;
+mod exclusive;
+mod kept;
+mod reload_config;
+mod roster;
 mod socket_table;
 #[cfg(test)]
+mod test_rig;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_reload_config;
+#[cfg(test)]
+mod tests_runtime;
 
 pub use batch::{Batches, ReplyShape};
+pub use difference::{SocketChange, WantedSocket};
 pub use effect::{AfterSignal, Asker, Effect, Ending, Sample, Sampled};
 pub use event::{Event, OwnSignal, SpawnFailure};
+pub use exclusive::Exclusive;
+pub use kept::{KEPT_PREFIX, LEFT, keep, left, restore};
+pub use reload_config::Rebound;
+pub use roster::Left;
 pub use socket_table::{BoundSocket, SOCKET_PREFIX, SocketPlace, SocketTable};
 
 use crate::clock::Now;
 use crate::commands;
-use crate::options::{CircusOptions, WatcherOptions};
+use crate::options::{CircusOptions, SocketOptions};
 use crate::process::SpawnTicket;
-use crate::watcher::{BatchId, Operation, Outcome, Turn, Watcher, WatcherId, World};
+use crate::watcher::{BatchId, Operation, Outcome, Seed, Turn, Watcher, WatcherId, World};
 use boot::Boot;
+use reload_config::Reconfiguring;
 use ringmaster_protocol::circus::{self, Errno};
 use ringmaster_protocol::message::{Exit, Exited, ProcessId, ProcessInfo};
 use serde_json::{Map, Value};
@@ -41,6 +58,17 @@ pub enum Phase {
     Ended,
 }
 
+/// What an arbiter begins with.
+#[derive(Debug, Default)]
+pub struct Roster {
+    /// The watchers, sorted by name.
+    pub seeds: Vec<Seed>,
+    /// The `[socket:]` sections whose sockets are bound.
+    pub sockets: Vec<SocketOptions>,
+    /// Processes that an earlier circusd has left to themselves.
+    pub left: BTreeSet<ProcessId>,
+}
+
 /// The owner of everything.
 #[derive(Debug)]
 pub struct Arbiter {
@@ -48,9 +76,19 @@ pub struct Arbiter {
     pub options: CircusOptions,
     /// Shared by all watchers.
     pub world: World,
-    /// By number, which is the order of their names.
+    /// By number, which is the order of their names, and then that in which they were added.
     pub watchers: BTreeMap<WatcherId, Watcher>,
     names: BTreeMap<String, WatcherId>,
+    next_watcher: u32,
+    /// Removed watchers whose processes are being stopped.
+    departing: BTreeMap<WatcherId, Watcher>,
+    /// Processes that are left to themselves.
+    left: BTreeMap<ProcessId, Left>,
+    /// Those that an earlier circusd has left, until the core tells of them.
+    left_before: BTreeSet<ProcessId>,
+    /// The `[socket:]` sections whose sockets are bound.
+    sockets: Vec<SocketOptions>,
+    reconfiguring: Option<Reconfiguring>,
     owners: BTreeMap<ProcessId, WatcherId>,
     tickets: BTreeMap<SpawnTicket, WatcherId>,
     next_ticket: u64,
@@ -67,25 +105,20 @@ pub struct Arbiter {
 }
 
 impl Arbiter {
-    /// All watchers stopped. `watchers` come with the environment of their children.
-    pub fn new(
-        options: CircusOptions,
-        world: World,
-        watchers: Vec<(WatcherOptions, BTreeMap<String, String>)>,
-    ) -> Self {
-        let mut all = BTreeMap::new();
-        let mut names = BTreeMap::new();
-        for ((watcher, environment), number) in watchers.into_iter().zip(0..) {
-            let id = WatcherId(number);
-            names.insert(watcher.name.to_lowercase(), id);
-            all.insert(id, Watcher::new(id, watcher, environment));
-        }
-        Self {
+    /// All watchers stopped. `seeds` are sorted by name.
+    pub fn new(options: CircusOptions, world: World, roster: Roster) -> Self {
+        let mut arbiter = Self {
             phase: Phase::Booting(Boot::new()),
             options,
             world,
-            watchers: all,
-            names,
+            watchers: BTreeMap::new(),
+            names: BTreeMap::new(),
+            next_watcher: 0,
+            departing: BTreeMap::new(),
+            left: BTreeMap::new(),
+            left_before: roster.left,
+            sockets: roster.sockets,
+            reconfiguring: None,
             owners: BTreeMap::new(),
             tickets: BTreeMap::new(),
             next_ticket: 0,
@@ -95,7 +128,11 @@ impl Arbiter {
             armed: BTreeMap::new(),
             connected: false,
             unsettled: BTreeSet::new(),
+        };
+        for seed in roster.seeds {
+            arbiter.add(seed);
         }
+        arbiter
     }
 
     /// Takes one event and gives what is to be done.
@@ -122,7 +159,7 @@ impl Arbiter {
                         watcher.exited(process, &exit, turn)
                     });
                     touched.insert(id);
-                } else if !self.tickets.is_empty() {
+                } else if !self.left_exited(process, &mut effects) && !self.tickets.is_empty() {
                     self.early_exits.insert(process, exit);
                 }
             }
@@ -132,11 +169,21 @@ impl Arbiter {
                         watcher.drained(process, turn)
                     });
                     touched.insert(id);
-                } else {
+                } else if !self.left_drained(process, &mut effects) {
                     effects.push(Effect::Forget(process));
                 }
             }
             Event::Sampled { asker, result } => sampled(asker, result, now, &mut effects),
+            Event::Identified {
+                client,
+                payload,
+                result,
+            } => {
+                let request = (client, payload.as_slice(), Some(result));
+                commands::serve_identified(self, now, request, &mut effects, &mut touched);
+            }
+            Event::ConfigRead(result) => self.config_read(result, now, &mut effects, &mut touched),
+            Event::Rebound(rebound) => self.rebound(rebound, now, &mut effects, &mut touched),
             Event::Wake => {}
             Event::Signal(signal) => self.own_signal(signal, now, &mut effects, &mut touched),
         }
@@ -152,8 +199,12 @@ impl Arbiter {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        if let Ok(info) = &result {
-            self.owners.insert(info.id, id);
+        match &result {
+            Ok(info) if self.watchers.contains_key(&id) || self.departing.contains_key(&id) => {
+                self.owners.insert(info.id, id);
+            }
+            Ok(info) => self.spawned_for_nobody(info, effects),
+            Err(_) => {}
         }
         self.with_watcher(id, now, effects, |watcher, turn| {
             watcher.spawned(
@@ -207,13 +258,9 @@ impl Arbiter {
         ids
     }
 
-    /// What excludes other commands now, in Circus's words (spec c.5).
-    pub fn exclusive(&self) -> Option<Exclusive> {
-        match &self.phase {
-            Phase::Ending(Ending::Quit) => Some(Exclusive::Stopping),
-            Phase::Ending(Ending::Restart) | Phase::Ended => Some(Exclusive::Restarting),
-            Phase::Booting(_) | Phase::Serving => None,
-        }
+    /// A group of `size` operations whose end is an answer.
+    pub fn open_batch(&mut self, asker: Asker, shape: ReplyShape, size: usize) -> BatchId {
+        self.batches.open(asker, shape, size)
     }
 
     /// Queues the same operation on several watchers. With an asker the answer is sent when all are done; `None` means
@@ -251,6 +298,12 @@ impl Arbiter {
         touched: &mut BTreeSet<WatcherId>,
     ) {
         tracing::info!("Arbiter exiting");
+        self.drop_reconfiguring(now, effects);
+        if let Phase::Booting(boot) = &mut self.phase {
+            for waiter in boot.abandon() {
+                self.batches.fail(waiter, Exclusive::Stopping, now, effects);
+            }
+        }
         self.phase = Phase::Ending(ending);
         let mut order = self.by_priority();
         order.reverse();
@@ -295,7 +348,9 @@ impl Arbiter {
                 self.with_watcher(id, now, effects, Watcher::settle);
                 self.arm(id);
             }
-            if !self.boot(now, &mut touched) && touched.is_empty() {
+            self.sweep();
+            self.free_sockets(now, effects, &mut touched);
+            if !self.boot(now, effects, &mut touched) && touched.is_empty() {
                 break;
             }
         }
@@ -308,13 +363,17 @@ impl Arbiter {
     }
 
     fn all_gone(&self) -> bool {
-        self.watchers
-            .values()
-            .all(|watcher| watcher.options.use_papa || (!watcher.busy() && watcher.processes.is_empty()))
+        let gone = |watcher: &Watcher| !watcher.busy() && watcher.processes.is_empty();
+        self.departing.values().all(gone)
+            && self
+                .watchers
+                .values()
+                .all(|watcher| watcher.options.use_papa || gone(watcher))
     }
 
     fn arm(&mut self, id: WatcherId) {
-        let wanted = self.watchers.get(&id).and_then(Watcher::deadline);
+        let watcher = self.watchers.get(&id).or_else(|| self.departing.get(&id));
+        let wanted = watcher.and_then(Watcher::deadline);
         if let Some(old) = self.armed.remove(&id) {
             self.deadlines.remove(&(old, id));
         }
@@ -332,7 +391,10 @@ impl Arbiter {
         effects: &mut Vec<Effect>,
         work: impl FnOnce(&mut Watcher, &mut Turn<'_>) -> T,
     ) -> Option<T> {
-        let watcher = self.watchers.get_mut(&id)?;
+        let watcher = match self.watchers.get_mut(&id) {
+            Some(watcher) => watcher,
+            None => self.departing.get_mut(&id)?,
+        };
         let mut finished: Vec<(BatchId, Outcome)> = Vec::new();
         let before = effects.len();
         let mut turn = Turn {
@@ -393,7 +455,7 @@ impl Arbiter {
         touched: &mut BTreeSet<WatcherId>,
     ) {
         tracing::info!("Got signal {}", signal.name());
-        if self.exclusive().is_some() {
+        if self.end_under_way().is_some() {
             return;
         }
         match signal {
@@ -406,24 +468,6 @@ impl Arbiter {
                 self.enqueue(&all, &Operation::Reload { sequential: false }, None, touched);
             }
             OwnSignal::Winch => {}
-        }
-    }
-}
-
-/// Something that truly excludes a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exclusive {
-    /// circusd is quitting.
-    Stopping,
-    /// circusd starts anew.
-    Restarting,
-}
-
-impl std::fmt::Display for Exclusive {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Stopping => f.write_str("arbiter is already running arbiter_stop command"),
-            Self::Restarting => f.write_str("arbiter is restarting..."),
         }
     }
 }

@@ -84,6 +84,13 @@ impl SocketTable {
         Self(sockets)
     }
 
+    /// Those of these names go, these come.
+    pub fn replace(&mut self, names: &[String], bound: Vec<BoundSocket>) {
+        self.0.retain(|socket| !names.contains(&socket.name));
+        self.0.extend(bound);
+        self.0.sort_by_key(|socket| socket.number);
+    }
+
     /// By name, in any case.
     pub fn by_name(&self, name: &str) -> Option<&BoundSocket> {
         let name = name.to_lowercase();

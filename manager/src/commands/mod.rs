@@ -3,10 +3,12 @@
 //! A command reads its properties, checks them, and either answers at once or queues operations whose end is the
 //! answer. It never waits.
 
+mod add;
 mod dstats;
 mod get;
 mod globaloptions;
 mod incr;
+mod ipython;
 mod kill;
 mod list;
 mod listen;
@@ -19,7 +21,10 @@ mod properties;
 mod quit;
 mod refusal;
 mod reload;
+mod reloadconfig;
 mod restart;
+mod rm;
+mod set;
 mod signal;
 mod start;
 mod stats;
@@ -52,11 +57,13 @@ pub struct Command {
 
 /// All commands, sorted by name.
 pub const COMMANDS: &[Command] = &[
+    add::COMMAND,
     incr::DECR,
     dstats::COMMAND,
     get::COMMAND,
     globaloptions::COMMAND,
     incr::INCR,
+    ipython::COMMAND,
     kill::COMMAND,
     list::COMMAND,
     listen::COMMAND,
@@ -66,7 +73,10 @@ pub const COMMANDS: &[Command] = &[
     options::COMMAND,
     quit::COMMAND,
     reload::COMMAND,
+    reloadconfig::COMMAND,
     restart::COMMAND,
+    rm::COMMAND,
+    set::COMMAND,
     signal::COMMAND,
     start::COMMAND,
     stats::COMMAND,
@@ -103,6 +113,10 @@ struct Context<'a> {
     asker: Asker,
     /// The bytes of the request, for refusals that quote it.
     raw: &'a [u8],
+    /// Whom it came from.
+    client: ClientId,
+    /// Whether the users and groups that it names exist, once that has been looked up.
+    identified: Option<Result<(), String>>,
 }
 
 impl Context<'_> {
@@ -153,6 +167,17 @@ pub fn serve(
     effects: &mut Vec<Effect>,
     touched: &mut BTreeSet<WatcherId>,
 ) {
+    serve_identified(arbiter, now, (client, payload, None), effects, touched);
+}
+
+/// Serves one payload again, after the users and groups that it names have been looked up.
+pub fn serve_identified(
+    arbiter: &mut Arbiter,
+    now: Now,
+    (client, payload, identified): (ClientId, &[u8], Option<Result<(), String>>),
+    effects: &mut Vec<Effect>,
+    touched: &mut BTreeSet<WatcherId>,
+) {
     let call = match Call::parse(payload) {
         Ok(call) => call,
         Err(error @ CallError::InvalidJson) => {
@@ -182,6 +207,8 @@ pub fn serve(
         touched,
         asker: asker.clone(),
         raw: payload,
+        client,
+        identified,
     };
     let answer = run(&mut context, &call);
     let payload = match (answer, asker.client) {

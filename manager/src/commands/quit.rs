@@ -16,7 +16,10 @@ fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer,
 
 /// Begins the end; a client that waits is answered when everything has stopped, just before it comes.
 pub(super) fn end(context: &mut Context<'_>, ending: Ending, waiting: bool) -> Result<Answer, Refusal> {
-    context.check_exclusive()?;
+    // A configuration that is being read keeps nobody from quitting.
+    if let Some(exclusive) = context.arbiter.end_under_way() {
+        return Err(Refusal::Conflict(exclusive));
+    }
     let asker = waiting.then(|| context.asker.clone());
     context
         .arbiter

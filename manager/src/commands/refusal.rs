@@ -1,6 +1,7 @@
 //! Every way in which a command says no, with Circus's texts and error numbers (spec c.3).
 
 use crate::arbiter::Exclusive;
+use crate::options::{OptionErrno, OptionError};
 use ringmaster_protocol::circus::{self, Errno};
 use serde_json::Value;
 
@@ -8,7 +9,7 @@ use serde_json::Value;
 const TRACEBACK: &str = "refused by circusd; see the reason";
 
 /// Why a command is not carried out. `Display` is the text that clients see.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// No such command.
     #[error("unknown command: '{0}'")]
@@ -47,6 +48,12 @@ pub enum Refusal {
         /// What it should be.
         expected: &'static str,
     },
+    /// A property is no object.
+    #[error("'{0}' property should be an object")]
+    NoObject(&'static str),
+    /// What `set` or `add` say about an option.
+    #[error("{0}")]
+    Option(OptionError),
     /// Too many operations wait for one watcher.
     #[error("too many commands are waiting for this watcher")]
     TooManyWaiting,
@@ -80,16 +87,32 @@ impl Refusal {
             | Self::NoGlobalOption(_)
             | Self::UnknownMatch(_)
             | Self::UsePubSub
+            | Self::NoObject(_)
             | Self::Invalid { .. } => Errno::Message,
+            Self::Option(error) => match error.errno() {
+                OptionErrno::Message => Errno::Message,
+                OptionErrno::Command => Errno::Command,
+            },
             Self::TooManyWaiting | Self::Conflict(_) | Self::Exception(_) => Errno::Command,
             Self::System { .. } => Errno::Os,
             Self::Background => Errno::BadMessageData,
         }
     }
 
+    /// The text that Circus would have raised as an exception.
+    fn exception(&self) -> Option<String> {
+        if let Self::Option(error) = self {
+            (error.errno() == OptionErrno::Command).then(|| error.to_string())
+        } else if let Self::Exception(text) = self {
+            Some(text.clone())
+        } else {
+            None
+        }
+    }
+
     /// The whole reply to the request whose bytes are `raw`.
     pub fn reply(&self, id: &Value, time: f64, raw: &[u8]) -> Vec<u8> {
-        if let Self::Exception(text) = self {
+        if let Some(text) = self.exception() {
             let reason = format!("command {}: {text}", python_bytes(raw));
             return circus::error(id, time, self.errno(), &reason, Some(TRACEBACK));
         }

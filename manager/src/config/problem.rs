@@ -3,6 +3,7 @@
 //! The texts are made here and nowhere else. Each is one line that names file, line, section and key.
 
 use crate::options::Expected;
+use crate::streams::StreamError;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -118,6 +119,32 @@ pub enum ProblemKind {
     /// `copy_path` or `virtualenv` without `copy_env` (spec a.5).
     #[error("{0}: needs copy_env = True")]
     NeedsCopyEnv(&'static str),
+    /// A stream that cannot be used.
+    #[error("{stream}: {error}")]
+    Stream {
+        /// `stdout_stream` or `stderr_stream`.
+        stream: &'static str,
+        /// What is wrong with it.
+        error: StreamError,
+    },
+    /// A setting that the class of a stream does not read. Circus ignores it silently (spec h).
+    #[error("{key}: {class} reads no such setting, it has no effect")]
+    StreamSetting {
+        /// The whole key.
+        key: String,
+        /// The stream's class.
+        class: String,
+    },
+    /// What somebody who chose that class should know.
+    #[error("{key} = {class}: {note}")]
+    StreamNote {
+        /// `stdout_stream.class` or `stderr_stream.class`.
+        key: &'static str,
+        /// The class.
+        class: String,
+        /// What is to be known.
+        note: &'static str,
+    },
     /// A stream with neither class nor file name (spec h).
     #[error("{0}: expected {0}.class or {0}.filename among its keys")]
     StreamWithoutClass(&'static str),

@@ -7,8 +7,9 @@ use super::reader::{Document, Item};
 use super::sections::Reading;
 use super::words;
 use crate::options::{
-    Args, Effect, Expected, HOOK_NAMES, StreamClass, WATCHER_OPTIONS, WatcherOption, WatcherOptions, python,
+    Args, Effect, Expected, HOOK_NAMES, WATCHER_OPTIONS, WatcherOption, WatcherOptions, python,
 };
+use crate::streams;
 use std::cell::RefCell;
 
 impl Reading<'_> {
@@ -121,25 +122,43 @@ impl Reading<'_> {
         }
     }
 
+    /// What is wrong with the streams. Circus drops the watcher in these cases, too, but for single settings, which it finds out at
+    /// the first write or never (spec h).
     fn streams(&mut self, watcher: &WatcherOptions) {
         let streams = [
             ("stdout_stream", "stdout_stream.class", &watcher.stdout_stream),
             ("stderr_stream", "stderr_stream.class", &watcher.stderr_stream),
         ];
-        for (name, class_key, stream) in streams {
-            let Some(stream) = stream else { continue };
-            if let StreamClass::Python(class) = &stream.class {
-                let kind = ProblemKind::NoEffectYet {
-                    key: class_key.to_owned(),
-                    value: class.clone(),
-                };
-                self.note_at(class_key, Severity::Warning, kind);
-            }
+        for (stream, class_key, options) in streams {
+            let Some(options) = options else { continue };
+            let first = self.items.iter().find(|item| item.entry.key.starts_with(stream));
+            let first = first.map_or(String::new(), |item| item.entry.key.clone());
             let has_class = self.items.iter().any(|item| item.entry.key == class_key);
-            if !has_class && !stream.settings.contains_key("filename") {
-                let first = self.items.iter().find(|item| item.entry.key.starts_with(name));
-                let key = first.map_or(String::new(), |item| item.entry.key.clone());
-                self.note_at(&key, Severity::LeftOut, ProblemKind::StreamWithoutClass(name));
+            if !has_class && !options.settings.contains_key("filename") {
+                self.note_at(&first, Severity::LeftOut, ProblemKind::StreamWithoutClass(stream));
+                continue;
+            }
+            if let Err(error) = streams::validate(options) {
+                let key = format!("{stream}.{}", error.key().unwrap_or("class"));
+                let is_there = self.items.iter().any(|item| item.entry.key == key);
+                let key = if is_there { key } else { first };
+                self.note_at(&key, Severity::LeftOut, ProblemKind::Stream { stream, error });
+                continue;
+            }
+            let class = options.class.to_string();
+            if let Some(note) = streams::note(options) {
+                let (key, class) = (class_key, class.clone());
+                self.note_at(
+                    key,
+                    Severity::Warning,
+                    ProblemKind::StreamNote { key, class, note },
+                );
+            }
+            for setting in streams::unknown_settings(options) {
+                let key = format!("{stream}.{setting}");
+                let at = key.clone();
+                let class = class.clone();
+                self.note_at(&at, Severity::Warning, ProblemKind::StreamSetting { key, class });
             }
         }
     }

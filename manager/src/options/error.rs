@@ -110,6 +110,9 @@ pub enum OptionError {
     /// More than one process for a singleton.
     #[error("Singleton watcher has a single process")]
     Singleton,
+    /// A singleton shall be made of a watcher with several processes. Circus's text, its two spaces included (`add`).
+    #[error("Cannot have {0} processes with a singleton  watcher")]
+    TooManyForSingleton(u32),
     /// An integer that the option cannot hold. Circus would take it and fail later.
     #[error("{} is out of range: {value}", python::repr_str(.key))]
     OutOfRange {
@@ -155,6 +158,7 @@ impl OptionError {
             | Self::NotRlimit(_)
             | Self::NotRlimitValue(_) => OptionErrno::Message,
             Self::Singleton
+            | Self::TooManyForSingleton(_)
             | Self::OutOfRange { .. }
             | Self::Signal(_)
             | Self::StreamClass(_)

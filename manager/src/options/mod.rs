@@ -6,6 +6,7 @@
 mod assign;
 mod circus;
 mod circus_table;
+mod difference;
 mod error;
 mod kind;
 mod number;
@@ -22,6 +23,7 @@ pub use circus::CircusOptions;
 pub use circus_table::{
     CIRCUS_KEYS_NEVER_READ, CIRCUS_OPTIONS, CircusOption, GLOBAL_OPTIONS, global_options,
 };
+pub use difference::differences;
 pub use error::{Expected, OptionErrno, OptionError};
 pub use kind::{Kind, Lens};
 pub use number::Seconds;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// The short names of Circus's own stream classes (spec h). Which of them this build renders is for `streams` to say.
+/// The short names of the stream classes: Circus's own (spec h), and ours. What they do is in `streams::CLASSES`.
 pub const STREAM_CLASS_NAMES: &[&str] = &[
     "FileStream",
     "WatchedFileStream",
@@ -10,6 +10,7 @@ pub const STREAM_CLASS_NAMES: &[&str] = &[
     "StdoutStream",
     "FancyStdoutStream",
     "QueueStream",
+    "JsonFileStream",
 ];
 
 /// Which stream class handles the output. The registry of built-in classes is `streams::CLASSES`.

@@ -1,9 +1,11 @@
 //! Reaching the core: connect or start it, take the lease, watch, and learn what it has.
 
+use crate::arbiter::{self, KEPT_PREFIX, LEFT};
 use crate::endpoints::NotListening;
 use crate::endpoints::address::EndpointError;
 use crate::kernel_link::{CoreAddress, KernelEvent, KernelLink, LinkError, LossReason, ReachError, reach};
-use ringmaster_protocol::message::{ProcessInfo, Refusal};
+use ringmaster_protocol::message::{ProcessId, ProcessInfo, Refusal};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -16,7 +18,10 @@ pub const PROCESS_PREFIX: &str = "circus.";
 const GRACE: Duration = Duration::from_secs(30);
 
 /// What circusd says about itself to the core.
-const BUILD: &str = concat!("circusd ", env!("CARGO_PKG_VERSION"));
+pub const BUILD: &str = concat!("circusd ", env!("CARGO_PKG_VERSION"));
+
+/// Values asked for at a time: far below what the link lets be under way.
+const ASKED_AT_ONCE: usize = 128;
 
 /// A core that is ours.
 pub struct Attached {
@@ -125,6 +130,37 @@ pub async fn attach(address: &CoreAddress, config: &Path) -> Result<Attached, St
         events: reached.events,
         processes,
     })
+}
+
+/// What an earlier circusd has noted for this one.
+#[derive(Debug, Default)]
+pub struct Noted {
+    /// Names and values of watchers that were changed.
+    pub changes: Vec<(String, Vec<u8>)>,
+    /// Processes that are left to themselves.
+    pub left: BTreeSet<ProcessId>,
+}
+
+/// Reads the values that an earlier circusd has left at the core.
+pub async fn noted(link: &KernelLink) -> Result<Noted, LinkError> {
+    let left = link.get_value(LEFT.to_owned()).await?.value;
+    let mut noted = Noted {
+        changes: Vec::new(),
+        left: left.as_deref().map(arbiter::left).unwrap_or_default(),
+    };
+    let names = link.list_values(KEPT_PREFIX).await?;
+    for names in names.chunks(ASKED_AT_ONCE) {
+        let asked: Vec<_> = names
+            .iter()
+            .map(|name| (name.clone(), link.get_value(name.clone())))
+            .collect();
+        for (name, answer) in asked {
+            noted
+                .changes
+                .extend(answer.await?.value.map(|value| (name, value)));
+        }
+    }
+    Ok(noted)
 }
 
 /// What a closed channel of events means.

@@ -1,19 +1,23 @@
 //! Carrying out effects. Nothing here waits.
 
-use super::attach::PROCESS_PREFIX;
 use super::identity;
+use super::leave::{Departure, leave};
 use super::outbox::{Outbox, Outgoing, Purpose};
 use super::output::{Output, OutputReport};
 use super::sampler::SamplerThread;
 use super::sockets;
-use crate::arbiter::{AfterSignal, Effect, Ending, Event, SOCKET_PREFIX, SpawnFailure};
+use crate::arbiter::{AfterSignal, Effect, Ending, Event, SocketChange, SpawnFailure};
+use crate::config::{self, Config, Problem, Severity};
 use crate::daemon::LogFile;
 use crate::endpoints::{ControlServer, EventPublisher};
-use crate::kernel_link::{KernelLink, LinkError};
+use crate::kernel_link::KernelLink;
 use crate::options::Signal;
 use crate::process::{Inherited, Launch};
-use ringmaster_protocol::message::{ProcessId, Refusal, Request, Target};
+use ringmaster_protocol::message::{ProcessId, Request, Target};
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Everything that effects are carried out with.
@@ -26,12 +30,30 @@ pub struct Hands {
     /// The output of children.
     pub output: Output,
     log: LogFile,
+    home: Arc<Home>,
     ending: Option<Ending>,
+}
+
+/// Where circusd runs and what it runs from.
+#[derive(Debug)]
+pub struct Home {
+    /// The main configuration file.
+    pub config: PathBuf,
+    /// circusd's working directory.
+    pub working_dir: PathBuf,
+    /// circusd's environment.
+    pub environment: BTreeMap<String, String>,
 }
 
 impl Hands {
     /// Ready to work.
-    pub fn new(link: KernelLink, events: mpsc::Sender<Event>, output: Output, log: LogFile) -> Self {
+    pub fn new(
+        link: KernelLink,
+        events: mpsc::Sender<Event>,
+        output: Output,
+        log: LogFile,
+        home: Arc<Home>,
+    ) -> Self {
         let outbox = Outbox::new(link.clone(), events.clone());
         Self {
             link,
@@ -40,6 +62,7 @@ impl Hands {
             sampler: None,
             output,
             log,
+            home,
             ending: None,
         }
     }
@@ -98,6 +121,24 @@ impl Hands {
                     self.output.reopen();
                 }
                 Effect::Sample(asker, sample) => self.sample(asker, sample),
+                Effect::Identify {
+                    client,
+                    payload,
+                    uid,
+                    gid,
+                } => {
+                    let found = identity::resolve(uid.as_ref(), gid.as_ref());
+                    let result = found.map(drop).map_err(|error| error.to_string());
+                    self.report(Event::Identified {
+                        client,
+                        payload,
+                        result,
+                    });
+                }
+                Effect::ReadConfig => self.read_config(),
+                Effect::Rebind(change) => self.rebind(*change),
+                Effect::StoreValue { name, value } => self.outbox.keep(name, value),
+                Effect::DropValue(name) => self.outbox.drop_kept(name),
                 Effect::Finish(ending) => self.ending = Some(ending),
             }
         }
@@ -185,49 +226,63 @@ impl Hands {
         }
     }
 
+    /// An event that comes back at once.
+    fn report(&self, event: Event) {
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            let _ = events.send(event).await;
+        });
+    }
+
+    /// Beside the loop: a file may be long, or on a disk that is asleep.
+    fn read_config(&self) {
+        let (home, events) = (self.home.clone(), self.events.clone());
+        tokio::spawn(async move {
+            let read = tokio::task::spawn_blocking(move || reread(&home)).await;
+            let result = read.unwrap_or_else(|error| Err(error.to_string()));
+            let _ = events.send(Event::ConfigRead(result)).await;
+        });
+    }
+
+    fn rebind(&self, change: SocketChange) {
+        let (link, home, events) = (self.link.clone(), self.home.clone(), self.events.clone());
+        tokio::spawn(async move {
+            let rebound = sockets::rebind(&link, &home.working_dir, change).await;
+            let _ = events.send(Event::Rebound(rebound)).await;
+        });
+    }
+
     /// What the output thread says: acknowledges, and gives a process whose last words are written.
     pub fn output_report(&mut self, report: OutputReport) -> Option<ProcessId> {
         self.output.take(report, &self.link)
     }
 
     /// Writes what there is, gives the lease back, and lets an idle core end.
-    pub async fn take_down(mut self, reports: &mut mpsc::Receiver<OutputReport>) {
+    pub async fn take_down(mut self, departure: Departure, reports: &mut mpsc::Receiver<OutputReport>) {
         self.output.finish(&self.link, reports).await;
-        if let Err(error) = leave(&self.link).await {
+        if let Err(error) = leave(&self.link, departure).await {
             tracing::warn!("leaving the core: {error}");
         }
     }
 }
 
-/// After a start that failed: a core with nothing to keep ends. One that has processes for the next circusd is only left.
-pub async fn give_up(link: &KernelLink) {
-    let left = match link.list_all(PROCESS_PREFIX).await {
-        Ok(processes) if processes.is_empty() => leave(link).await,
-        Ok(_) => Ok(()),
-        Err(error) => Err(error),
-    };
-    if let Err(error) = left {
-        tracing::debug!("the core may be left running: {error}");
+/// The file as it is now. A section that would be left out is an error here: a slip of the pen must not stop a service.
+fn reread(home: &Home) -> Result<Box<Config>, String> {
+    let config = config::load(&home.config, &home.environment).map_err(|errors| errors.to_string())?;
+    let left_out = |problem: &&Problem| problem.severity == Severity::LeftOut;
+    let errors: Vec<String> = config
+        .problems
+        .iter()
+        .filter(left_out)
+        .map(ToString::to_string)
+        .collect();
+    if !errors.is_empty() {
+        return Err(errors.join("\n"));
     }
-}
-
-/// Removes our endpoints, and the sockets when no process is left (spec k); gives the lease back.
-async fn leave(link: &KernelLink) -> Result<(), LinkError> {
-    for name in [sockets::CONTROL, sockets::PUBSUB] {
-        match link.remove_socket(name.to_owned()).await {
-            Ok(_) | Err(LinkError::Refused(Refusal::NotFound { .. })) => {}
-            Err(error) => return Err(error),
-        }
+    for problem in &config.problems {
+        tracing::warn!("{problem}");
     }
-    if link.list_all(PROCESS_PREFIX).await?.is_empty() {
-        for socket in link.sockets().await?.sockets {
-            if socket.name.starts_with(SOCKET_PREFIX) {
-                link.remove_socket(socket.name).await?;
-            }
-        }
-    }
-    link.put_lease().await?;
-    link.exit_if_idle().await.map(drop)
+    Ok(Box::new(config))
 }
 
 /// A copy of one of our own descriptors, for a child.

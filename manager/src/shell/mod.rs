@@ -6,6 +6,7 @@
 mod attach;
 mod effects;
 mod identity;
+mod leave;
 mod outbox;
 mod output;
 mod sampler;
@@ -14,20 +15,22 @@ mod sockets;
 
 pub use attach::StartError;
 
-use crate::arbiter::{Arbiter, Ending, Event};
+use crate::arbiter::{Arbiter, Ending, Event, Roster, restore};
 use crate::clock::Now;
-use crate::config::{Config, substituted_env};
+use crate::config::Config;
 use crate::daemon::LogFile;
 use crate::endpoints::{ControlHandle, ControlRequest, PublisherHandle, serve_control, serve_publisher};
 use crate::kernel_link::{CoreAddress, KernelEvent};
 use crate::process::Heritage;
-use crate::watcher::World;
+use crate::watcher::{World, respawn_limit};
 use attach::Attached;
-use effects::Hands;
+use effects::{Hands, Home};
+use leave::Departure;
 use output::OutputReport;
 use ringmaster_protocol::message::{LeaseLost, Notice};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 
@@ -76,7 +79,7 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
     let bound = match signals.interrupt(sockets::bind(&attached.link, &plan)).await? {
         Ok(bound) => bound,
         Err(error) => {
-            effects::give_up(&attached.link).await;
+            leave::give_up(&attached.link).await;
             return Err(error);
         }
     };
@@ -89,31 +92,33 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
     tracing::info!("Arbiter now waiting for commands");
     let (events, incoming) = mpsc::channel(WAITING_EVENTS);
     let (reports, output) = mpsc::channel(WAITING_EVENTS);
+    let home = Arc::new(Home {
+        config: plan.config.path.clone(),
+        working_dir: plan.working_dir.clone(),
+        environment: plan.environment.clone(),
+    });
     let hands = Hands::new(
         attached.link.clone(),
         events,
         output::Output::start(reports).map_err(StartError::Thread)?,
         plan.log.clone(),
+        home,
     );
-    let watchers = plan
-        .config
-        .watchers
-        .into_iter()
-        .map(|mut options| {
-            // `options` shows the environment as children get it.
-            options.env = substituted_env(&options, &plan.environment);
-            let environment = options.env.clone();
-            (options, environment)
-        })
-        .collect();
+    let noted = attach::noted(&attached.link).await?;
     let world = World {
         sockets: bound.table,
         working_dir: plan.working_dir,
         check_delay: respawn_limit(circus.check_delay),
         session: session(),
         heritage: plan.heritage,
+        environment: plan.environment,
     };
-    let arbiter = Arbiter::new(circus, world, watchers);
+    let roster = Roster {
+        seeds: restore(plan.config.watchers, &noted.changes, &world),
+        sockets: plan.config.sockets,
+        left: noted.left,
+    };
+    let arbiter = Arbiter::new(circus, world, roster);
     let mut inputs = Inputs {
         requests,
         incoming,
@@ -131,17 +136,8 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
     };
     life.act(Event::Attached(attached.processes));
     let ending = life.turn(&mut inputs, &mut signals).await?;
-    life.take_down(&mut inputs.output).await;
+    life.take_down(ending, &mut inputs.output).await;
     Ok(ending)
-}
-
-/// The upper bound of the respawn back-off: `check_delay`; without a periodic check its default.
-fn respawn_limit(check_delay: f64) -> Duration {
-    const DEFAULT: Duration = Duration::from_secs(5);
-    Duration::try_from_secs_f64(check_delay)
-        .ok()
-        .filter(|limit| !limit.is_zero())
-        .unwrap_or(DEFAULT)
 }
 
 /// A number that no other circusd of this instance has used lately.
@@ -275,14 +271,18 @@ impl Life {
     }
 
     /// Takes everything down, in the order in which others depend on it.
-    async fn take_down(self, reports: &mut mpsc::Receiver<OutputReport>) {
+    async fn take_down(self, ending: Ending, reports: &mut mpsc::Receiver<OutputReport>) {
+        let departure = Departure {
+            ending,
+            leaves_processes: self.arbiter.leaves_processes(),
+        };
         let Self {
             hands,
             control,
             publisher,
             ..
         } = self;
-        hands.take_down(reports).await;
+        hands.take_down(departure, reports).await;
         let deadline = tokio::time::Instant::now() + FLUSH;
         publisher.flush_and_close(deadline).await;
         control.flush_and_close(deadline).await;

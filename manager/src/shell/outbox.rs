@@ -5,7 +5,9 @@
 use crate::arbiter::{AfterSignal, Event, SpawnFailure};
 use crate::kernel_link::{KernelLink, LinkError, PendingReply};
 use crate::process::SpawnTicket;
-use ringmaster_protocol::message::{Forget, ProcessId, Refusal, Reply, Request, SpawnStep};
+use ringmaster_protocol::message::{
+    Forget, ProcessId, Refusal, RemoveValue, Reply, Request, SetValue, SpawnStep,
+};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use tokio::sync::mpsc;
@@ -20,6 +22,8 @@ pub enum Purpose {
     Spawn(SpawnTicket),
     /// `Event::Signalled`.
     Signal(AfterSignal),
+    /// Nobody waits for it; a failure is told.
+    Keep,
 }
 
 /// A request that waits for its turn.
@@ -90,6 +94,26 @@ impl Outbox {
         });
     }
 
+    /// Has the core keep a value for the next circusd.
+    pub fn keep(&mut self, name: String, value: Vec<u8>) {
+        let ext = Vec::new();
+        self.send_keep(SetValue { name, value, ext }.into());
+    }
+
+    /// The core need not keep a value any more.
+    pub fn drop_kept(&mut self, name: String) {
+        let ext = Vec::new();
+        self.send_keep(RemoveValue { name, ext }.into());
+    }
+
+    fn send_keep(&mut self, request: Request) {
+        self.send(Outgoing {
+            request,
+            fds: Vec::new(),
+            purpose: Purpose::Keep,
+        });
+    }
+
     fn pump(&mut self) {
         while self.under_way < UNDER_WAY {
             let Some(Outgoing {
@@ -119,6 +143,13 @@ async fn report(pending: PendingReply, purpose: Purpose, events: mpsc::Sender<Ev
             then,
             result: signalled(answer),
         },
+        Purpose::Keep => {
+            if let Err(reason) = signalled(answer) {
+                tracing::warn!("a change at run time will not outlive this circusd: {reason}");
+            }
+            let (then, result) = (AfterSignal::Ignore, Ok(Vec::new()));
+            Event::Signalled { then, result }
+        }
     };
     let _ = events.send(event).await;
 }

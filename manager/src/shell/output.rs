@@ -83,7 +83,12 @@ impl Output {
 
     /// A watcher has stopped.
     pub fn close(&mut self, id: WatcherId) {
-        if let Some(watcher) = self.watchers.get(&id).cloned() {
+        let Some(watcher) = self.watchers.get(&id).cloned() else {
+            return;
+        };
+        // A watcher that was added under the name of one that is still stopping goes on with the streams.
+        let shared = |(other, key): (&WatcherId, &WatcherKey)| *other > id && *key == watcher;
+        if !self.watchers.iter().any(shared) {
             self.scribe.order(Order::CloseWatcher { watcher });
         }
     }
@@ -99,6 +104,10 @@ impl Output {
             return;
         };
         self.attached.insert(process);
+        self.scribe.order(Order::Expect {
+            process,
+            watcher: key.clone(),
+        });
         let (link, reports) = (link.clone(), self.reports.clone());
         tokio::spawn(async move {
             let result = open(&link, process).await.map(Box::new);
@@ -245,6 +254,10 @@ impl Output {
             } => self.note_gap(process, stream, lost, link),
             ScribeReport::Trouble(trouble) => tracing::error!("{trouble}"),
             ScribeReport::Cleared { path } => tracing::info!("{} is written again", path.display()),
+            ScribeReport::Moved { path } => tracing::warn!(
+                "{} was moved or deleted; output goes on in the file that is there now",
+                path.display()
+            ),
             ScribeReport::Temporary {
                 watcher,
                 stream,

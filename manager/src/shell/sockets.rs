@@ -2,7 +2,7 @@
 
 use super::Plan;
 use super::attach::StartError;
-use crate::arbiter::{BoundSocket, SOCKET_PREFIX, SocketTable};
+use crate::arbiter::{BoundSocket, Rebound, SOCKET_PREFIX, SocketChange, SocketTable, WantedSocket};
 use crate::config::Config;
 use crate::endpoints::Listening;
 use crate::endpoints::address::{BindTarget, Endpoint};
@@ -12,6 +12,8 @@ use ringmaster_protocol::message::{Listen, Refusal, SocketAddress, SocketType};
 use std::collections::BTreeSet;
 use std::net::ToSocketAddrs as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::time::Duration;
 
 /// The control endpoint at the core.
 pub const CONTROL: &str = "circusd.endpoint";
@@ -21,6 +23,13 @@ pub const PUBSUB: &str = "circusd.pubsub";
 
 /// Connections that may wait while circusd is away; Linux cuts this to `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;
+
+/// Attempts to bind a socket of a configuration that was read again: together a quarter of a second, which the last
+/// of a killed tree needs at most to be gone.
+const ATTEMPTS: u32 = 6;
+
+/// Between two of them.
+const BIND_AGAIN: Duration = Duration::from_millis(50);
 
 /// All sockets, bound.
 pub struct Bound {
@@ -39,7 +48,13 @@ pub async fn bind(link: &KernelLink, plan: &Plan) -> Result<Bound, StartError> {
     let pubsub = endpoint(link, plan, PUBSUB, "pubsub_endpoint", &circus.pubsub_endpoint).await?;
     let mut table = Vec::new();
     for socket in &plan.config.sockets {
-        match section(link, plan, socket).await {
+        let persistent = socket.use_papa
+            || plan
+                .config
+                .watchers
+                .iter()
+                .any(|watcher| needs(watcher, &socket.name));
+        match section(link, &plan.working_dir, socket, persistent).await {
             Ok(bound) => table.push(bound),
             // A name that does not resolve costs this socket only, as in Circus (spec a.6).
             Err(error @ StartError::Resolve { .. }) => {
@@ -111,10 +126,78 @@ async fn endpoint(
     Ok(Listening::from_fd(file)?)
 }
 
-async fn section(link: &KernelLink, plan: &Plan, socket: &SocketOptions) -> Result<BoundSocket, StartError> {
+/// Closes and binds as `reloadconfig` wants. When one cannot be bound, what was there before is bound again.
+pub async fn rebind(link: &KernelLink, working_dir: &Path, change: SocketChange) -> Rebound {
+    for socket in &change.old {
+        let name = format!("{SOCKET_PREFIX}{}", socket.name);
+        if let Err(error) = link.remove_socket(name).await {
+            tracing::debug!("socket {}: {error}", socket.name);
+        }
+    }
+    let mut bound = Vec::new();
+    let mut failure = None;
+    for WantedSocket { options, persistent } in &change.new {
+        match patiently(link, working_dir, options, *persistent).await {
+            Ok(socket) => bound.push(socket),
+            Err(error) => {
+                failure = Some(error.to_string());
+                break;
+            }
+        }
+    }
+    if failure.is_some() {
+        bound = restore(link, working_dir, bound, &change.old).await;
+    }
+    Rebound { bound, failure }
+}
+
+/// Takes `new` down again and binds `old` again, as far as possible.
+async fn restore(
+    link: &KernelLink,
+    working_dir: &Path,
+    new: Vec<BoundSocket>,
+    old: &[SocketOptions],
+) -> Vec<BoundSocket> {
+    for socket in new {
+        if let Err(error) = link.remove_socket(socket.kernel_name()).await {
+            tracing::debug!("socket {}: {error}", socket.name);
+        }
+    }
+    let mut bound = Vec::new();
+    for socket in old {
+        match patiently(link, working_dir, socket, socket.use_papa).await {
+            Ok(socket) => bound.push(socket),
+            Err(error) => tracing::error!("socket {} is lost: {error}", socket.name),
+        }
+    }
+    bound
+}
+
+/// Binds; a process that was killed a moment ago may hold the address for another one.
+async fn patiently(
+    link: &KernelLink,
+    working_dir: &Path,
+    socket: &SocketOptions,
+    persistent: bool,
+) -> Result<BoundSocket, StartError> {
+    for _ in 1..ATTEMPTS {
+        match section(link, working_dir, socket, persistent).await {
+            Err(StartError::Bind { .. }) => tokio::time::sleep(BIND_AGAIN).await,
+            result => return result,
+        }
+    }
+    section(link, working_dir, socket, persistent).await
+}
+
+async fn section(
+    link: &KernelLink,
+    working_dir: &Path,
+    socket: &SocketOptions,
+    persistent: bool,
+) -> Result<BoundSocket, StartError> {
     let (address, host, place) = match &socket.address {
         SocketAddressSpec::Unix(path) => {
-            let path = plan.working_dir.join(path);
+            let path = working_dir.join(path);
             (
                 SocketAddress::Unix(path.as_os_str().as_bytes().to_vec()),
                 None,
@@ -140,12 +223,7 @@ async fn section(link: &KernelLink, plan: &Plan, socket: &SocketOptions) -> Resu
         interface: socket.interface.clone(),
         reuse_port: socket.so_reuseport,
         blocking: socket.blocking,
-        persistent: socket.use_papa
-            || plan
-                .config
-                .watchers
-                .iter()
-                .any(|watcher| needs(watcher, &socket.name)),
+        persistent,
         ext: Vec::new(),
     };
     let opened = listen_again(link, listen, &place, &format!("socket:{}", socket.name)).await?;

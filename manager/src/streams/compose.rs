@@ -3,17 +3,10 @@
 use super::cursor::{Portion, Step};
 use super::per_stream::PerStream;
 use super::plan::Piece;
-use super::render::{Chunk, Look, Place, Source, Tail, gap_line};
+use super::render::{Chunk, Look, Place, Source, Tail, Writer, gap_line};
 use super::time_format::PrefixCache;
 use ringmaster_protocol::message::ProcessId;
 use ringmaster_protocol::ring::{Record, Stream};
-
-/// Whose output it is.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Writer {
-    pub(super) process: ProcessId,
-    pub(super) pid: i32,
-}
 
 /// One stream that takes part.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +29,7 @@ pub(super) struct Commit {
 /// Renders pieces into `out`. A single raw piece that needs nothing before it is not copied: `out` stays empty and the piece
 /// is given back.
 pub(super) fn compose(
-    writer: Writer,
+    writer: Writer<'_>,
     tail: Tail,
     pieces: &[Piece],
     inputs: &PerStream<Option<Input<'_>>>,
@@ -64,11 +57,20 @@ pub(super) fn compose(
             .get(stream)
             .map_or(input.previous, |step| Some(step.previous));
         let mid_line = previous.map_or(commit.tail != Tail::LineStart, |byte| byte != b'\n');
-        if commit.tail.must_end(source, mid_line) {
+        let wrapping = input.look.wrapping();
+        let must_end = match wrapping {
+            Some(_) => commit.tail != Tail::LineStart,
+            None => commit.tail.must_end(source, mid_line),
+        };
+        if must_end {
             out.push(b'\n');
             commit.tail = Tail::LineStart;
         }
-        if pieces.len() == 1 && out.is_empty() && input.look.is_raw() {
+        if let Some(wrapping) = wrapping {
+            for line in lines(portion, bytes, piece.start) {
+                wrapping.render(line, (writer, stream), cache, out);
+            }
+        } else if pieces.len() == 1 && out.is_empty() && input.look.is_raw() {
             as_it_is = Some(*piece);
         } else {
             let mut place = Place {
@@ -79,7 +81,10 @@ pub(super) fn compose(
                 input.look.render(chunk, writer.pid, &mut place, cache, out);
             }
         }
-        commit.tail = Tail::after(source, last);
+        commit.tail = match wrapping {
+            Some(_) => Tail::LineStart,
+            None => Tail::after(source, last),
+        };
         let offset = portion.from + u64::try_from(piece.end).unwrap_or(0);
         *commit.steps.get_mut(stream) = Some(Step {
             offset,
@@ -93,7 +98,7 @@ pub(super) fn compose(
 
 /// Renders the line that tells of a gap into `out`.
 pub(super) fn compose_gap(
-    writer: Writer,
+    writer: Writer<'_>,
     tail: Tail,
     gap: (Stream, &Look, Step),
     record: Record,
@@ -110,7 +115,10 @@ pub(super) fn compose_gap(
     };
     let line = gap_line(stream, step.lost);
     let bytes = line.as_bytes();
-    look.render(Chunk { record, bytes }, writer.pid, &mut place, cache, out);
+    match look.wrapping() {
+        Some(wrapping) => wrapping.render((bytes, record), (writer, stream), cache, out),
+        None => look.render(Chunk { record, bytes }, writer.pid, &mut place, cache, out),
+    }
     let mut steps = PerStream::default();
     *steps.get_mut(stream) = Some(step);
     Commit {
@@ -118,6 +126,25 @@ pub(super) fn compose_gap(
         steps,
         tail: Tail::LineStart,
     }
+}
+
+/// Cuts `bytes`, which begin at position `start` of the portion, after newlines; each with the record of its first byte.
+fn lines<'a>(
+    portion: &'a Portion,
+    bytes: &'a [u8],
+    start: usize,
+) -> impl Iterator<Item = (&'a [u8], Record)> {
+    let mut offset = portion.from + u64::try_from(start).unwrap_or(0);
+    let mut records = portion.records.as_slice();
+    bytes.split_inclusive(|byte| *byte == b'\n').map(move |line| {
+        while let [_, next, ..] = records
+            && next.offset <= offset
+        {
+            records = records.get(1..).unwrap_or_default();
+        }
+        offset += u64::try_from(line.len()).unwrap_or(0);
+        (line, records.first().copied().unwrap_or_default())
+    })
 }
 
 /// Cuts `bytes`, which begin at position `start` of the portion, where records begin.

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 /// Bytes taken at once from one stream: large enough that system calls do not show, small enough for a processor's cache
 /// and for a fair turn of many processes.
-pub(super) const BATCH: u64 = 128 << 10;
+pub(super) const BATCH: u64 = 256 << 10;
 
 /// An unfinished line that waits for its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

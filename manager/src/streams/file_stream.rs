@@ -1,31 +1,33 @@
-//! `FileStream`: appends to a file, with rotation by size and an optional time prefix (spec h).
+//! `FileStream`: appends to a file, with rotation by size and an optional time prefix (spec h). The settings of a file are here
+//! for all classes that write one.
 
 use super::render::Look;
 use super::rotation::Rotation;
 use super::settings::{SettingRow, Settings, StreamError};
+use super::sink::{Moves, Upkeep};
 use super::time_format::TimeFormat;
 use super::{StreamClassRow, StreamSetup, Target};
 use std::path::PathBuf;
 
-const FILENAME: SettingRow = SettingRow {
+pub(super) const FILENAME: SettingRow = SettingRow {
     key: "filename",
     expected: "the path of a file",
     default: "a new file in the directory for temporary files",
 };
 
-const MAX_BYTES: SettingRow = SettingRow {
+pub(super) const MAX_BYTES: SettingRow = SettingRow {
     key: "max_bytes",
     expected: "a whole number of bytes, 0 for no rotation",
     default: "0",
 };
 
-const BACKUP_COUNT: SettingRow = SettingRow {
+pub(super) const BACKUP_COUNT: SettingRow = SettingRow {
     key: "backup_count",
     expected: "a whole number of old files to keep",
     default: "0: the file is reopened at max_bytes and grows on",
 };
 
-const TIME_FORMAT: SettingRow = SettingRow {
+pub(super) const TIME_FORMAT: SettingRow = SettingRow {
     key: "time_format",
     expected: "a strftime pattern such as %Y-%m-%d %H:%M:%S",
     default: "no prefix",
@@ -35,29 +37,55 @@ pub(super) const ROW: StreamClassRow = StreamClassRow {
     name: "FileStream",
     summary: "Appends to a file; rotates it by size; puts the time before each line.",
     settings: &[FILENAME, MAX_BYTES, BACKUP_COUNT, TIME_FORMAT],
+    note: None,
     build,
 };
 
 fn build(settings: &Settings<'_>) -> Result<StreamSetup, StreamError> {
+    Ok(StreamSetup {
+        target: sized_file(settings)?,
+        look: time_prefix(settings)?,
+    })
+}
+
+/// A file that is rotated by size, if at all.
+pub(super) fn sized_file(settings: &Settings<'_>) -> Result<Target, StreamError> {
+    let backup_count = count_of_backups(settings, &BACKUP_COUNT)?;
+    let rotation = match settings.count(&MAX_BYTES)? {
+        0 => Rotation::Never,
+        max_bytes => Rotation::BySize {
+            max_bytes,
+            backup_count,
+        },
+    };
+    file(settings, rotation, Moves::Told)
+}
+
+/// The file of `filename`.
+pub(super) fn file(settings: &Settings<'_>, rotation: Rotation, moves: Moves) -> Result<Target, StreamError> {
     let path = settings.text(&FILENAME).map(PathBuf::from);
     if path.as_ref().is_some_and(|path| path.file_name().is_none()) {
         return Err(settings.bad(&FILENAME, FILENAME.expected));
     }
-    let rotation = Rotation {
-        max_bytes: settings.count(&MAX_BYTES)?,
-        backup_count: u32::try_from(settings.count(&BACKUP_COUNT)?).unwrap_or(u32::MAX),
-    };
-    let look = match settings.text(&TIME_FORMAT) {
-        None | Some("") => Look::Raw,
-        Some(pattern) => match TimeFormat::new(pattern) {
-            Ok(format) => Look::Prefixed(format),
-            Err(error) => {
-                return Err(settings.bad(&TIME_FORMAT, &format!("{} ({error})", TIME_FORMAT.expected)));
-            }
-        },
-    };
-    Ok(StreamSetup {
-        target: Target::File { path, rotation },
-        look,
-    })
+    let upkeep = Upkeep { rotation, moves };
+    Ok(Target::File { path, upkeep })
+}
+
+/// `backup_count`; more than 32 bits hold is as good as all.
+pub(super) fn count_of_backups(settings: &Settings<'_>, row: &SettingRow) -> Result<u32, StreamError> {
+    Ok(u32::try_from(settings.count(row)?).unwrap_or(u32::MAX))
+}
+
+/// The look that `time_format` asks for.
+pub(super) fn time_prefix(settings: &Settings<'_>) -> Result<Look, StreamError> {
+    match settings.text(&TIME_FORMAT) {
+        None | Some("") => Ok(Look::Raw),
+        Some(pattern) => time_format(settings, pattern).map(Look::Prefixed),
+    }
+}
+
+/// A pattern given as `time_format`.
+pub(super) fn time_format(settings: &Settings<'_>, pattern: &str) -> Result<TimeFormat, StreamError> {
+    TimeFormat::new(pattern)
+        .map_err(|error| settings.bad(&TIME_FORMAT, &format!("{} ({error})", TIME_FORMAT.expected)))
 }

@@ -69,9 +69,17 @@ pub enum Order {
         /// The same for stderr.
         stderr: Option<StreamOptions>,
     },
-    /// Close the files of a watcher and forget it (Circus closes streams on stop; spec h).
+    /// Close the files of a watcher and forget it (Circus closes streams on stop; spec h), once its processes are detached:
+    /// until then their last words have somewhere to go. A later `SetStreams` takes it back.
     CloseWatcher {
         /// Whose.
+        watcher: WatcherKey,
+    },
+    /// An `Attach` or a `Detach` of this process will come: its watcher is not closed before.
+    Expect {
+        /// Which process.
+        process: ProcessId,
+        /// Whose streams it writes to.
         watcher: WatcherKey,
     },
     /// Take the output of a process from now on.
@@ -147,6 +155,7 @@ impl Mark {
 pub(super) struct ProcessOrders {
     /// Forget the one that was attached before.
     pub(super) detach: bool,
+    pub(super) expect: Option<WatcherKey>,
     pub(super) attach: Option<Attach>,
     pub(super) marks: PerStream<Option<Mark>>,
     pub(super) ended: Option<[u64; 2]>,
@@ -161,6 +170,7 @@ impl ProcessOrders {
             }
         }
         self.ended = later.ended.or(self.ended);
+        self.expect = later.expect.or(self.expect.take());
     }
 
     fn mark(&mut self, stream: Stream, mark: Mark) {
@@ -204,6 +214,9 @@ impl Wanted {
             Order::CloseWatcher { watcher } => {
                 let (close, set) = (true, None);
                 self.watchers.insert(watcher, WatcherOrders { close, set });
+            }
+            Order::Expect { process, watcher } => {
+                self.processes.entry(process).or_default().expect = Some(watcher);
             }
             Order::Attach(attach) => {
                 let process = attach.process;
@@ -267,40 +280,54 @@ pub(super) enum Patience {
 /// The meeting place of loop and scribe.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
-    wanted: Mutex<Wanted>,
+    state: Mutex<Content>,
     filled: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    wanted: Wanted,
+    /// Somebody waits for [`Mailbox::filled`]; else it is not notified, which would be a system call for nothing.
+    waiting: bool,
 }
 
 impl Mailbox {
     /// Takes in an order and wakes the scribe. Never waits for more than a few words to move.
     pub(super) fn put(&self, order: Order) {
-        self.lock().fold(order);
-        self.filled.notify_one();
+        let mut content = self.lock();
+        content.wanted.fold(order);
+        let waiting = std::mem::take(&mut content.waiting);
+        drop(content);
+        if waiting {
+            self.filled.notify_one();
+        }
     }
 
     /// Takes everything that is wanted; empty when patience has run out.
     pub(super) fn take(&self, patience: Patience) -> Wanted {
-        let mut wanted = self.lock();
-        while wanted.is_empty() {
-            wanted = match patience {
+        let mut content = self.lock();
+        while content.wanted.is_empty() {
+            content.waiting = true;
+            content = match patience {
                 Patience::None => break,
-                Patience::Endless => self.filled.wait(wanted).unwrap_or_else(PoisonError::into_inner),
+                Patience::Endless => self.filled.wait(content).unwrap_or_else(PoisonError::into_inner),
                 Patience::Until(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         break;
                     }
-                    let waited = self.filled.wait_timeout(wanted, left);
+                    let waited = self.filled.wait_timeout(content, left);
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
-        std::mem::take(&mut wanted)
+        content.waiting = false;
+        std::mem::take(&mut content.wanted)
     }
 
     /// Folding an order cannot leave the state half done, so a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, Wanted> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Content> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -12,25 +12,33 @@
 //! * [`worker`] holds the state of all processes and the one place where appending and acknowledging meet.
 //!
 //! Absent: exactly-once across a SIGKILL (a batch is acknowledged after it is written, so a kill in between repeats it),
-//! fsync, and all classes that [`CLASSES`] does not list.
+//! fsync, compression, and all classes that [`CLASSES`] does not list.
 
 mod compose;
 mod cursor;
+mod fancy_stdout_stream;
 mod file_stream;
+mod json_file_stream;
 mod mailbox;
+mod moment;
 mod per_stream;
 mod plan;
 mod process;
+mod queue_stream;
 mod render;
 mod report;
 mod rotation;
+mod schedule;
 mod scribe;
 mod settings;
 mod sink;
 mod stdout_stream;
 mod tap;
 mod time_format;
+mod timed_rotating_file_stream;
+mod watched_file_stream;
 mod worker;
+mod wrapping;
 
 pub use mailbox::{Attach, Order, WatcherKey};
 pub use report::{Action, ScribeReport, Trouble};
@@ -39,8 +47,8 @@ pub use settings::{SettingRow, StreamError};
 
 use crate::options::{StreamClass, StreamOptions};
 use render::Look;
-use rotation::Rotation;
 use settings::Settings;
+use sink::Upkeep;
 use std::path::PathBuf;
 
 /// One stream class: everything that help, checks and the scribe know of it.
@@ -52,12 +60,22 @@ pub struct StreamClassRow {
     pub summary: &'static str,
     /// The settings that it reads.
     pub settings: &'static [SettingRow],
+    /// What somebody who chooses it should know, said once at load.
+    pub note: Option<&'static str>,
     /// Turns settings into a setup, or names the one that is wrong.
     build: fn(&Settings<'_>) -> Result<StreamSetup, StreamError>,
 }
 
-/// The built-in stream classes (spec h).
-pub const CLASSES: &[StreamClassRow] = &[file_stream::ROW, stdout_stream::ROW];
+/// The built-in stream classes (spec h), and those that Circus does not have.
+pub const CLASSES: &[StreamClassRow] = &[
+    file_stream::ROW,
+    watched_file_stream::ROW,
+    timed_rotating_file_stream::ROW,
+    stdout_stream::ROW,
+    fancy_stdout_stream::ROW,
+    queue_stream::ROW,
+    json_file_stream::ROW,
+];
 
 /// What a configured stream comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,12 +88,11 @@ struct StreamSetup {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Target {
     /// A file; `None`: a temporary one is made.
-    File {
-        path: Option<PathBuf>,
-        rotation: Rotation,
-    },
+    File { path: Option<PathBuf>, upkeep: Upkeep },
     /// circusd's own stdout.
     Stdout,
+    /// Taken and thrown away.
+    Nowhere,
 }
 
 /// Whether `options` can be used; the error names key, value and what is expected.
@@ -91,6 +108,11 @@ pub fn unknown_settings(options: &StreamOptions) -> Vec<String> {
     let known = |key: &str| row.settings.iter().any(|setting| setting.key == key);
     let unknown = options.settings.keys().filter(|key| !known(key));
     unknown.cloned().collect()
+}
+
+/// What somebody who chose the class of `options` should know.
+pub fn note(options: &StreamOptions) -> Option<&'static str> {
+    row_of(&options.class).ok()?.note
 }
 
 fn setup(options: &StreamOptions) -> Result<StreamSetup, StreamError> {
@@ -154,8 +176,56 @@ mod tests {
         assert!(text("FileStream", &[("time_format", "%!")]).contains("time_format is \"%!\"; expected"));
         assert_eq!(
             text("Filestream", &[]),
-            "there is no stream class \"Filestream\"; expected one of FileStream, StdoutStream"
+            "there is no stream class \"Filestream\"; expected one of FileStream, WatchedFileStream, \
+             TimedRotatingFileStream, StdoutStream, FancyStdoutStream, QueueStream, JsonFileStream"
         );
+    }
+
+    #[test]
+    fn every_class_name_that_options_know_is_a_class_and_the_other_way_round() {
+        let names: Vec<&str> = CLASSES.iter().map(|row| row.name).collect();
+        assert_eq!(names, crate::options::STREAM_CLASS_NAMES);
+    }
+
+    #[test]
+    fn rotation_by_time_needs_a_unit_and_an_interval() {
+        let timed = |settings: &[(&str, &str)]| validate(&options("TimedRotatingFileStream", settings));
+        for when in ["S", "m", "H", "d", "midnight", "W0", "w6"] {
+            assert_eq!(timed(&[("rotate_when", when)]), Ok(()));
+        }
+        assert!(timed(&[]).is_err());
+        assert!(timed(&[("rotate_when", "W7")]).is_err());
+        for interval in ["0", "-1", "x", ""] {
+            let error = timed(&[("rotate_when", "S"), ("rotate_interval", interval)]).unwrap_err();
+            assert_eq!(error.key(), Some("rotate_interval"), "{error}");
+        }
+    }
+
+    /// Circus takes any text for true; `False` is what people write who mean false.
+    #[test]
+    fn utc_is_false_when_it_says_so() {
+        for (text, utc) in [
+            ("1", true),
+            ("x", true),
+            ("True", true),
+            ("", false),
+            ("False", false),
+            ("no", false),
+        ] {
+            let options = options("TimedRotatingFileStream", &[("rotate_when", "S"), ("utc", text)]);
+            let Target::File { upkeep, .. } = setup(&options).unwrap().target else {
+                unreachable!()
+            };
+            let rotation::Rotation::ByTime(schedule) = upkeep.rotation else {
+                unreachable!()
+            };
+            let zone = if utc {
+                jiff::tz::TimeZone::UTC
+            } else {
+                jiff::tz::TimeZone::system()
+            };
+            assert_eq!(schedule.zone, zone, "{text:?}");
+        }
     }
 
     #[test]

@@ -3,13 +3,16 @@
 use super::cursor::Cursor;
 use super::mailbox::{Attach, Mark, WatcherKey};
 use super::per_stream::PerStream;
+use super::render::Writer;
 use super::tap::Tap;
+use ringmaster_protocol::message::ProcessId;
 use ringmaster_protocol::ring::Stream;
 
 /// One attached process.
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) watcher: WatcherKey,
+    pub(super) wid: u64,
     pub(super) pid: i32,
     /// `None`: its file cannot be read.
     pub(super) tap: Option<Tap>,
@@ -25,6 +28,16 @@ pub(super) struct Process {
 }
 
 impl Process {
+    /// For looks that show who writes.
+    pub(super) fn writer(&self, process: ProcessId) -> Writer<'_> {
+        Writer {
+            process,
+            watcher: self.watcher.as_str(),
+            wid: self.wid,
+            pid: self.pid,
+        }
+    }
+
     /// Opens the process file; the error comes beside a process without one.
     pub(super) fn attach(attach: Attach) -> (Self, Option<std::io::Error>) {
         let (tap, error) = match Tap::open(attach.file) {
@@ -45,6 +58,7 @@ impl Process {
         };
         let process = Self {
             watcher: attach.watcher,
+            wid: attach.wid,
             pid: attach.pid,
             tap,
             cursors,

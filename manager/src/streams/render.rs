@@ -6,6 +6,7 @@
 //! written as it is, byte for byte.
 
 use super::time_format::{PrefixCache, TimeFormat};
+use super::wrapping::Wrapping;
 use ringmaster_protocol::message::ProcessId;
 use ringmaster_protocol::ring::{Record, Stream};
 
@@ -18,6 +19,17 @@ pub(super) enum Look {
     Prefixed(TimeFormat),
     /// For a terminal: what could move its cursor or change its state is shown as `^X`.
     Harmless,
+    /// A line of its own for each line and for each piece of an unfinished one.
+    Wrapped(Wrapping),
+}
+
+/// Who writes, for looks that show it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Writer<'a> {
+    pub(super) process: ProcessId,
+    pub(super) watcher: &'a str,
+    pub(super) wid: u64,
+    pub(super) pid: i32,
 }
 
 /// Who writes.
@@ -83,12 +95,20 @@ impl Look {
     /// Whether the records of the bytes are needed.
     pub(super) fn needs_records(&self) -> bool {
         match self {
-            Self::Prefixed(_) => true,
+            Self::Prefixed(_) | Self::Wrapped(_) => true,
             Self::Raw | Self::Harmless => false,
         }
     }
 
-    /// Appends what `chunk` looks like to `out` and moves `place` on.
+    /// Whether every piece of output becomes whole lines.
+    pub(super) fn wrapping(&self) -> Option<&Wrapping> {
+        match self {
+            Self::Wrapped(wrapping) => Some(wrapping),
+            Self::Raw | Self::Prefixed(_) | Self::Harmless => None,
+        }
+    }
+
+    /// Appends what `chunk` looks like to `out` and moves `place` on. Of wrapped looks, [`Wrapping::render`] is the one to call.
     pub(super) fn render(
         &self,
         chunk: Chunk<'_>,
@@ -101,7 +121,7 @@ impl Look {
             return;
         };
         match self {
-            Self::Raw => out.extend_from_slice(chunk.bytes),
+            Self::Raw | Self::Wrapped(_) => out.extend_from_slice(chunk.bytes),
             Self::Prefixed(format) => {
                 for line in chunk.bytes.split_inclusive(|byte| *byte == b'\n') {
                     if place.line_start {
@@ -120,7 +140,7 @@ impl Look {
 
 /// C0 controls but tab and newline, and DEL, become `^X`; the second byte of a C1 control (U+0080 to U+009F in UTF-8, among them
 /// the one-character CSI) becomes `?`, which leaves an invalid sequence that terminals show as a replacement character.
-fn make_harmless(bytes: &[u8], mut previous: u8, out: &mut Vec<u8>) {
+pub(super) fn make_harmless(bytes: &[u8], mut previous: u8, out: &mut Vec<u8>) {
     for &byte in bytes {
         match byte {
             b'\t' | b'\n' => out.push(byte),

@@ -82,6 +82,11 @@ pub enum ScribeReport {
         /// The file.
         path: PathBuf,
     },
+    /// A log was moved or deleted; output goes on in the file that is at its path now.
+    Moved {
+        /// The file.
+        path: PathBuf,
+    },
     /// A stream without `filename` goes here.
     Temporary {
         /// Whose.

@@ -1,8 +1,9 @@
-//! Rotation by size: where a file ends, and the chain of old files (spec h).
+//! Rotation: where a file ends, and the chain of old files of rotation by size (spec h). [`super::schedule`] has what goes by time.
 //!
 //! Circus compares before each chunk of at most 1 KiB; here whole lines are compared, so that no line is split over
 //! two files unless it is longer than a file may be.
 
+use super::schedule::Schedule;
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -11,12 +12,19 @@ use std::path::{Path, PathBuf};
 const LINE_SLACK: usize = 64 << 10;
 
 /// When to rotate and what to keep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Rotation {
-    /// A file stays below this many bytes; 0: never rotated.
-    pub(super) max_bytes: u64,
-    /// Old files that are kept; 0: none is made and the file grows on (spec h).
-    pub(super) backup_count: u32,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Rotation {
+    /// Not at all.
+    Never,
+    /// Before a file grows too large.
+    BySize {
+        /// A file stays below this many bytes.
+        max_bytes: u64,
+        /// Old files that are kept; 0: none is made and the file grows on (spec h).
+        backup_count: u32,
+    },
+    /// At the first write after a deadline.
+    ByTime(Schedule),
 }
 
 /// How many of `bytes` still go into a file of `size` bytes; 0: it has to be rotated first. Never 0 for an empty file.
@@ -38,6 +46,16 @@ pub(super) fn cut(bytes: &[u8], size: u64, max_bytes: u64, line_start: bool) -> 
         None if size > 0 && room == 0 => 0,
         None => room.max(1).min(bytes.len()),
     }
+}
+
+/// How many of `bytes` still go into a file whose time is over: the rest of a line that began there, if its end is near.
+pub(super) fn finish_line(bytes: &[u8], line_start: bool) -> usize {
+    if line_start {
+        return 0;
+    }
+    let near = bytes.get(..LINE_SLACK).unwrap_or(bytes);
+    let newline = near.iter().position(|byte| *byte == b'\n');
+    newline.map_or(0, |newline| newline + 1)
 }
 
 /// `path.N`.

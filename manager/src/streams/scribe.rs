@@ -1,12 +1,12 @@
 //! The scribe's thread and the handle that the loop holds.
 
 use super::mailbox::{Mailbox, Order, Patience};
+use super::moment::Moment;
 use super::report::ScribeReport;
 use super::worker::Worker;
 use jiff::tz::TimeZone;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 /// The handle of the running scribe. Dropping it orders [`Order::Stop`] without waiting for the thread.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ fn run(mailbox: &Mailbox, report: impl Fn(ScribeReport)) {
         if wanted.stop {
             return;
         }
-        let now = Instant::now();
+        let now = Moment::now();
         worker.apply(wanted, now);
         worker.expire(now);
         worker.work(now);

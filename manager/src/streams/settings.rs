@@ -44,6 +44,16 @@ pub enum StreamError {
     },
 }
 
+impl StreamError {
+    /// The setting that is to be changed; `None`: the class itself.
+    pub fn key(&self) -> Option<&'static str> {
+        match self {
+            Self::UnknownClass { .. } | Self::Python { .. } => None,
+            Self::BadValue { key, .. } => Some(key),
+        }
+    }
+}
+
 /// The settings of one section, with the class's name for errors.
 pub(super) struct Settings<'a> {
     class: &'static str,

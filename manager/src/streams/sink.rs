@@ -2,17 +2,23 @@
 //!
 //! Streams that name the same file share its writer. After an error the part of the batch that was not written stays
 //! here, so that the file goes on exactly where it stopped; nothing else is taken for this target until then.
+//!
+//! Before each batch one stat(2) of the path tells whether the file is still there, and how long it is: a file that was moved,
+//! deleted or replaced is left, a truncated one begins anew.
 
 use super::compose::Commit;
+use super::moment::Moment;
 use super::render::Tail;
 use super::report::Action;
-use super::rotation::{Rotation, cut, shift};
+use super::rotation::{Rotation, cut, finish_line, shift};
+use super::schedule::{keep, move_away};
+use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Error, ErrorKind, IsTerminal, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -50,11 +56,44 @@ impl SinkKey {
     }
 }
 
+/// How a file is looked after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Upkeep {
+    pub(super) rotation: Rotation,
+    /// Whether somebody is told when the file is not at its path any more.
+    pub(super) moves: Moves,
+}
+
+/// What it means that a file is not at its path any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moves {
+    /// Worth a word.
+    Told,
+    /// What is to be expected of it.
+    Usual,
+}
+
+/// Which file is open (stat(2): `st_dev`, `st_ino`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Kind {
     File {
         path: PathBuf,
-        rotation: Rotation,
+        upkeep: Upkeep,
     },
     /// `piece`: bytes that may be written without blocking; `None`: any number.
     Inherited {
@@ -92,6 +131,10 @@ pub(super) struct Failure {
 pub(super) struct Sink {
     kind: Kind,
     file: Option<File>,
+    /// Of the open file; `None`: not known.
+    identity: Option<Identity>,
+    /// When its time is over, for [`Rotation::ByTime`].
+    deadline: Option<Timestamp>,
     size: u64,
     /// The last byte written is a newline, or there is none.
     line_start: bool,
@@ -109,8 +152,8 @@ pub(super) struct Sink {
 
 impl Sink {
     /// A file; opened by the first [`Self::open`] or append.
-    pub(super) fn file(path: PathBuf, rotation: Rotation) -> Self {
-        Self::new(Kind::File { path, rotation }, None)
+    pub(super) fn file(path: PathBuf, upkeep: Upkeep) -> Self {
+        Self::new(Kind::File { path, upkeep }, None)
     }
 
     /// A descriptor that circusd was started with.
@@ -129,6 +172,8 @@ impl Sink {
         Self {
             kind,
             file,
+            identity: None,
+            deadline: None,
             size: 0,
             line_start: true,
             tail: Tail::LineStart,
@@ -146,9 +191,13 @@ impl Sink {
     }
 
     /// Other settings for the same file.
-    pub(super) fn set_rotation(&mut self, new: Rotation) {
-        if let Kind::File { rotation, .. } = &mut self.kind {
-            *rotation = new;
+    pub(super) fn set_upkeep(&mut self, new: Upkeep) {
+        if let Kind::File { upkeep, .. } = &mut self.kind
+            && *upkeep != new
+        {
+            *upkeep = new;
+            // Opened again, so that the deadline is made from the time of its last change.
+            (self.file, self.deadline) = (None, None);
         }
     }
 
@@ -182,7 +231,7 @@ impl Sink {
     }
 
     /// Begins a pause, or a longer one.
-    pub(super) fn pause(&mut self, failure: &Failure, now: Instant) {
+    pub(super) fn pause(&mut self, failure: &Failure, now: Moment) {
         let first = if is_full(&failure.error) {
             FULL_PAUSE
         } else {
@@ -196,7 +245,7 @@ impl Sink {
         let length = self
             .pause
             .map_or(first, |pause| (pause.length * 2).clamp(first, last));
-        let until = now + length;
+        let until = now.steady + length;
         self.pause = Some(Pause { until, length });
     }
 
@@ -205,55 +254,73 @@ impl Sink {
         self.pause = None;
     }
 
+    /// Leaves a file that is no longer at its path, and takes in what others did to its length. Gives whether somebody is to
+    /// be told that it was left.
+    pub(super) fn follow(&mut self) -> bool {
+        let (Kind::File { path, upkeep }, Some(_)) = (&self.kind, &self.file) else {
+            return false;
+        };
+        match std::fs::metadata(path) {
+            Ok(metadata) if self.identity == Some(Identity::of(&metadata)) => {
+                if metadata.is_file() {
+                    self.size = metadata.len();
+                    if self.size == 0 {
+                        (self.line_start, self.tail) = (true, Tail::LineStart);
+                    }
+                }
+                return false;
+            }
+            Err(error) if error.kind() != ErrorKind::NotFound => return false,
+            Ok(_) | Err(_) => {}
+        }
+        self.file = None;
+        upkeep.moves == Moves::Told
+    }
+
     /// Opens the file if it is not open: `O_APPEND`, made with 0666 less the umask.
     pub(super) fn open(&mut self) -> Result<(), Failure> {
-        let Kind::File { path, .. } = &self.kind else {
+        let Kind::File { path, upkeep } = &self.kind else {
             return Ok(());
         };
         if self.file.is_some() {
             return Ok(());
         }
-        // O_NONBLOCK: a FIFO without a reader must not stop the thread; regular files ignore it.
-        let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
-        let mut options = OpenOptions::new();
-        options.append(true).create(true).custom_flags(flags);
-        let opened = match options.read(true).open(path) {
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => options.read(false).open(path),
-            opened => opened,
+        let failed = |error| Failure {
+            written: 0,
+            action: Action::Open,
+            error,
         };
-        match opened {
-            Ok(file) => {
-                (self.size, self.line_start) = end_of(&file);
-                self.tail = if self.line_start {
-                    Tail::LineStart
-                } else {
-                    Tail::WithinUnknown
-                };
-                self.file = Some(file);
-                Ok(())
-            }
-            Err(error) => {
-                let (written, action) = (0, Action::Open);
-                Err(Failure {
-                    written,
-                    action,
-                    error,
-                })
-            }
+        let file = open_for_append(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        self.identity = Some(Identity::of(&metadata));
+        (self.size, self.line_start) = end_of(&file, &metadata);
+        self.tail = if self.line_start {
+            Tail::LineStart
+        } else {
+            Tail::WithinUnknown
+        };
+        if let Rotation::ByTime(schedule) = &upkeep.rotation
+            && self.deadline.is_none()
+            && self.size > 0
+        {
+            let modified = metadata.modified().ok();
+            let modified = modified.and_then(|time| Timestamp::try_from(time).ok());
+            self.deadline = modified.map(|time| schedule.deadline(time));
         }
+        self.file = Some(file);
+        Ok(())
     }
 
     /// Appends all of `bytes`, rotating where it is due.
-    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    pub(super) fn append(&mut self, bytes: &[u8], now: Timestamp) -> Result<(), Failure> {
         if self.is_gone() {
             return Ok(());
         }
-        self.refresh_size();
         let mut written = 0;
         let mut may_rotate = true;
         while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
             self.open().map_err(|failure| Failure { written, ..failure })?;
-            let length = self.next_length(rest, may_rotate);
+            let length = self.next_length(rest, may_rotate, now);
             if length == 0 {
                 may_rotate = self.rotate();
                 continue;
@@ -282,55 +349,67 @@ impl Sink {
         Ok(())
     }
 
-    /// Others may write to or truncate the file; its size decides about rotation.
-    fn refresh_size(&mut self) {
-        if let (Kind::File { rotation, .. }, Some(file)) = (&self.kind, &self.file)
-            && rotation.max_bytes > 0
-            && let Ok(metadata) = file.metadata()
-        {
-            self.size = metadata.len();
-        }
-    }
-
     /// How many bytes of `rest` go out next; 0: rotate first.
-    fn next_length(&self, rest: &[u8], may_rotate: bool) -> usize {
-        match &self.kind {
-            Kind::File { rotation, .. } if rotation.max_bytes > 0 && may_rotate => {
-                if rotation.backup_count == 0 {
-                    let length = u64::try_from(rest.len()).unwrap_or(u64::MAX);
-                    return if self.size + length >= rotation.max_bytes {
-                        0
-                    } else {
-                        rest.len()
-                    };
+    fn next_length(&mut self, rest: &[u8], may_rotate: bool, now: Timestamp) -> usize {
+        let rotation = match &self.kind {
+            Kind::File { upkeep, .. } if may_rotate => &upkeep.rotation,
+            Kind::File { .. } | Kind::Inherited { piece: None } | Kind::Gone => return rest.len(),
+            Kind::Inherited { piece: Some(piece) } => return rest.len().min(*piece),
+        };
+        match rotation {
+            Rotation::Never => rest.len(),
+            Rotation::BySize {
+                max_bytes,
+                backup_count: 0,
+            } => {
+                let length = u64::try_from(rest.len()).unwrap_or(u64::MAX);
+                if self.size.saturating_add(length) >= *max_bytes {
+                    0
+                } else {
+                    rest.len()
                 }
-                cut(rest, self.size, rotation.max_bytes, self.line_start)
             }
-            Kind::File { .. } | Kind::Inherited { piece: None } | Kind::Gone => rest.len(),
-            Kind::Inherited { piece: Some(piece) } => rest.len().min(*piece),
+            Rotation::BySize { max_bytes, .. } => cut(rest, self.size, *max_bytes, self.line_start),
+            Rotation::ByTime(schedule) => {
+                // An empty file holds nothing of its interval: that begins now.
+                let deadline = self.deadline.filter(|at| self.size > 0 || *at > now);
+                let deadline = *self
+                    .deadline
+                    .insert(deadline.unwrap_or_else(|| schedule.deadline(now)));
+                if now < deadline {
+                    rest.len()
+                } else {
+                    finish_line(rest, self.line_start)
+                }
+            }
         }
     }
 
     /// Moves the file away, to be opened anew. `false`: not once more in this append, because nothing was moved.
     fn rotate(&mut self) -> bool {
-        let Kind::File { path, rotation } = &self.kind else {
+        let Kind::File { path, upkeep } = &self.kind else {
             return false;
         };
-        if rotation.backup_count == 0 {
-            self.file = None;
-            return false;
-        }
-        match shift(path, rotation.backup_count) {
-            Ok(()) => {
-                self.rotated = Some(Ok(()));
+        let outcome = match &upkeep.rotation {
+            Rotation::Never | Rotation::BySize { backup_count: 0, .. } => {
                 self.file = None;
-                true
+                return false;
             }
-            Err(error) => {
-                self.rotated = Some(Err(error));
-                false
+            Rotation::BySize { backup_count, .. } => shift(path, *backup_count),
+            Rotation::ByTime(schedule) => {
+                let stamp = self.deadline.map(|deadline| schedule.stamp(deadline));
+                move_away(path, &stamp.unwrap_or_default())
             }
+        };
+        let moved = outcome.is_ok();
+        self.rotated = Some(outcome);
+        if moved {
+            if let Rotation::ByTime(schedule) = &upkeep.rotation {
+                self.rotated = Some(keep(path, schedule));
+            }
+            (self.file, self.deadline) = (None, None);
         }
+        moved
     }
 
     fn write_once(&self, piece: &[u8]) -> std::io::Result<usize> {
@@ -355,12 +434,20 @@ pub(super) fn is_full(error: &Error) -> bool {
     error.kind() == ErrorKind::WouldBlock
 }
 
+fn open_for_append(path: &Path) -> std::io::Result<File> {
+    // O_NONBLOCK: a FIFO without a reader must not stop the thread; regular files ignore it.
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).custom_flags(flags);
+    match options.read(true).open(path) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => options.read(false).open(path),
+        opened => opened,
+    }
+}
+
 /// Size of a regular file, and whether a new line begins at its end.
-fn end_of(file: &File) -> (u64, bool) {
-    let size = match file.metadata() {
-        Ok(metadata) if metadata.is_file() => metadata.len(),
-        Ok(_) | Err(_) => 0,
-    };
+fn end_of(file: &File, metadata: &Metadata) -> (u64, bool) {
+    let size = if metadata.is_file() { metadata.len() } else { 0 };
     let mut last = [b'\n'];
     if let Some(at) = size.checked_sub(1)
         && file.read_exact_at(&mut last, at).is_err()
@@ -372,48 +459,4 @@ fn end_of(file: &File) -> (u64, bool) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::{PipeReader, Read, pipe};
-
-    fn piped() -> (Sink, PipeReader) {
-        let (reader, writer) = pipe().unwrap();
-        (Sink::inherited(writer.into()), reader)
-    }
-
-    #[test]
-    fn a_full_pipe_never_blocks_and_goes_on_where_it_stopped() {
-        let (mut sink, mut reader) = piped();
-        let text: Vec<u8> = (0..200_000u32).map(|n| n.to_le_bytes()[0]).collect();
-        let (mut done, mut seen) = (0, Vec::new());
-        let mut stops = 0;
-        while done < text.len() {
-            match sink.append(&text[done..]) {
-                Ok(()) => done = text.len(),
-                Err(failure) => {
-                    assert!(is_full(&failure.error), "{failure:?}");
-                    assert!(failure.written > 0, "no progress after {done}");
-                    done += failure.written;
-                    stops += 1;
-                    let mut part = vec![0; done - seen.len()];
-                    reader.read_exact(&mut part).unwrap();
-                    seen.extend(part);
-                }
-            }
-        }
-        assert!(stops > 0 && !sink.is_gone());
-        drop(sink);
-        reader.read_to_end(&mut seen).unwrap();
-        assert!(seen == text, "the bytes differ");
-    }
-
-    #[test]
-    fn a_pipe_without_reader_is_given_up() {
-        let (mut sink, reader) = piped();
-        drop(reader);
-        let failure = sink.append(b"x").unwrap_err();
-        assert_eq!(failure.error.kind(), ErrorKind::BrokenPipe);
-        assert!(sink.is_gone());
-        assert!(sink.append(b"y").is_ok());
-    }
-}
+mod tests;

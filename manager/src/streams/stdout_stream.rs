@@ -8,6 +8,7 @@ pub(super) const ROW: StreamClassRow = StreamClassRow {
     name: "StdoutStream",
     summary: "Writes to the standard output of circusd.",
     settings: &[],
+    note: None,
     build,
 };
 

@@ -14,6 +14,14 @@ pub(super) struct TimeFormat {
 }
 
 impl TimeFormat {
+    /// RFC 3339 with microseconds and the offset from UTC.
+    pub(super) fn rfc_3339() -> Self {
+        Self {
+            pattern: "%Y-%m-%dT%H:%M:%S.%6f%:z".to_owned(),
+            grain_ns: 1000,
+        }
+    }
+
     /// Checks and translates a pattern.
     pub(super) fn new(pattern: &str) -> Result<Self, jiff::Error> {
         let pattern = translate(pattern);
@@ -67,6 +75,8 @@ pub(super) struct PrefixCache {
     grain: u64,
     pid: i32,
     text: String,
+    /// Length of the time in `text`.
+    time: usize,
 }
 
 impl PrefixCache {
@@ -78,20 +88,32 @@ impl PrefixCache {
             grain: u64::MAX,
             pid: 0,
             text: String::new(),
+            time: 0,
         }
     }
 
     /// `<time> [<pid>] | ` (spec h).
     pub(super) fn prefix(&mut self, format: &TimeFormat, realtime_ns: u64, pid: i32) -> &[u8] {
+        self.make(format, realtime_ns, pid);
+        self.text.as_bytes()
+    }
+
+    /// The time alone.
+    pub(super) fn time(&mut self, format: &TimeFormat, realtime_ns: u64, pid: i32) -> &str {
+        self.make(format, realtime_ns, pid);
+        self.text.get(..self.time).unwrap_or_default()
+    }
+
+    fn make(&mut self, format: &TimeFormat, realtime_ns: u64, pid: i32) {
         let grain = realtime_ns / format.grain_ns;
         if self.grain != grain || self.pid != pid || self.pattern != format.pattern {
             // A time beyond year 9999 cannot be shown; the pid still can.
             let time = format.text(realtime_ns, &self.zone).unwrap_or_default();
             self.text = format!("{time} [{pid}] | ");
+            self.time = time.len();
             self.pattern.clone_from(&format.pattern);
             (self.grain, self.pid) = (grain, pid);
         }
-        self.text.as_bytes()
     }
 }
 

@@ -3,15 +3,19 @@
 //! Nothing here waits or does: events change state, [`Watcher::settle`] drives the present operation as far as it
 //! goes and pushes effects. Operations on one watcher run one after another, on different watchers side by side.
 
+mod change;
 mod housekeeping;
 mod operation;
+mod origin;
 mod processes;
 mod reload;
 mod resize;
 mod start;
 mod stop;
 
+pub use change::set_option;
 pub use operation::{BatchId, Operation, Outcome};
+pub use origin::{Changes, Origin, Seed};
 pub use processes::{Backoff, Processes};
 
 use crate::arbiter::{Effect, SocketTable};
@@ -21,6 +25,7 @@ use crate::process::{Heritage, SpawnTicket};
 use operation::{Current, Step};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Names a watcher within one circusd.
@@ -65,6 +70,17 @@ pub struct World {
     pub session: u32,
     /// What children inherit of circusd.
     pub heritage: Heritage,
+    /// circusd's own environment: for `copy_env`, and for `$NAME` in values of `env`.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// The upper bound of the respawn back-off: `check_delay`; without a periodic check its default.
+pub fn respawn_limit(check_delay: f64) -> Duration {
+    const DEFAULT: Duration = Duration::from_secs(5);
+    Duration::try_from_secs_f64(check_delay)
+        .ok()
+        .filter(|limit| !limit.is_zero())
+        .unwrap_or(DEFAULT)
 }
 
 /// One event's worth of work: when it is, what is shared, and what is to be done.
@@ -89,10 +105,12 @@ pub struct Turn<'a> {
 pub struct Watcher {
     /// Its number.
     pub id: WatcherId,
-    /// Its options.
-    pub options: WatcherOptions,
-    /// The environment of its children.
-    environment: BTreeMap<String, String>,
+    /// Its options, shared with [`Origin::File`] until a client changes them.
+    pub options: Rc<WatcherOptions>,
+    /// Who defined it.
+    pub origin: Origin,
+    /// What clients have changed since.
+    pub changes: Changes,
     /// Its status.
     pub status: Status,
     /// Its processes.
@@ -105,12 +123,18 @@ pub struct Watcher {
 const MAX_QUEUE: usize = 1000;
 
 impl Watcher {
-    /// A stopped watcher. `environment` is that of its children, complete.
-    pub fn new(id: WatcherId, options: WatcherOptions, environment: BTreeMap<String, String>) -> Self {
+    /// A stopped watcher.
+    pub fn new(id: WatcherId, seed: Seed) -> Self {
+        let Seed {
+            options,
+            origin,
+            changes,
+        } = seed;
         Self {
             id,
             options,
-            environment,
+            origin,
+            changes,
             status: Status::Stopped,
             processes: Processes::default(),
             current: None,

@@ -5,7 +5,7 @@ use super::resize::Resize;
 use super::start::Start;
 use super::stop::Stop;
 use super::{Status, Turn, Watcher};
-use crate::options::Signal;
+use crate::options::{Signal, WatcherOptions};
 use crate::process::ProcessState;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -28,6 +28,10 @@ pub enum Operation {
         /// One after the other instead of all at once.
         sequential: bool,
     },
+    /// New processes for old ones because options have changed; nothing when the watcher is stopped by then.
+    Refresh,
+    /// Stop, take these options, then start.
+    Redefine(Box<WatcherOptions>),
     /// Have that many processes, relative to now.
     Resize {
         /// More, or fewer.
@@ -94,7 +98,9 @@ enum Stage {
     /// The pids that are being stopped.
     RestartStop(Vec<i32>, Stop),
     RestartStart(Vec<i32>, Start),
+    RedefineStop(Box<WatcherOptions>, Stop),
     Reload(bool),
+    Refresh,
     Graceful(Graceful),
     Sequential(Sequential),
     Resize(Resize),
@@ -114,6 +120,8 @@ impl Current {
             Operation::Stop => Stage::Stop(Stop::default()),
             Operation::Restart => Stage::RestartStop(Vec::new(), Stop::default()),
             Operation::Reload { sequential } => Stage::Reload(sequential),
+            Operation::Refresh => Stage::Refresh,
+            Operation::Redefine(options) => Stage::RedefineStop(options, Stop::default()),
             Operation::Resize { by } => Stage::Resize(Resize::new(by)),
             Operation::Kill { pid, signal, timeout } => Stage::Kill { pid, signal, timeout },
         };
@@ -155,6 +163,15 @@ impl Current {
                     kept,
                 }))
             }
+            Stage::RedefineStop(options, stop) => match stop.advance(watcher, turn) {
+                Step::Wait => Ok(Step::Wait),
+                Step::Done(_) => {
+                    watcher.redefine((**options).clone(), turn.effects);
+                    Err(Stage::Start(Start::default()))
+                }
+            },
+            Stage::Refresh if watcher.status == Status::Stopped => Ok(Step::Done(Outcome::Done)),
+            Stage::Refresh => watcher.begin_reload(false, turn),
             Stage::Reload(sequential) => {
                 let sequential = *sequential;
                 watcher.begin_reload(sequential, turn)
@@ -186,6 +203,8 @@ impl Current {
             Stage::Graceful(graceful) => graceful.deadline(),
             Stage::Stop(_)
             | Stage::RestartStop(..)
+            | Stage::RedefineStop(..)
+            | Stage::Refresh
             | Stage::Reload(_)
             | Stage::Kill { .. }
             | Stage::Killed(_) => None,

@@ -35,6 +35,8 @@ pub struct Processes {
     backoff: BTreeMap<Wid, Backoff>,
     /// Ended and announced, but their last words are not written yet: the number is not free at the core.
     lingering: BTreeMap<ProcessId, Wid>,
+    /// Numbers that processes of an earlier watcher of this name hold.
+    avoided: BTreeSet<Wid>,
     /// Spawn attempts that failed in a row, for `max_retry`.
     pub(super) failed_attempts: u32,
     /// Processes that ever were there: started or adopted.
@@ -105,11 +107,27 @@ impl Processes {
         let mut taken = self.all.keys().peekable();
         loop {
             while taken.next_if(|wid| **wid < free).is_some() {}
-            if !lingering.contains(&free) && taken.peek() != Some(&&free) {
+            let held = lingering.contains(&free) || self.avoided.contains(&free);
+            if !held && taken.peek() != Some(&&free) {
                 return free;
             }
             free = Wid(free.0.saturating_add(1));
         }
+    }
+
+    /// Leaves these numbers alone: processes of an earlier watcher have their names at the core.
+    pub fn avoid(&mut self, numbers: BTreeSet<Wid>) {
+        self.avoided.extend(numbers);
+    }
+
+    /// Numbers whose names at the core are not free.
+    pub fn taken_numbers(&self) -> impl Iterator<Item = Wid> {
+        self.all.keys().chain(self.lingering.values()).copied()
+    }
+
+    /// No process is there, and the last words of all that were are written.
+    pub fn is_over(&self) -> bool {
+        self.all.is_empty() && self.lingering.is_empty()
     }
 
     fn by_id(&mut self, id: ProcessId) -> Option<&mut Process> {
@@ -180,7 +198,7 @@ impl Watcher {
         let ticket = SpawnTicket(*turn.next_ticket);
         let place = Place {
             options: &self.options,
-            environment: &self.environment,
+            environment: &self.options.env,
             sockets: &turn.world.sockets,
             working_dir: &turn.world.working_dir,
             wid,

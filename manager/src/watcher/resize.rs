@@ -1,4 +1,4 @@
-//! `incr` and `decr`: another number of processes, waited for.
+//! `incr`, `decr` and what `set` leaves to do: another number of processes, waited for.
 
 use super::operation::{Outcome, Step};
 use super::start::{Fill, Filled};
@@ -27,7 +27,10 @@ impl Resize {
             let wanted = i64::from(watcher.options.numprocesses)
                 .saturating_add(self.by)
                 .max(0);
-            watcher.options.numprocesses = u32::try_from(wanted).unwrap_or(u32::MAX);
+            let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
+            if wanted != watcher.options.numprocesses {
+                watcher.set_number(wanted, turn);
+            }
             watcher.processes.forgive();
             let missing = match watcher.status {
                 Status::Active => watcher.missing(),

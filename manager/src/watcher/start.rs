@@ -226,11 +226,15 @@ impl super::Processes {
 impl Watcher {
     /// Has the streams of this watcher opened; nothing changes for those that are open.
     pub fn open_streams(&self, turn: &mut Turn<'_>) {
-        turn.effects.push(Effect::OpenStreams {
+        turn.effects.push(self.streams_effect());
+    }
+
+    pub(super) fn streams_effect(&self) -> Effect {
+        Effect::OpenStreams {
             watcher: self.id,
             name: self.options.name.clone(),
             stdout: self.options.stdout_stream.clone(),
             stderr: self.options.stderr_stream.clone(),
-        });
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! One batch: what a process has for one target, from its file through plan and rendering.
 
 use super::{HOLD, Worker};
-use crate::streams::compose::{Input, Writer, compose, compose_gap};
+use crate::streams::compose::{Input, compose, compose_gap};
 use crate::streams::cursor::{Loaded, Portion, Step, Wish};
+use crate::streams::moment::Moment;
 use crate::streams::per_stream::PerStream;
 use crate::streams::plan::{Part, plan};
 use crate::streams::process::Process;
@@ -14,7 +15,7 @@ use jiff::tz::TimeZone;
 use ringmaster_protocol::message::ProcessId;
 use ringmaster_protocol::ring::{Record, Stream};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// Streams of one process that go to one target.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl Bench {
 
 impl<R: Fn(ScribeReport)> Worker<R> {
     /// Writes one batch. Gives whether there is more to do at once.
-    pub(super) fn batch(&mut self, id: ProcessId, group: &Group, now: Instant) -> std::io::Result<bool> {
+    pub(super) fn batch(&mut self, id: ProcessId, group: &Group, now: Moment) -> std::io::Result<bool> {
         let Some(tail) = self.tail_of(&group.sink, now) else {
             return Ok(false);
         };
@@ -73,10 +74,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             });
         }
         let pieces = plan(&parts);
-        let writer = Writer {
-            process: id,
-            pid: process.pid,
-        };
+        let writer = process.writer(id);
         let mut rendered = std::mem::take(&mut self.bench.rendered);
         rendered.clear();
         let (commit, as_it_is) = compose(
@@ -102,12 +100,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
     }
 
     /// Fills the portions of a group. Gives a gap that has to be told first.
-    fn load(
-        &mut self,
-        id: ProcessId,
-        group: &Group,
-        now: Instant,
-    ) -> std::io::Result<Option<(Stream, Step)>> {
+    fn load(&mut self, id: ProcessId, group: &Group, now: Moment) -> std::io::Result<Option<(Stream, Step)>> {
         let both = group.looks.stdout.is_some() && group.looks.stderr.is_some();
         let flushing = self.flush.is_some();
         let Some(process) = self.processes.get_mut(&id) else {
@@ -149,21 +142,17 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         group: &Group,
         tail: Tail,
         gap: (Stream, Step),
-        now: Instant,
+        now: Moment,
     ) -> bool {
         let (stream, step) = gap;
         let (Some(look), Some(process)) = (group.looks.get(stream), self.processes.get(&id)) else {
             return false;
         };
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let record = Record {
-            realtime_ns: u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX),
+            realtime_ns: u64::try_from(now.wall.as_nanosecond()).unwrap_or(0),
             ..Record::default()
         };
-        let writer = Writer {
-            process: id,
-            pid: process.pid,
-        };
+        let writer = process.writer(id);
         let mut line = Vec::new();
         let commit = compose_gap(
             writer,
@@ -177,7 +166,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
     }
 
     /// After a batch: whether more can be written at once. What is left of a line is held back.
-    fn what_is_left(&mut self, id: ProcessId, group: &Group, now: Instant) -> bool {
+    fn what_is_left(&mut self, id: ProcessId, group: &Group, now: Moment) -> bool {
         let Some(process) = self.processes.get_mut(&id) else {
             return false;
         };
@@ -193,7 +182,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             if self.bench.portions.get(stream).cut_off {
                 more = true;
             } else {
-                let since = cursor.hold(now);
+                let since = cursor.hold(now.steady);
                 oldest = Some(oldest.map_or(since, |oldest| oldest.min(since)));
             }
         }
@@ -207,11 +196,11 @@ impl<R: Fn(ScribeReport)> Worker<R> {
 }
 
 /// Whether an unfinished line is written now.
-fn must_go(process: &Process, stream: Stream, flushing: bool, now: Instant) -> bool {
+fn must_go(process: &Process, stream: Stream, flushing: bool, now: Moment) -> bool {
     let held = process
         .cursors
         .get(stream)
         .as_ref()
         .and_then(|cursor| cursor.held);
-    flushing || process.has_ended(stream) || held.is_some_and(|held| held.since + HOLD <= now)
+    flushing || process.has_ended(stream) || held.is_some_and(|held| held.since + HOLD <= now.steady)
 }

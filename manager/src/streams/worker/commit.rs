@@ -4,16 +4,20 @@ use super::Worker;
 use super::routes::first_user;
 use crate::streams::compose::Commit;
 use crate::streams::mailbox::WatcherKey;
+use crate::streams::moment::Moment;
 use crate::streams::render::Tail;
 use crate::streams::report::{Action, ScribeReport, Trouble};
 use crate::streams::sink::{Failure, Owed, SinkKey, is_full};
 use ringmaster_protocol::ring::Stream;
-use std::time::Instant;
 
 impl<R: Fn(ScribeReport)> Worker<R> {
     /// Where the last line of a target is; `None`: nothing may be written there now.
-    pub(super) fn tail_of(&mut self, key: &SinkKey, now: Instant) -> Option<Tail> {
+    pub(super) fn tail_of(&mut self, key: &SinkKey, now: Moment) -> Option<Tail> {
         let sink = self.sinks.get_mut(key).filter(|sink| !sink.is_blocked())?;
+        if sink.follow() {
+            let path = key.path().to_path_buf();
+            (self.report)(ScribeReport::Moved { path });
+        }
         match sink.open() {
             Ok(()) => Some(sink.tail),
             Err(failure) => {
@@ -25,11 +29,11 @@ impl<R: Fn(ScribeReport)> Worker<R> {
 
     /// The one place where a batch is appended and what it covers is told: first the bytes, then the word about them.
     /// What could not be written is owed. Gives whether all is written.
-    pub(super) fn commit(&mut self, key: &SinkKey, bytes: &[u8], commit: Commit, now: Instant) -> bool {
+    pub(super) fn commit(&mut self, key: &SinkKey, bytes: &[u8], commit: Commit, now: Moment) -> bool {
         let Some(sink) = self.sinks.get_mut(key) else {
             return false;
         };
-        let outcome = sink.append(bytes);
+        let outcome = sink.append(bytes, now.wall);
         match sink.take_rotation_change() {
             Some(Err(error)) => {
                 let whose = first_user(&self.watchers, key);
@@ -81,7 +85,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
     }
 
     /// Begins or prolongs the pause of a target, and tells of it once. A slow reader is no trouble.
-    fn fail(&mut self, key: &SinkKey, failure: Failure, now: Instant) {
+    fn fail(&mut self, key: &SinkKey, failure: Failure, now: Moment) {
         let Some(sink) = self.sinks.get_mut(key) else {
             return;
         };
@@ -98,7 +102,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
     }
 
     /// Tries a target again: what is owed first, then everybody who has something for it.
-    pub(super) fn retry(&mut self, key: &SinkKey, now: Instant) {
+    pub(super) fn retry(&mut self, key: &SinkKey, now: Moment) {
         let Some(sink) = self.sinks.get_mut(key) else {
             return;
         };

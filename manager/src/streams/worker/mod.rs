@@ -19,6 +19,7 @@ mod fake_process;
 mod tests;
 
 use super::mailbox::{ProcessOrders, Wanted, WatcherKey};
+use super::moment::Moment;
 use super::per_stream::PerStream;
 use super::process::Process;
 use super::report::ScribeReport;
@@ -40,6 +41,8 @@ const HOLD: Duration = Duration::from_millis(200);
 pub(super) struct Worker<R> {
     report: R,
     watchers: BTreeMap<WatcherKey, PerStream<Option<Route>>>,
+    /// Watchers that are to be forgotten when no process writes to them any more.
+    closing: BTreeSet<WatcherKey>,
     sinks: BTreeMap<SinkKey, Sink>,
     processes: BTreeMap<ProcessId, Process>,
     /// Of processes that are not attached yet: notices may overtake the answer that brings the file.
@@ -56,6 +59,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         Self {
             report,
             watchers: BTreeMap::new(),
+            closing: BTreeSet::new(),
             sinks: BTreeMap::new(),
             processes: BTreeMap::new(),
             early: BTreeMap::new(),
@@ -78,14 +82,13 @@ impl<R: Fn(ScribeReport)> Worker<R> {
     }
 
     /// Takes in what is wanted: watchers first, so that a process finds its streams.
-    pub(super) fn apply(&mut self, wanted: Wanted, now: Instant) {
+    pub(super) fn apply(&mut self, wanted: Wanted, now: Moment) {
         for (watcher, orders) in wanted.watchers {
-            if orders.close {
-                self.watchers.remove(&watcher);
-                self.prune();
-            }
             if let Some(streams) = orders.set {
+                self.closing.remove(&watcher);
                 self.set_streams(&watcher, &streams, now);
+            } else if orders.close {
+                self.closing.insert(watcher);
             }
         }
         if wanted.reopen {
@@ -94,10 +97,25 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         for (process, orders) in wanted.processes {
             self.apply_to_process(process, orders);
         }
+        self.finish_closing();
         if wanted.flush.is_some() {
             self.flush = wanted.flush;
             self.enqueue_all();
         }
+    }
+
+    /// Forgets the watchers that are closing and that nobody writes to any more.
+    fn finish_closing(&mut self) {
+        if self.closing.is_empty() {
+            return;
+        }
+        let attached = self.processes.values().map(|process| &process.watcher);
+        let expected = self.early.values().filter_map(|early| early.expect.as_ref());
+        let used: BTreeSet<&WatcherKey> = attached.chain(expected).collect();
+        for watcher in self.closing.extract_if(.., |watcher| !used.contains(watcher)) {
+            self.watchers.remove(&watcher);
+        }
+        self.prune();
     }
 
     fn apply_to_process(&mut self, id: ProcessId, mut orders: ProcessOrders) {
@@ -147,9 +165,9 @@ impl<R: Fn(ScribeReport)> Worker<R> {
     }
 
     /// Does what has become due: unfinished lines that waited long enough, targets to try again.
-    pub(super) fn expire(&mut self, now: Instant) {
+    pub(super) fn expire(&mut self, now: Moment) {
         while let Some((since, id)) = self.held.first().copied()
-            && since + HOLD <= now
+            && since + HOLD <= now.steady
         {
             self.held.pop_first();
             if let Some(process) = self.processes.get_mut(&id) {
@@ -157,7 +175,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
                 self.enqueue(id);
             }
         }
-        let due = |sink: &Sink| sink.retry_at().is_some_and(|at| at <= now);
+        let due = |sink: &Sink| sink.retry_at().is_some_and(|at| at <= now.steady);
         let due: Vec<SinkKey> = self
             .sinks
             .iter()
@@ -170,7 +188,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
     }
 
     /// One turn of the process that waits longest; with none left, a flush is done.
-    pub(super) fn work(&mut self, now: Instant) {
+    pub(super) fn work(&mut self, now: Moment) {
         let Some(id) = self.queue.pop_front() else {
             if let Some(token) = self.flush.take() {
                 (self.report)(ScribeReport::Flushed { token });

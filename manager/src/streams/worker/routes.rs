@@ -3,6 +3,7 @@
 use super::Worker;
 use super::commit::tell_trouble;
 use crate::streams::mailbox::{WatcherKey, WatcherStreams};
+use crate::streams::moment::Moment;
 use crate::streams::per_stream::PerStream;
 use crate::streams::render::Look;
 use crate::streams::report::{Action, ScribeReport};
@@ -14,7 +15,6 @@ use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Where a stream of a watcher goes, and how it looks there.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub(super) struct Route {
 }
 
 impl<R: Fn(ScribeReport)> Worker<R> {
-    pub(super) fn set_streams(&mut self, watcher: &WatcherKey, streams: &WatcherStreams, now: Instant) {
+    pub(super) fn set_streams(&mut self, watcher: &WatcherKey, streams: &WatcherStreams, now: Moment) {
         let mut routes = PerStream::default();
         for stream in Stream::ALL {
             // Invalid options are refused at load; what slips through is thrown away like no stream at all.
@@ -48,22 +48,26 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         watcher: &WatcherKey,
         stream: Stream,
         setup: StreamSetup,
-        now: Instant,
+        now: Moment,
     ) -> Option<Route> {
         let mut look = setup.look;
         let key = match setup.target {
+            Target::Nowhere => return None,
             Target::Stdout => {
                 let stdout = std::io::stdout().as_fd().try_clone_to_owned().ok()?;
                 let sink = self
                     .sinks
                     .entry(SinkKey::Stdout)
                     .or_insert_with(|| Sink::inherited(stdout));
-                if sink.is_terminal() {
+                if sink.is_terminal() && look == Look::Raw {
                     look = Look::Harmless;
+                }
+                if let Look::Wrapped(wrapping) = &mut look {
+                    wrapping.settle(sink.is_terminal(), watcher.as_str());
                 }
                 SinkKey::Stdout
             }
-            Target::File { path, rotation } => {
+            Target::File { path, upkeep } => {
                 let path = match path {
                     Some(path) => std::path::absolute(&path).unwrap_or(path),
                     None => self.temporary(watcher, stream)?,
@@ -72,8 +76,8 @@ impl<R: Fn(ScribeReport)> Worker<R> {
                 let sink = self
                     .sinks
                     .entry(key.clone())
-                    .or_insert_with(|| Sink::file(path, rotation));
-                sink.set_rotation(rotation);
+                    .or_insert_with(|| Sink::file(path, upkeep.clone()));
+                sink.set_upkeep(upkeep);
                 if !sink.is_blocked()
                     && let Err(failure) = sink.open()
                 {

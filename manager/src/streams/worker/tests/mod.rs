@@ -1,7 +1,11 @@
 //! The worker with fake process files and a clock that the test moves: the rig. [`lines`]: what reaches a file; [`trouble`]:
-//! files that cannot be written, rotation, reopening; [`random`]: random stories against a reference.
+//! files that cannot be written, rotation, reopening; [`moved`]: files that others move; [`classes`]: what only single classes do;
+//! [`closing`]: watchers that stop while output waits; [`random`]: random stories against a reference.
 
+mod classes;
+mod closing;
 mod lines;
+mod moved;
 mod random;
 mod trouble;
 
@@ -10,6 +14,7 @@ use super::*;
 use crate::options::{StreamClass, StreamOptions};
 use crate::streams::mailbox::Order;
 use crate::streams::report::Action;
+use jiff::Timestamp;
 use ringmaster_protocol::ring::Stream::{Stderr, Stdout};
 use std::cell::RefCell;
 use std::fs;
@@ -22,6 +27,7 @@ struct Rig {
     worker: Worker<Box<dyn Fn(ScribeReport)>>,
     reports: Reports,
     now: Instant,
+    wall: Timestamp,
     directory: tempfile::TempDir,
 }
 
@@ -38,7 +44,15 @@ impl Rig {
             worker: worker(&reports),
             reports,
             now: Instant::now(),
+            wall: Timestamp::now(),
             directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            steady: self.now,
+            wall: self.wall,
         }
     }
 
@@ -51,12 +65,16 @@ impl Rig {
     }
 
     fn options(&self, name: &str, more: &[(&str, &str)]) -> StreamOptions {
+        self.options_of("FileStream", name, more)
+    }
+
+    fn options_of(&self, class: &str, name: &str, more: &[(&str, &str)]) -> StreamOptions {
         let filename = self.path(name).to_str().unwrap().to_owned();
         let more = more
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         StreamOptions {
-            class: StreamClass::BuiltIn("FileStream".to_owned()),
+            class: StreamClass::BuiltIn(class.to_owned()),
             settings: more.chain([("filename".to_owned(), filename)]).collect(),
         }
     }
@@ -65,23 +83,24 @@ impl Rig {
     fn orders(&mut self, orders: impl IntoIterator<Item = Order>) {
         let mut wanted = Wanted::default();
         orders.into_iter().for_each(|order| wanted.fold(order));
-        self.worker.apply(wanted, self.now);
+        self.worker.apply(wanted, self.moment());
         self.rest();
     }
 
     fn rest(&mut self) {
-        self.worker.expire(self.now);
+        self.worker.expire(self.moment());
         for _ in 0..10_000 {
             if !self.worker.has_work() {
                 return;
             }
-            self.worker.work(self.now);
+            self.worker.work(self.moment());
         }
         panic!("the worker does not come to rest");
     }
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
+        self.wall += time;
         self.rest();
     }
 
@@ -92,6 +111,12 @@ impl Rig {
             stdout,
             stderr,
         }]);
+    }
+
+    /// One stream of a class for both outputs.
+    fn one_of(&mut self, class: &str, name: &str, more: &[(&str, &str)]) {
+        let options = self.options_of(class, name, more);
+        self.streams(Some(options.clone()), Some(options));
     }
 
     /// Streams of both outputs into one file.

@@ -1,77 +1,15 @@
 //! The built `circusctl` against a ROUTER that answers what the test says: reply, silence, foreign ids, errors,
 //! a connection that ends, nobody at all.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on has to fail"
-)]
-
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
-use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use ringmaster_manager::endpoints::{Listening, serve_control};
 use serde_json::{Value, json};
-use tokio::process::Command;
-use zeromq::{RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
 
-/// More than any step here needs on a loaded machine; a test that gets there fails.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn circusctl(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_circusctl"));
-    command
-        .args(arguments)
-        .env_remove("CIRCUSCTL_ENDPOINT")
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    command
-}
-
-async fn finish(mut command: Command) -> Output {
-    tokio::time::timeout(PATIENCE, command.output())
-        .await
-        .expect("circusctl does not end")
-        .unwrap()
-}
-
-fn texts(output: &Output) -> (i32, String, String) {
-    (
-        output.status.code().expect("ended by a signal"),
-        String::from_utf8(output.stdout.clone()).unwrap(),
-        String::from_utf8(output.stderr.clone()).unwrap(),
-    )
-}
-
-/// A bound ROUTER and its endpoint.
-async fn router() -> (RouterSocket, String) {
-    let mut router = RouterSocket::new();
-    let endpoint = router.bind("tcp://127.0.0.1:0").await.unwrap().to_string();
-    (router, endpoint)
-}
-
-/// One request: the sender's identity and the decoded payload. Panics unless it is exactly one frame.
-async fn request(router: &mut RouterSocket) -> (Vec<u8>, Value) {
-    let message = tokio::time::timeout(PATIENCE, router.recv())
-        .await
-        .expect("no request")
-        .unwrap();
-    assert_eq!(message.len(), 2, "identity and one payload frame");
-    (
-        message.get(0).unwrap().to_vec(),
-        serde_json::from_slice(message.get(1).unwrap()).unwrap(),
-    )
-}
-
-async fn reply(router: &mut RouterSocket, identity: &[u8], payload: &str) {
-    let mut message = ZmqMessage::from(payload.to_owned());
-    message.push_front(identity.to_vec().into());
-    router.send(message).await.unwrap();
-}
+use crate::stage::{circusctl, finish, reply, request, router, texts};
 
 /// Runs `circusctl` with `arguments` while `answers` makes the payloads for its request.
 async fn talk(arguments: &[&str], answers: impl FnOnce(&Value) -> Vec<String>) -> (i32, String, String) {

@@ -1,0 +1,81 @@
+//! How a run ends: the exit statuses, and everything that ends it before there is a reply.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::cli::UsageError;
+use crate::daemon::DaemonError;
+use crate::kernel::KernelError;
+use crate::listen::ListenError;
+use crate::request::ArgumentError;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything asked for was done.
+    Done,
+    /// It could not be asked, or nobody answered.
+    Failed,
+    /// The command line makes no sense.
+    Usage,
+    /// The daemon answered with an error.
+    Refused,
+}
+
+impl Exit {
+    /// The process's exit status.
+    pub fn status(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Refused => 3,
+        }
+    }
+}
+
+/// Everything that ends a command before there is a reply. The text is what stderr shows.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// Not understood.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    /// Understood, and makes no request.
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
+    /// circusd was not reached or did not answer.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    /// No events.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The core was not reached or did not answer.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The operating system gives us no event loop.
+    #[error("error: cannot start: {0}")]
+    Runtime(io::Error),
+    /// Nobody reads what we write.
+    #[error("error: cannot write to stdout: {0}")]
+    Stdout(io::Error),
+    /// The shell's line cannot be read.
+    #[error("error: cannot read a line: {0}")]
+    Input(String),
+}
+
+impl Failure {
+    /// The exit status it leads to.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) => Exit::Usage,
+            Self::Argument(_)
+            | Self::Daemon(_)
+            | Self::Listen(_)
+            | Self::Kernel(_)
+            | Self::Runtime(_)
+            | Self::Stdout(_)
+            | Self::Input(_) => Exit::Failed,
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! `watch processes`: batches of output and ends, each waiting for its acknowledgement (spec of Papa, section 6).
+//!
+//! A watcher has cursors of its own: what one acknowledges another still sees. Times on the wire only grow, whatever the
+//! clock does.
+
+use super::names::select_known;
+use super::output::{Run, runs};
+use super::process::Note;
+use super::{Host, TextError, list};
+use crate::limits::TEXT_BATCH;
+use ringmaster_protocol::message::{ExitStatus, ProcessId, ProcessInfo};
+use ringmaster_protocol::ring::Stream;
+
+/// How far a watcher has taken a process's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acked {
+    /// Which process.
+    pub process: ProcessId,
+    /// Everything below, by stream; 0: nothing.
+    pub offsets: [u64; 2],
+    /// Its end, too.
+    pub closed: bool,
+}
+
+impl Acked {
+    /// The further of two watchers in everything.
+    pub fn furthest(&self, other: &Self) -> Self {
+        let ([out, err], [other_out, other_err]) = (self.offsets, other.offsets);
+        Self {
+            process: self.process,
+            offsets: [out.max(other_out), err.max(other_err)],
+            closed: self.closed || other.closed,
+        }
+    }
+}
+
+/// One watch command under way.
+#[derive(Debug)]
+pub struct Watch {
+    processes: Vec<Watched>,
+    /// A batch waits for its acknowledgement.
+    pub unanswered: bool,
+    /// Something may have happened since the last look.
+    pub stirred: bool,
+    /// The client has read the first line: a batch may follow. Before that, both could arrive in one read, and clients
+    /// that wait for the descriptor after their first line would wait for ever.
+    pub settled: bool,
+}
+
+#[derive(Debug)]
+struct Watched {
+    id: ProcessId,
+    /// Made by this protocol: an acknowledgement lets its output go. Another's output is only looked at.
+    ours: bool,
+    cursors: [Cursor; 2],
+    /// The newest time on the wire.
+    stamp_us: u64,
+    closed_sent: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Cursor {
+    acked: u64,
+    sent: u64,
+    record: u64,
+}
+
+impl Watch {
+    /// Of what the patterns mean now; later processes are not seen.
+    pub fn begin(host: &impl Host, patterns: &[String]) -> Result<Self, TextError> {
+        let chosen = select_known(patterns, host.processes())?;
+        if chosen.is_empty() {
+            return Err(TextError::NothingToWatch);
+        }
+        Ok(Self::of(&chosen))
+    }
+
+    /// Of these processes.
+    pub fn of(processes: &[ProcessInfo]) -> Self {
+        let processes = processes.iter().map(|info| Watched {
+            id: info.id,
+            ours: Note::read(&info.note).is_some(),
+            cursors: [Cursor::default(); 2],
+            stamp_us: 0,
+            closed_sent: false,
+        });
+        Self {
+            processes: processes.collect(),
+            unanswered: false,
+            stirred: true,
+            settled: false,
+        }
+    }
+
+    /// How many processes are left.
+    pub fn len(&self) -> usize {
+        self.processes.len()
+    }
+
+    /// The next batch; empty while there is nothing to show. Processes that are gone are left out from then on.
+    pub fn batch(&mut self, host: &impl Host) -> Vec<u8> {
+        self.stirred = false;
+        let mut out = Vec::new();
+        self.processes
+            .retain_mut(|watched| match host.process(watched.id) {
+                Some(info) => {
+                    watched.show(host, &info, &mut out);
+                    true
+                }
+                None => false,
+            });
+        if !out.is_empty() {
+            out.extend_from_slice(b"] ");
+            self.unanswered = true;
+        }
+        out
+    }
+
+    /// The batch is acknowledged.
+    pub fn acknowledge(&mut self) -> Vec<Acked> {
+        self.unanswered = false;
+        self.stirred = true;
+        for watched in &mut self.processes {
+            for cursor in &mut watched.cursors {
+                cursor.acked = cursor.sent;
+            }
+        }
+        let acked = self.positions();
+        self.processes.retain(|watched| !watched.closed_sent);
+        acked
+    }
+
+    /// How far this watcher has acknowledged each process that may be let go of.
+    pub fn positions(&self) -> Vec<Acked> {
+        let ours = self.processes.iter().filter(|watched| watched.ours);
+        ours.map(|watched| Acked {
+            process: watched.id,
+            offsets: watched.cursors.map(|cursor| cursor.acked),
+            closed: watched.closed_sent && !self.unanswered,
+        })
+        .collect()
+    }
+}
+
+impl Watched {
+    fn show(&mut self, host: &impl Host, info: &ProcessInfo, out: &mut Vec<u8>) {
+        let mut found: Vec<Run> = Vec::new();
+        for ((stream, state), cursor) in Stream::ALL.into_iter().zip(&info.streams).zip(&mut self.cursors) {
+            cursor.acked = cursor.acked.max(state.low);
+            cursor.sent = cursor.acked;
+            cursor.record = cursor.record.max(state.first_record);
+            let left = TEXT_BATCH.saturating_sub(u64::try_from(out.len()).unwrap_or(u64::MAX));
+            found.extend(runs(
+                host,
+                self.id,
+                stream,
+                state,
+                (cursor.sent, cursor.record),
+                left,
+            ));
+        }
+        found.sort_by_key(|run| run.seq);
+        for run in &found {
+            let bytes = host.output(self.id, run.stream, run.from, run.to);
+            let kind = match run.stream {
+                Stream::Stdout => "out",
+                Stream::Stderr => "err",
+            };
+            let time = self.stamp(run.realtime_ns);
+            out.extend_from_slice(format!("{kind}:{}:{time}:{}\n", info.name, bytes.len()).as_bytes());
+            out.extend_from_slice(&bytes);
+            out.push(b'\n');
+            if let Some(cursor) = self.cursors.get_mut(run.stream.index()) {
+                cursor.sent = run.to;
+                cursor.record = run.record;
+            }
+        }
+        if let Some(exit) = &info.exit {
+            let said = self
+                .cursors
+                .iter()
+                .zip(exit.heads)
+                .all(|(cursor, head)| cursor.sent >= head);
+            if said {
+                let code = match exit.status {
+                    ExitStatus::Code(code) => code,
+                    ExitStatus::Signal(signal) => -signal,
+                    ExitStatus::Unknown => -1,
+                };
+                let time = self.stamp(exit.realtime_ns);
+                out.extend_from_slice(format!("closed:{}:{time}:{code}\n", info.name).as_bytes());
+                self.closed_sent = true;
+            }
+        }
+    }
+
+    /// A time for the wire: microseconds, later than the one before.
+    fn stamp(&mut self, realtime_ns: u64) -> String {
+        self.stamp_us = (realtime_ns / 1000).max(self.stamp_us + 1);
+        list::stamp(self.stamp_us)
+    }
+}

@@ -1,0 +1,79 @@
+//! The end of a life of circusd at the core: what is closed, what stays, and for whom.
+
+use super::attach::{BUILD, PROCESS_PREFIX};
+use super::sockets;
+use crate::arbiter::{Ending, KEPT_PREFIX, SOCKET_PREFIX};
+use crate::kernel_link::{KernelLink, LinkError};
+use ringmaster_protocol::message::Refusal;
+use std::time::Duration;
+
+/// How all values of circusd at the core begin.
+const VALUE_PREFIX: &str = "circusd.";
+
+/// How long processes that `rm` with `nostop` has left running live on without a circusd: the longest that a core grants.
+/// The core knows no way yet to give a leased process away for good.
+const LEFT_ALONE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How circusd goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Departure {
+    /// For good, or to start anew.
+    pub ending: Ending,
+    /// Leased processes were left to themselves and are not to be stopped.
+    pub leaves_processes: bool,
+}
+
+/// After a start that failed: a core with nothing to keep ends. One that has processes for the next circusd is only left.
+pub async fn give_up(link: &KernelLink) {
+    let departure = Departure {
+        ending: Ending::Quit,
+        leaves_processes: false,
+    };
+    let left = match link.list_all(PROCESS_PREFIX).await {
+        Ok(processes) if processes.is_empty() => leave(link, departure).await,
+        Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = left {
+        tracing::debug!("the core may be left running: {error}");
+    }
+}
+
+/// Removes our endpoints; when no process is left the sockets (spec k) and everything that was kept, too; gives the
+/// lease back.
+pub async fn leave(link: &KernelLink, departure: Departure) -> Result<(), LinkError> {
+    for name in [sockets::CONTROL, sockets::PUBSUB] {
+        match link.remove_socket(name.to_owned()).await {
+            Ok(_) | Err(LinkError::Refused(Refusal::NotFound { .. })) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if link.list_all(PROCESS_PREFIX).await?.is_empty() {
+        for socket in link.sockets().await?.sockets {
+            if socket.name.starts_with(SOCKET_PREFIX) {
+                link.remove_socket(socket.name).await?;
+            }
+        }
+        drop_values(link, VALUE_PREFIX).await?;
+    } else if departure.ending == Ending::Restart {
+        // The configuration is read from scratch (spec b.6).
+        drop_values(link, KEPT_PREFIX).await?;
+    }
+    if departure.leaves_processes {
+        tracing::warn!(
+            "processes of removed watchers are left running, for at most {} hours without a circusd",
+            LEFT_ALONE.as_secs() / 3600
+        );
+        link.take_lease(BUILD.to_owned(), LEFT_ALONE).await?;
+        return Ok(());
+    }
+    link.put_lease().await?;
+    link.exit_if_idle().await.map(drop)
+}
+
+async fn drop_values(link: &KernelLink, prefix: &str) -> Result<(), LinkError> {
+    for name in link.list_values(prefix).await? {
+        link.remove_value(name).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! Other options for a watcher that lives: from a client, or from a file that was read again.
+
+use super::{Origin, Status, Turn, Watcher, World};
+use crate::arbiter::Effect;
+use crate::config::substituted_env;
+use crate::options::{self, Change, OptionError, WatcherOptions};
+use serde_json::{Value, json};
+use std::rc::Rc;
+
+impl Watcher {
+    /// Sets one option and says what follows. Children that run keep what they were started with.
+    ///
+    /// # Errors
+    /// As [`options::set`]; the watcher is then unchanged.
+    pub fn set(&mut self, key: &str, value: &Value, world: &World) -> Result<Change, OptionError> {
+        let streams = self.streams();
+        let change = set_option(Rc::make_mut(&mut self.options), key, value, world)?;
+        self.changes.note(key, value);
+        // A stream in the place of another is swapped under the children that write to it (spec c.8).
+        let swapped = |(was, is): ((bool, bool), (bool, bool))| was == is;
+        let is_stream = key.starts_with("stdout_stream") || key.starts_with("stderr_stream");
+        Ok(match change {
+            Change::Reload if is_stream && swapped((streams, self.streams())) => Change::Manage,
+            Change::Manage | Change::Reload => change,
+        })
+    }
+
+    /// Which streams are configured.
+    fn streams(&self) -> (bool, bool) {
+        (
+            self.options.stdout_stream.is_some(),
+            self.options.stderr_stream.is_some(),
+        )
+    }
+
+    /// The file's options again, or other ones. Streams that are open are swapped; nothing is kept any more.
+    pub fn redefine(&mut self, options: WatcherOptions, effects: &mut Vec<Effect>) {
+        let was_kept = !self.changes.is_empty() || !matches!(self.origin, Origin::File(_));
+        let options = Rc::new(options);
+        self.origin = Origin::File(options.clone());
+        self.options = options;
+        self.changes = super::Changes::default();
+        if was_kept {
+            effects.push(crate::arbiter::keep(self));
+            self.swap_streams(effects);
+        }
+    }
+
+    /// The streams are these now, when any are open.
+    pub fn swap_streams(&self, effects: &mut Vec<Effect>) {
+        if self.status != Status::Stopped {
+            effects.push(self.streams_effect());
+        }
+    }
+
+    /// Notes a number of processes that a client wanted.
+    pub(super) fn set_number(&mut self, number: u32, turn: &mut Turn<'_>) {
+        Rc::make_mut(&mut self.options).numprocesses = number;
+        self.changes.note("numprocesses", &json!(number));
+        turn.effects.push(crate::arbiter::keep(self));
+    }
+}
+
+/// One option of a request by `set` or `add`, or of one that an earlier circusd has noted.
+///
+/// # Errors
+/// As [`options::set`], and `singleton` with several processes; nothing is changed then.
+pub fn set_option(
+    watcher: &mut WatcherOptions,
+    key: &str,
+    value: &Value,
+    world: &World,
+) -> Result<Change, OptionError> {
+    let was_copied = watcher.copy_env;
+    if key == "singleton" && *value == Value::Bool(true) && watcher.numprocesses > 1 {
+        return Err(OptionError::TooManyForSingleton(watcher.numprocesses));
+    }
+    let change = options::set(watcher, key, value)?;
+    match (was_copied, watcher.copy_env) {
+        (false, true) => {
+            let copied = world.environment.iter();
+            for (name, value) in copied {
+                watcher.env.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        // What is circusd's own is taken out again; what is the watcher's own stays.
+        (true, false) => watcher
+            .env
+            .retain(|name, value| world.environment.get(name) != Some(value)),
+        (true, true) | (false, false) => {}
+    }
+    if key == "env" {
+        watcher.env = substituted_env(watcher, &world.environment);
+    }
+    Ok(change)
+}
