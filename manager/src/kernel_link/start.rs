@@ -368,7 +368,13 @@ mod tests {
         assert_eq!(place("ipc://run/p.sock"), socket());
         assert_eq!(place("ipc:/run/p.sock"), socket());
         assert_eq!(place("tcp://127.0.0.1:20202"), Some(Place::Port(20202)));
-        for wrong in ["tcp://0.0.0.0:20202", "tcp://127.0.0.1", "tcp://127.0.0.1:0", "ipc://", "/run/p.sock"] {
+        for wrong in [
+            "tcp://0.0.0.0:20202",
+            "tcp://127.0.0.1",
+            "tcp://127.0.0.1:0",
+            "ipc://",
+            "/run/p.sock",
+        ] {
             assert_eq!(place(wrong), None, "{wrong}");
         }
     }
