@@ -257,9 +257,15 @@ fn times_grow_and_long_output_comes_in_batches() {
 fn a_removed_process_lives_on_and_is_forgotten_at_its_end() {
     let rig = Rig::new();
     let mut talk = Talk::new(&rig);
-    // It writes far more than its pipe and its ring hold after it was removed.
-    let line =
-        talk.ask("make process r bufsize=64k /bin/sh -c head\\ -c\\ 3000000\\ /dev/zero;exec\\ sleep\\ 1000");
+    // Once it is removed it writes far more than its pipe and its ring hold.
+    let flag = rig.run.path().join("removed");
+    let wait = format!(
+        "while\\ !\\ [\\ -e\\ {}\\ ];do\\ sleep\\ 0.01;done",
+        flag.display()
+    );
+    let line = talk.ask(&format!(
+        "make process r bufsize=64k /bin/sh -c {wait};head\\ -c\\ 3000000\\ /dev/zero;exec\\ sleep\\ 1000"
+    ));
     let pid: i32 = line
         .split_once("pid=")
         .unwrap()
@@ -270,9 +276,10 @@ fn a_removed_process_lives_on_and_is_forgotten_at_its_end() {
         .parse()
         .unwrap();
     assert_eq!(talk.ask("remove processes r"), "");
+    std::fs::write(flag, "").unwrap();
     eventually("it gets to its sleep", || {
-        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        (name.trim() == "sleep").then_some(()).ok_or(name)
+        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.starts_with("sleep").then_some(()).ok_or(line)
     });
     assert!(talk.ask("list processes").starts_with("r pid="));
     talk.ask("signal r KILL");

@@ -79,8 +79,10 @@ scenarios! {
     quit_cmd without [];
     quit_ctl without [];
     quit_waiting without [];
+    reloadconfig without [];
     restart_all without [];
     rm_nostop without [];
+    set_options without [];
     signals_to_circusd without [];
     singleton_misc without [];
     start_stop_restart without [];
@@ -102,8 +104,6 @@ const NOT_YET: &[(&str, &str)] = &[
         "papa_017",
         "taken with Circus 0.17; its behaviour is a story of its own",
     ),
-    ("reloadconfig", "circusctl's reloadconfig"),
-    ("set_options", "circusctl's set"),
     ("watchdog_plugin", "plugins"),
 ];
 

@@ -227,7 +227,6 @@ impl World {
         }
         if target == Target::Tree && process.orphans {
             pids.push(main + 1000);
-            process.orphans = signal != libc::SIGKILL;
         }
         pids
     }

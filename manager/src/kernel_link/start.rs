@@ -40,6 +40,8 @@ pub struct CoreAddress {
     instance: InstanceName,
     /// Where its socket is, when `papa_endpoint` says so.
     socket: Option<PathBuf>,
+    /// On which loopback port a core that we start offers Papa's text protocol, when `papa_endpoint` says so.
+    port: Option<u16>,
     /// The program, when `papa_path` says so.
     papa: Option<PathBuf>,
 }
@@ -56,11 +58,16 @@ impl CoreAddress {
             Some(name) => InstanceName::new(name)?,
             None => InstanceName::from_endpoint(endpoint),
         };
-        let socket = papa_endpoint.map(socket_of_endpoint).transpose()?.flatten();
+        let (socket, port) = match papa_endpoint.map(place_of_endpoint).transpose()? {
+            Some(Place::Socket(path)) => (Some(path), None),
+            Some(Place::Port(port)) => (None, Some(port)),
+            None => (None, None),
+        };
         let papa = papa.map(Path::to_path_buf);
         Ok(Self {
             instance,
             socket,
+            port,
             papa,
         })
     }
@@ -86,24 +93,42 @@ impl CoreAddress {
             arguments.push("-u".into());
             arguments.push(socket.into());
         }
+        if let Some(port) = self.port {
+            arguments.push("-p".into());
+            arguments.push(port.to_string().into());
+        }
         arguments
     }
 }
 
-/// The path of `ipc://PATH` (one or more slashes, as Circus's papa client took them; spec k), `None` for `tcp://…`, which
-/// leaves the socket where it is (DESIGN §2).
-fn socket_of_endpoint(value: &str) -> Result<Option<PathBuf>, ReachError> {
-    if value.starts_with("tcp://") {
-        return Ok(None);
+/// What `papa_endpoint` asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    /// The core's socket is there.
+    Socket(PathBuf),
+    /// The socket stays where it is; the text protocol is offered on this port as well (DESIGN §2).
+    Port(u16),
+}
+
+/// `ipc://PATH` (one or more slashes, as Circus's papa client took them; spec k) or `tcp://HOST:PORT` with a loopback host.
+fn place_of_endpoint(value: &str) -> Result<Place, ReachError> {
+    let wrong = || ReachError::Endpoint {
+        value: value.to_owned(),
+    };
+    if let Some(address) = value.strip_prefix("tcp://") {
+        let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
+        let loopback = matches!(host, "127.0.0.1" | "localhost" | "");
+        let port = port.parse().ok().filter(|port| *port != 0 && loopback);
+        return port.map(Place::Port).ok_or_else(wrong);
     }
     let path = value
         .strip_prefix("ipc:")
         .map(|rest| rest.trim_start_matches('/'));
     match path {
-        Some(path) if !path.is_empty() && value.starts_with("ipc:/") => Ok(Some(Path::new("/").join(path))),
-        Some(_) | None => Err(ReachError::Endpoint {
-            value: value.to_owned(),
-        }),
+        Some(path) if !path.is_empty() && value.starts_with("ipc:/") => {
+            Ok(Place::Socket(Path::new("/").join(path)))
+        }
+        Some(_) | None => Err(wrong()),
     }
 }
 
@@ -337,13 +362,21 @@ mod tests {
 
     #[test]
     fn endpoints_name_sockets_as_the_papa_client_of_circus_did() {
-        let socket = |value: &str| socket_of_endpoint(value).ok();
-        assert_eq!(socket("ipc:///run/p.sock"), Some(Some("/run/p.sock".into())));
-        assert_eq!(socket("ipc://run/p.sock"), Some(Some("/run/p.sock".into())));
-        assert_eq!(socket("ipc:/run/p.sock"), Some(Some("/run/p.sock".into())));
-        assert_eq!(socket("tcp://127.0.0.1:20202"), Some(None));
-        assert_eq!(socket("ipc://"), None);
-        assert_eq!(socket("/run/p.sock"), None);
+        let place = |value: &str| place_of_endpoint(value).ok();
+        let socket = || Some(Place::Socket("/run/p.sock".into()));
+        assert_eq!(place("ipc:///run/p.sock"), socket());
+        assert_eq!(place("ipc://run/p.sock"), socket());
+        assert_eq!(place("ipc:/run/p.sock"), socket());
+        assert_eq!(place("tcp://127.0.0.1:20202"), Some(Place::Port(20202)));
+        for wrong in [
+            "tcp://0.0.0.0:20202",
+            "tcp://127.0.0.1",
+            "tcp://127.0.0.1:0",
+            "ipc://",
+            "/run/p.sock",
+        ] {
+            assert_eq!(place(wrong), None, "{wrong}");
+        }
     }
 
     #[test]
@@ -358,9 +391,9 @@ mod tests {
     #[test]
     fn the_words_of_a_papa_that_fails_are_passed_on() {
         let directory = tempfile::tempdir().unwrap();
-        let papa = script(directory.path(), "echo 'directory is not 0700' >&2; exit 3");
+        let papa = script(directory.path(), "echo 'directory is not 0700' >&2; exit 1");
         let text = reach_text(&address(&directory.path().join("sock"), &papa));
-        assert!(text.contains("exit status: 3"), "{text}");
+        assert!(text.contains("exit status: 1"), "{text}");
         assert!(text.contains("directory is not 0700"), "{text}");
     }
 

@@ -113,6 +113,9 @@ pub enum OptionError {
     /// A singleton shall be made of a watcher with several processes. Circus's text, its two spaces included (`add`).
     #[error("Cannot have {0} processes with a singleton  watcher")]
     TooManyForSingleton(u32),
+    /// A stream that cannot be used; its output would go nowhere.
+    #[error("{0}")]
+    Stream(crate::streams::StreamError),
     /// An integer that the option cannot hold. Circus would take it and fail later.
     #[error("{} is out of range: {value}", python::repr_str(.key))]
     OutOfRange {
@@ -159,6 +162,7 @@ impl OptionError {
             | Self::NotRlimitValue(_) => OptionErrno::Message,
             Self::Singleton
             | Self::TooManyForSingleton(_)
+            | Self::Stream(_)
             | Self::OutOfRange { .. }
             | Self::Signal(_)
             | Self::StreamClass(_)

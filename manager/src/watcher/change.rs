@@ -18,9 +18,8 @@ impl Watcher {
         self.changes.note(key, value);
         // A stream in the place of another is swapped under the children that write to it (spec c.8).
         let swapped = |(was, is): ((bool, bool), (bool, bool))| was == is;
-        let is_stream = key.starts_with("stdout_stream") || key.starts_with("stderr_stream");
         Ok(match change {
-            Change::Reload if is_stream && swapped((streams, self.streams())) => Change::Manage,
+            Change::Reload if is_stream(key) && swapped((streams, self.streams())) => Change::Manage,
             Change::Manage | Change::Reload => change,
         })
     }
@@ -61,6 +60,24 @@ impl Watcher {
     }
 }
 
+fn is_stream(key: &str) -> bool {
+    key.starts_with("stdout_stream") || key.starts_with("stderr_stream")
+}
+
+/// A stream has to be usable as a whole: the scribe would throw the output of another one away.
+fn set_stream(watcher: &mut WatcherOptions, key: &str, value: &Value) -> Result<Change, OptionError> {
+    let mut changed = watcher.clone();
+    let change = options::set(&mut changed, key, value)?;
+    for stream in [&changed.stdout_stream, &changed.stderr_stream]
+        .into_iter()
+        .flatten()
+    {
+        crate::streams::validate(stream).map_err(OptionError::Stream)?;
+    }
+    *watcher = changed;
+    Ok(change)
+}
+
 /// One option of a request by `set` or `add`, or of one that an earlier circusd has noted.
 ///
 /// # Errors
@@ -75,7 +92,11 @@ pub fn set_option(
     if key == "singleton" && *value == Value::Bool(true) && watcher.numprocesses > 1 {
         return Err(OptionError::TooManyForSingleton(watcher.numprocesses));
     }
-    let change = options::set(watcher, key, value)?;
+    let change = if is_stream(key) {
+        set_stream(watcher, key, value)?
+    } else {
+        options::set(watcher, key, value)?
+    };
     match (was_copied, watcher.copy_env) {
         (false, true) => {
             let copied = world.environment.iter();

@@ -2,7 +2,9 @@
 //! of circusd.
 
 use crate::options::WatcherOptions;
+use crate::process::Wid;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// Who defined a watcher.
@@ -24,6 +26,23 @@ impl super::Watcher {
             Origin::File(_) => self.options.autostart,
             Origin::Added { start } => *start,
         }
+    }
+}
+
+impl super::Processes {
+    /// Leaves these numbers alone: processes of an earlier watcher have their names at the core.
+    pub fn avoid(&mut self, numbers: BTreeSet<Wid>) {
+        self.avoided.extend(numbers);
+    }
+
+    /// Numbers whose names at the core are not free.
+    pub fn taken_numbers(&self) -> impl Iterator<Item = Wid> {
+        self.all.keys().chain(self.lingering.values()).copied()
+    }
+
+    /// No process is there, and the last words of all that were are written.
+    pub fn is_over(&self) -> bool {
+        self.all.is_empty() && self.lingering.is_empty()
     }
 }
 

@@ -31,15 +31,15 @@ pub struct Backoff {
 /// All processes of a watcher by number.
 #[derive(Debug, Default)]
 pub struct Processes {
-    all: BTreeMap<Wid, Process>,
+    pub(super) all: BTreeMap<Wid, Process>,
     backoff: BTreeMap<Wid, Backoff>,
     /// Ended and announced, but their last words are not written yet: the number is not free at the core.
-    lingering: BTreeMap<ProcessId, Wid>,
+    pub(super) lingering: BTreeMap<ProcessId, Wid>,
     /// Numbers that processes of an earlier watcher of this name hold.
-    avoided: BTreeSet<Wid>,
+    pub(super) avoided: BTreeSet<Wid>,
     /// Spawn attempts that failed in a row, for `max_retry`.
     pub(super) failed_attempts: u32,
-    /// Processes that ever were there: started or adopted.
+    /// Processes that were ever started or adopted.
     pub(super) seen: u64,
 }
 
@@ -113,21 +113,6 @@ impl Processes {
             }
             free = Wid(free.0.saturating_add(1));
         }
-    }
-
-    /// Leaves these numbers alone: processes of an earlier watcher have their names at the core.
-    pub fn avoid(&mut self, numbers: BTreeSet<Wid>) {
-        self.avoided.extend(numbers);
-    }
-
-    /// Numbers whose names at the core are not free.
-    pub fn taken_numbers(&self) -> impl Iterator<Item = Wid> {
-        self.all.keys().chain(self.lingering.values()).copied()
-    }
-
-    /// No process is there, and the last words of all that were are written.
-    pub fn is_over(&self) -> bool {
-        self.all.is_empty() && self.lingering.is_empty()
     }
 
     fn by_id(&mut self, id: ProcessId) -> Option<&mut Process> {
