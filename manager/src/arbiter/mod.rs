@@ -36,7 +36,7 @@ use crate::clock::Now;
 use crate::commands;
 use crate::options::{CircusOptions, SocketOptions};
 use crate::process::SpawnTicket;
-use crate::watcher::{BatchId, Operation, Outcome, Seed, Turn, Watcher, WatcherId, World};
+use crate::watcher::{BatchId, Operation, Outcome, Seed, Status, Turn, Watcher, WatcherId, World};
 use boot::Boot;
 use reload_config::Reconfiguring;
 use ringmaster_protocol::circus::{self, Errno};
@@ -315,7 +315,8 @@ impl Arbiter {
             for waiter in watcher.abandon() {
                 self.batches.fail(waiter, Exclusive::Stopping, now, effects);
             }
-            if watcher.options.use_papa {
+            // One that is being stopped already is stopped to the end.
+            if watcher.options.use_papa && watcher.status != Status::Stopping {
                 if !watcher.processes.is_empty() {
                     tracing::info!("{} left running in papa", watcher.options.name);
                 }
@@ -368,7 +369,7 @@ impl Arbiter {
             && self
                 .watchers
                 .values()
-                .all(|watcher| watcher.options.use_papa || gone(watcher))
+                .all(|watcher| (watcher.options.use_papa && !watcher.busy()) || gone(watcher))
     }
 
     fn arm(&mut self, id: WatcherId) {

@@ -307,6 +307,21 @@ fn quit_stops_leased_watchers_and_leaves_persistent_ones() {
 }
 
 #[test]
+fn quit_finishes_a_stop_of_a_persistent_watcher() {
+    let mut persistent = watcher("p", 1);
+    persistent.use_papa = true;
+    persistent.graceful_timeout = Seconds::Whole(2);
+    let mut rig = Rig::new(vec![persistent]);
+    rig.call(json!({"command": "stop", "properties": {"name": "p"}}));
+    rig.call(json!({"command": "quit"}));
+    assert_eq!(rig.finished, None);
+    rig.pass(2.1);
+    rig.exit(101, ExitStatus::Signal(9));
+    assert_eq!(rig.finished, Some(Ending::Quit));
+    assert_eq!(rig.signals.last(), Some(&(101, 9, Target::Tree)));
+}
+
+#[test]
 fn quit_answers_those_who_wait_for_something_else() {
     let mut rig = Rig::new(vec![watcher("a", 1)]);
     rig.call(json!({"id": "one", "command": "stop", "properties": {"name": "a", "waiting": true}}));
