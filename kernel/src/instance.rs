@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 /// One file for each listening socket, decimal number, so that a later core can bind it again.
 pub const SOCKETS: &str = "sockets";
 
+/// The requests of processes without captured output, in the instance directory (`shell/ledger.rs`).
+pub const LEDGER: &str = "uncaptured";
+
 /// Why an instance cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum InstanceError {
@@ -131,7 +134,7 @@ impl Instance {
     /// Removes what a core that ends with nothing left to own leaves behind, the lock last. Best effort: what stays
     /// is taken over by the next core.
     pub fn remove(self) {
-        for name in [file::SOCKET, file::PID, file::STATE] {
+        for name in [file::SOCKET, file::PID, file::STATE, LEDGER] {
             let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
         }
         for name in [file::RINGS, file::VALUES, SOCKETS] {

@@ -93,6 +93,41 @@ fn living_children_are_taken_back_with_everything_that_is_known_of_them() {
 }
 
 #[test]
+fn processes_without_captured_output_are_taken_back_too() {
+    let mut rig = Rig::new();
+    let mut client = rig.manager();
+    let quiet = |name: &str, note: usize| Spawn {
+        stdout: Stdout::Null,
+        stderr: Stdout::Null,
+        // The longest does not fit a page of the ledger and has a file of its own.
+        note: vec![b'n'; note],
+        ..shell(name, "exec sleep 1000")
+    };
+    let before: Vec<ProcessInfo> = [("a", 10), ("b", 5000), ("c", 0)]
+        .map(|(name, note)| client.spawn(quiet(name, note)))
+        .to_vec();
+    // The slot and the page of one that is forgotten go to another process.
+    client.signal(before[0].id, 9, Target::Main);
+    client.wait_exit(before[0].id);
+    client.ok(Forget {
+        process: before[0].id,
+        ext: vec![],
+    });
+    let other = client.spawn(quiet("d", 20));
+    rig.kill();
+    rig.start();
+    let mut client = rig.manager();
+    let names: Vec<String> = client.list().into_iter().map(|process| process.name).collect();
+    assert_eq!(names, ["b", "c", "d"]);
+    for old in [&before[1], &before[2], &other] {
+        let new = find(&mut client, &old.name);
+        assert_eq!((new.id, new.pid, &new.note), (old.id, old.pid, &old.note));
+        client.signal(new.id, 9, Target::Tree);
+        client.wait_exit(new.id);
+    }
+}
+
+#[test]
 fn output_is_complete_through_many_deaths_of_the_core() {
     let seed = std::env::var("RINGMASTER_SEED")
         .ok()

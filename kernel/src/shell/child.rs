@@ -192,7 +192,11 @@ impl RingStore for Files<'_> {
             .stream(self.stream)
             .position(entry.data_at, entry.capacity);
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        match sys::splice_into(self.pipe.read.as_fd(), self.file.as_fd(), position, length) {
+        let target = match self.file.target() {
+            Ok(target) => target,
+            Err(error) => return Captured::Failed(number(&error)),
+        };
+        match sys::splice_into(self.pipe.read.as_fd(), target, position, length) {
             Ok(0) => Captured::End,
             Ok(bytes) => Captured::Bytes(u64::try_from(bytes).unwrap_or(0)),
             Err(error) => match error.raw_os_error() {

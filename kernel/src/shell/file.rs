@@ -1,8 +1,9 @@
 //! The process file: made before its process, found again by its id.
 //!
-//! Behind the regions of the protocol's layout lies what never changes: the request that made the process, without its
+//! A process without captured output has none: its request is in the ledger (`shell/ledger.rs`). Behind the regions of the protocol's layout lies what never changes: the request that made the process, without its
 //! program and environment, as a message body with its length.
 
+use super::ledger::Ledger;
 use crate::core::of;
 use ringmaster_protocol::limits::MAX_BODY;
 use ringmaster_protocol::message::{ProcessId, Request, Spawn, Stdout};
@@ -16,27 +17,49 @@ use std::os::unix::fs::FileExt;
 /// An open process file.
 #[derive(Debug)]
 pub struct ProcessFile {
-    file: File,
+    /// `None`: nothing of it is captured.
+    file: Option<File>,
     entries: [StreamEntry; 2],
 }
 
 impl ProcessFile {
-    /// Makes the file of a process in the rings folder.
-    pub fn create(folder: BorrowedFd<'_>, id: ProcessId, spawn: &Spawn) -> io::Result<Self> {
+    /// Makes the file of a process in the rings folder, or enters it in the ledger.
+    pub fn create(
+        folder: BorrowedFd<'_>,
+        ledger: &Ledger,
+        index: usize,
+        id: ProcessId,
+        spawn: &Spawn,
+    ) -> io::Result<Self> {
         let captured = [spawn.stdout, spawn.stderr].map(|stdout| stdout == Stdout::Captured);
+        let body = encode(spawn);
+        if captured == [false, false] && ledger.enter(index, id, &body)? {
+            return Ok(Self::nowhere());
+        }
         let (entries, size) = layout(captured, spawn.ring.next_multiple_of(PAGE));
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(folder, id.0.to_string(), flags, Mode::RUSR | Mode::WUSR)?;
         let file = File::from(file);
-        let made = write_new(&file, &entries, size, spawn);
+        let made = write_new(&file, &entries, size, &body);
         if made.is_err() {
             Self::remove(folder, id);
         }
-        made.map(|()| Self { file, entries })
+        made.map(|()| Self {
+            file: Some(file),
+            entries,
+        })
     }
 
     /// Opens the file of a process of a former core, with the request that made it.
-    pub fn open(folder: BorrowedFd<'_>, id: ProcessId) -> io::Result<(Self, Spawn)> {
+    pub fn open(
+        folder: BorrowedFd<'_>,
+        ledger: &Ledger,
+        index: usize,
+        id: ProcessId,
+    ) -> io::Result<(Self, Spawn)> {
+        if let Some(spawn) = ledger.find(index, id) {
+            return Ok((Self::nowhere(), spawn));
+        }
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::openat(
             folder,
@@ -62,7 +85,20 @@ impl ProcessFile {
             .unwrap_or(0)
             .max(PAGE);
         let spawn = read_spawn(&file, end)?;
+        let file = Some(file);
         Ok((Self { file, entries }, spawn))
+    }
+
+    /// Of a process that is in the ledger.
+    fn nowhere() -> Self {
+        Self {
+            file: None,
+            entries: [StreamEntry::default(); 2],
+        }
+    }
+
+    fn file(&self) -> io::Result<&File> {
+        self.file.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Removes the file of a process; one that is not there is fine.
@@ -78,20 +114,20 @@ impl ProcessFile {
     /// Writes `low` of a stream.
     pub fn write_low(&self, stream: Stream, low: u64) -> io::Result<()> {
         let at = StreamEntry::position(stream) + StreamEntry::LOW_AT;
-        self.file.write_all_at(&low.to_le_bytes(), at)
+        self.file()?.write_all_at(&low.to_le_bytes(), at)
     }
 
     /// Writes a record.
     pub fn write_record(&self, stream: Stream, number: u64, record: &Record) -> io::Result<()> {
         let at = self.entry(stream).record_position(number);
-        self.file.write_all_at(&record.encode(), at)
+        self.file()?.write_all_at(&record.encode(), at)
     }
 
     /// Reads a record.
     pub fn read_record(&self, stream: Stream, number: u64) -> Option<Record> {
         let mut bytes = [0; 32];
         let at = self.entry(stream).record_position(number);
-        self.file.read_exact_at(&mut bytes, at).ok()?;
+        self.file.as_ref()?.read_exact_at(&mut bytes, at).ok()?;
         Some(Record::decode(&bytes))
     }
 
@@ -103,15 +139,20 @@ impl ProcessFile {
         for piece in entry.pieces(from, to) {
             let length = usize::try_from(piece.length).map_err(|_long| io::ErrorKind::InvalidInput)?;
             let mut part = vec![0; length];
-            self.file.read_exact_at(&mut part, piece.at)?;
+            self.file()?.read_exact_at(&mut part, piece.at)?;
             bytes.append(&mut part);
         }
         Ok(bytes)
     }
 
+    /// The file itself, to splice into.
+    pub fn target(&self) -> io::Result<BorrowedFd<'_>> {
+        self.file().map(AsFd::as_fd)
+    }
+
     /// A descriptor of it that can only read.
     pub fn read_only(&self) -> io::Result<OwnedFd> {
-        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let path = format!("/proc/self/fd/{}", self.file()?.as_raw_fd());
         Ok(rustix::fs::open(
             path,
             OFlags::RDONLY | OFlags::CLOEXEC,
@@ -120,22 +161,30 @@ impl ProcessFile {
     }
 }
 
-impl AsFd for ProcessFile {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
-    }
-}
-
-fn write_new(file: &File, entries: &[StreamEntry; 2], size: u64, spawn: &Spawn) -> io::Result<()> {
+/// What is kept of a request: everything but program and environment.
+pub(super) fn encode(spawn: &Spawn) -> Vec<u8> {
     let kept = Spawn {
         argv: Vec::new(),
         env: Vec::new(),
         ext: Vec::new(),
         ..spawn.clone()
     };
-    let body = Request::Spawn(kept).body();
+    Request::Spawn(kept).body()
+}
+
+/// The reverse of [`encode`].
+pub(super) fn decode(body: &[u8]) -> io::Result<Spawn> {
+    /// The frozen number of `Spawn`.
+    const SPAWN: u16 = 3;
+    match Request::decode(SPAWN, body) {
+        Ok(Request::Spawn(spawn)) => Ok(spawn),
+        Ok(_) | Err(_) => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+fn write_new(file: &File, entries: &[StreamEntry; 2], size: u64, body: &[u8]) -> io::Result<()> {
     let length = u64::try_from(body.len()).unwrap_or(0);
-    file.write_all_at(&[&length.to_le_bytes(), body.as_slice()].concat(), size)?;
+    file.write_all_at(&[&length.to_le_bytes(), body].concat(), size)?;
     let mut head = MAGIC.to_vec();
     for (entry, stream) in entries.iter().zip(Stream::ALL) {
         head.resize(usize::try_from(StreamEntry::position(stream)).unwrap_or(0), 0);
@@ -153,10 +202,5 @@ fn read_spawn(file: &File, at: u64) -> io::Result<Spawn> {
     }
     let mut body = vec![0; length];
     file.read_exact_at(&mut body, at + 8)?;
-    /// The frozen number of `Spawn`.
-    const SPAWN: u16 = 3;
-    match Request::decode(SPAWN, &body) {
-        Ok(Request::Spawn(spawn)) => Ok(spawn),
-        Ok(_) | Err(_) => Err(io::ErrorKind::InvalidData.into()),
-    }
+    decode(&body)
 }

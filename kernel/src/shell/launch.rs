@@ -3,6 +3,7 @@
 use super::child::{Child, Origin, Pipe};
 use super::descriptors::{Ends, Inheritable, Stage, fresh_sockets, sources};
 use super::file::ProcessFile;
+use super::ledger::Ledger;
 use super::{clock, tree};
 use crate::core::{Made, Passed, ring::Ring};
 use crate::state::{Facts, Phase, StateFile};
@@ -35,11 +36,12 @@ pub struct Launcher {
     stage: Stage,
     null: OwnedFd,
     rings: OwnedFd,
+    ledger: Ledger,
 }
 
 impl Launcher {
-    /// `rings` is the folder of process files.
-    pub fn new(original: Original, rings: OwnedFd) -> io::Result<Self> {
+    /// `rings` is the folder of process files; the ledger has the processes that need none.
+    pub fn new(original: Original, rings: OwnedFd, ledger: Ledger) -> io::Result<Self> {
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
         Ok(Self {
             stack: SpawnStack::new()?,
@@ -47,12 +49,18 @@ impl Launcher {
             stage: Stage::new()?,
             null,
             rings,
+            ledger,
         })
     }
 
     /// The folder of process files.
     pub fn rings(&self) -> BorrowedFd<'_> {
         self.rings.as_fd()
+    }
+
+    /// The requests of processes without a file.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// Starts a process. When it fails, nothing is left of the attempt.
@@ -90,7 +98,7 @@ impl Launcher {
         passed: &[OwnedFd],
         sockets: &BTreeMap<String, Inheritable>,
     ) -> Result<(Box<Made>, Child), Refusal> {
-        let file = ProcessFile::create(self.rings.as_fd(), id, spawn)
+        let file = ProcessFile::create(self.rings.as_fd(), &self.ledger, index, id, spawn)
             .map_err(|error| prepare("the process file", &error))?;
         let pipes = [
             Ends::for_stream(spawn.stdout, spawn).map_err(|error| prepare("the pipe of stdout", &error))?,

@@ -10,6 +10,7 @@ mod ends;
 mod file;
 mod guarantees;
 mod launch;
+mod ledger;
 mod perform;
 mod poll;
 mod recover;

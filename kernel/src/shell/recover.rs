@@ -56,13 +56,14 @@ impl Shell {
         let Some(facts) = settle(slot, facts) else {
             return false;
         };
-        let (file, spawn) = match ProcessFile::open(self.launcher.rings(), facts.id) {
-            Ok(opened) => opened,
-            Err(error) => {
-                self.log(&format!("process {}: its file is lost: {error}", facts.id.0));
-                return false;
-            }
-        };
+        let (file, spawn) =
+            match ProcessFile::open(self.launcher.rings(), self.launcher.ledger(), index, facts.id) {
+                Ok(opened) => opened,
+                Err(error) => {
+                    self.log(&format!("process {}: its file is lost: {error}", facts.id.0));
+                    return false;
+                }
+            };
         let now = clock::now();
         let identity = tree::Identity {
             pid: facts.pid,

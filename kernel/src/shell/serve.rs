@@ -1,6 +1,7 @@
 //! Becoming the core of an instance: lock, state, limits, signals, socket, recovery, loop.
 
 use super::launch::{Launcher, Original};
+use super::ledger::Ledger;
 use super::poll::{Poll, Token};
 use super::store::Store;
 use super::{Shell, Verbosity, clock, guarantees, tcp, tree};
@@ -125,7 +126,8 @@ fn prepare(
         umask: options.umask,
         open_files,
     };
-    let launcher = Launcher::new(original, rings).map_err(fail("preparing to start processes"))?;
+    let ledger = Ledger::open(instance.as_fd()).map_err(fail("opening the ledger of processes"))?;
+    let launcher = Launcher::new(original, rings, ledger).map_err(fail("preparing to start processes"))?;
     let header = state.header();
     let (epoch, leased, grace_ms) = header.lease();
     let facts = Facts {
