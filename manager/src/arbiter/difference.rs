@@ -1,9 +1,7 @@
 //! What differs between the file as it was, the file as it is, and what runs. Pure.
 
 use crate::config::Config;
-use crate::options::{
-    Args, CIRCUS_OPTIONS, Change, CircusOptions, SocketOptions, WatcherOptions, differences,
-};
+use crate::options::{CIRCUS_OPTIONS, Change, CircusOptions, SocketOptions, WatcherOptions, differences};
 use crate::watcher::{Origin, Watcher};
 
 /// What a new file means for a watcher.
@@ -72,11 +70,7 @@ impl SocketChange {
     pub(super) fn between(old: &[SocketOptions], config: &Config) -> Self {
         let new = config.sockets.iter().filter(|socket| !old.contains(socket));
         let wanted = |socket: &SocketOptions| WantedSocket {
-            persistent: socket.use_papa
-                || config
-                    .watchers
-                    .iter()
-                    .any(|watcher| watcher.use_papa && holds(watcher, socket)),
+            persistent: config.keeps_socket(socket),
             options: socket.clone(),
         };
         let gone = old.iter().filter(|socket| !config.sockets.contains(socket));
@@ -92,7 +86,7 @@ impl SocketChange {
 
     /// Whether processes of this watcher hold a socket that goes.
     pub(super) fn disturb(&self, watcher: &WatcherOptions) -> bool {
-        self.old.iter().any(|socket| holds(watcher, socket))
+        self.old.iter().any(|socket| watcher.holds_socket(socket))
     }
 
     /// The names of all of them.
@@ -118,20 +112,4 @@ impl SocketChange {
             }
         }
     }
-}
-
-/// Whether processes of a watcher get this socket (spec f.4, f.12).
-fn holds(watcher: &WatcherOptions, socket: &SocketOptions) -> bool {
-    let variable = format!("circus.sockets.{}", socket.name);
-    let mentions = |text: &str| text.to_lowercase().contains(&variable);
-    let args = match &watcher.args {
-        Args::Text(text) => mentions(text),
-        Args::List(words) => words.iter().any(|word| mentions(word)),
-    };
-    let on_stdin = watcher
-        .stdin_socket
-        .as_deref()
-        .is_some_and(|name| name.to_lowercase() == socket.name);
-    let named = args || mentions(&watcher.cmd);
-    on_stdin || named || (watcher.use_sockets && !socket.so_reuseport)
 }

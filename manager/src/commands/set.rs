@@ -4,7 +4,7 @@
 use super::{Answer, Command, Context, Properties, Refusal};
 use crate::arbiter::{Effect, ReplyShape, keep};
 use crate::options::{self, Change, WatcherOptions};
-use crate::watcher::{Operation, Status, WatcherId, publish};
+use crate::watcher::{Operation, Status, WatcherId, is_stream, publish};
 use serde_json::{Map, Value};
 
 pub(super) const COMMAND: Command = Command {
@@ -93,8 +93,4 @@ fn set_all(context: &mut Context<'_>, id: WatcherId, wanted: &Map<String, Value>
         publish(context.effects, &watcher.topic_name(), "updated", &updated);
     }
     Ok(follows)
-}
-
-fn is_stream(key: &str) -> bool {
-    key.starts_with("stdout_stream") || key.starts_with("stderr_stream")
 }

@@ -48,6 +48,18 @@ pub struct Config {
     pub problems: Vec<Problem>,
 }
 
+impl Config {
+    /// Whether a socket outlives circusd: it says so, or processes that do hold it and have to find it bound
+    /// (docs/adr/0006-sockets-in-the-core.md).
+    pub fn keeps_socket(&self, socket: &SocketOptions) -> bool {
+        let mut holders = self
+            .watchers
+            .iter()
+            .filter(|watcher| watcher.holds_socket(socket));
+        socket.use_papa || holders.any(|watcher| watcher.use_papa)
+    }
+}
+
 /// One `[plugin:NAME]` section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginSection {

@@ -1,6 +1,6 @@
 //! `[watcher:NAME]`.
 
-use super::{Seconds, Signal, StreamOptions};
+use super::{Seconds, Signal, SocketOptions, StreamOptions};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -130,6 +130,25 @@ pub struct WatcherOptions {
 }
 
 impl WatcherOptions {
+    /// Whether command or arguments name `$(circus.sockets.NAME)`, in any case; `name` is in lower case.
+    pub fn mentions_socket(&self, name: &str) -> bool {
+        let variable = format!("circus.sockets.{name}");
+        let mentions = |text: &str| text.to_lowercase().contains(&variable);
+        let args = match &self.args {
+            Args::Text(text) => mentions(text),
+            Args::List(words) => words.iter().any(|word| mentions(word)),
+        };
+        args || mentions(&self.cmd)
+    }
+
+    /// Whether its processes get this socket, or at least its number (spec f.4, f.12).
+    pub fn holds_socket(&self, socket: &SocketOptions) -> bool {
+        let on_stdin = self.stdin_socket.as_deref();
+        on_stdin.is_some_and(|name| name.to_lowercase() == socket.name)
+            || self.mentions_socket(&socket.name)
+            || (self.use_sockets && !socket.so_reuseport)
+    }
+
     /// A watcher of that name with every option at its default (spec a.5), `__name__` not set.
     pub fn new(name: &str) -> Self {
         Self {

@@ -194,20 +194,11 @@ impl Place<'_> {
         self.sockets
             .iter()
             .filter(|socket| match socket.reuse_port {
-                true => self.mentions_socket(&socket.name),
+                true => self.options.mentions_socket(&socket.name),
                 false => self.options.use_sockets,
             })
             .map(|socket| socket.kernel_name())
             .collect()
-    }
-
-    fn mentions_socket(&self, name: &str) -> bool {
-        let variable = format!("circus.sockets.{name}");
-        let args = match &self.options.args {
-            Args::Text(text) => text.contains(&variable),
-            Args::List(words) => words.iter().any(|word| word.contains(&variable)),
-        };
-        args || self.options.cmd.contains(&variable)
     }
 
     fn argv(&self) -> Result<Vec<String>, LaunchError> {

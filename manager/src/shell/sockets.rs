@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::endpoints::Listening;
 use crate::endpoints::address::{BindTarget, Endpoint};
 use crate::kernel_link::{KernelLink, LinkError, OpenedSocket};
-use crate::options::{Args, SocketAddressSpec, SocketKind, SocketOptions, WatcherOptions};
+use crate::options::{SocketAddressSpec, SocketKind, SocketOptions};
 use ringmaster_protocol::message::{Listen, Refusal, SocketAddress, SocketType};
 use std::collections::BTreeSet;
 use std::net::ToSocketAddrs as _;
@@ -48,12 +48,7 @@ pub async fn bind(link: &KernelLink, plan: &Plan) -> Result<Bound, StartError> {
     let pubsub = endpoint(link, plan, PUBSUB, "pubsub_endpoint", &circus.pubsub_endpoint).await?;
     let mut table = Vec::new();
     for socket in &plan.config.sockets {
-        let persistent = socket.use_papa
-            || plan
-                .config
-                .watchers
-                .iter()
-                .any(|watcher| needs(watcher, &socket.name));
+        let persistent = plan.config.keeps_socket(socket);
         match section(link, &plan.working_dir, socket, persistent).await {
             Ok(bound) => table.push(bound),
             // A name that does not resolve costs this socket only, as in Circus (spec a.6).
@@ -228,21 +223,6 @@ async fn section(
     };
     let opened = listen_again(link, listen, &place, &format!("socket:{}", socket.name)).await?;
     Ok(BoundSocket::new(&socket.name, host, &opened.socket))
-}
-
-/// Whether a persistent watcher holds the socket: then it has to stay bound together with its processes.
-fn needs(watcher: &WatcherOptions, socket: &str) -> bool {
-    let variable = format!("circus.sockets.{socket}");
-    let mentions = |text: &str| text.to_lowercase().contains(&variable);
-    let args = match &watcher.args {
-        Args::Text(text) => mentions(text),
-        Args::List(words) => words.iter().any(|word| mentions(word)),
-    };
-    let on_stdin = watcher
-        .stdin_socket
-        .as_deref()
-        .is_some_and(|name| name.to_lowercase() == socket);
-    watcher.use_papa && (watcher.use_sockets || on_stdin || args || mentions(&watcher.cmd))
 }
 
 fn kind(socket: &SocketOptions) -> Result<SocketType, StartError> {

@@ -60,7 +60,8 @@ impl Watcher {
     }
 }
 
-fn is_stream(key: &str) -> bool {
+/// Whether an option is a stream or a part of one.
+pub fn is_stream(key: &str) -> bool {
     key.starts_with("stdout_stream") || key.starts_with("stderr_stream")
 }
 

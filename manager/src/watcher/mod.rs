@@ -13,7 +13,7 @@ mod resize;
 mod start;
 mod stop;
 
-pub use change::set_option;
+pub use change::{is_stream, set_option};
 pub use operation::{BatchId, Operation, Outcome};
 pub use origin::{Changes, Origin, Seed};
 pub use processes::{Backoff, Processes};
