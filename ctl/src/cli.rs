@@ -82,10 +82,7 @@ pub enum Format {
 #[derive(Debug, Error)]
 pub enum UsageError {
     /// A command word that is in no row.
-    #[error(
-        "usage: {USAGE}\ncircusctl: error: unknown command '{word}'\n{}",
-        command_list()
-    )]
+    #[error("usage: {USAGE}\ncircusctl: error: unknown command '{word}'\n{}", command_list())]
     UnknownCommand {
         /// What was typed.
         word: String,
@@ -113,21 +110,14 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         Ok(matches) => matches,
         Err(error) => return shown_or_wrong(&error),
     };
-    let chosen = matches
-        .subcommand()
-        .and_then(|(name, rest)| Some((Command::find(name)?, rest)));
+    let chosen = matches.subcommand().and_then(|(name, rest)| Some((Command::find(name)?, rest)));
     match chosen {
         Some((command, _)) if matches.get_flag("help") => Ok(Invocation::Show(long_help(command))),
-        Some((command, rest)) => Ok(Invocation::Call(Call {
-            command,
-            arguments: arguments_of(command, rest),
-            settings: settings(&matches),
-        })),
-        None if matches.get_flag("help") => Ok(Invocation::Show(parser.render_help().to_string())),
-        None => {
-            Ok(shell_of(&matches)
-                .map_or_else(|| Invocation::Shell(settings(&matches)), Invocation::Completion))
+        Some((command, rest)) => {
+            Ok(Invocation::Call(Call { command, arguments: arguments_of(command, rest), settings: settings(&matches) }))
         }
+        None if matches.get_flag("help") => Ok(Invocation::Show(parser.render_help().to_string())),
+        None => Ok(shell_of(&matches).map_or_else(|| Invocation::Shell(settings(&matches)), Invocation::Completion)),
     }
 }
 
@@ -146,38 +136,21 @@ pub fn parse_words(command: &'static Command, words: Vec<String>) -> Result<Type
 
 /// clap reports `--version` and `CMD --help` as errors too.
 fn shown_or_wrong(error: &clap::Error) -> Result<Invocation, UsageError> {
-    if error.use_stderr() {
-        Err(wrong(error))
-    } else {
-        Ok(Invocation::Show(error.to_string()))
-    }
+    if error.use_stderr() { Err(wrong(error)) } else { Ok(Invocation::Show(error.to_string())) }
 }
 
 fn wrong(error: &clap::Error) -> UsageError {
-    if let (ErrorKind::InvalidSubcommand, Some(word)) =
-        (error.kind(), error.get(ContextKind::InvalidSubcommand))
-    {
-        return UsageError::UnknownCommand {
-            word: word.to_string(),
-        };
+    if let (ErrorKind::InvalidSubcommand, Some(word)) = (error.kind(), error.get(ContextKind::InvalidSubcommand)) {
+        return UsageError::UnknownCommand { word: word.to_string() };
     }
     let text = error.to_string();
     let problem = text.split("\n\nUsage:").next().unwrap_or(&text);
-    let problem = problem
-        .strip_prefix("error: ")
-        .unwrap_or(problem)
-        .trim_end()
-        .to_owned();
+    let problem = problem.strip_prefix("error: ").unwrap_or(problem).trim_end().to_owned();
     UsageError::Arguments { problem }
 }
 
 fn arguments_of(command: &Command, matches: &ArgMatches) -> Arguments {
-    let words = matches
-        .get_many::<String>(WORDS)
-        .into_iter()
-        .flatten()
-        .cloned()
-        .collect();
+    let words = matches.get_many::<String>(WORDS).into_iter().flatten().cloned().collect();
     let mut flags = Vec::new();
     let mut values = BTreeMap::new();
     for option in command.options {
@@ -210,9 +183,6 @@ fn settings(globals: &ArgMatches) -> Settings {
             (true, false) => Format::Json,
             (false, _) => Format::Text,
         },
-        ssh: text(globals, "ssh").map(|server| Ssh {
-            server,
-            keyfile: text(globals, "ssh_keyfile"),
-        }),
+        ssh: text(globals, "ssh").map(|server| Ssh { server, keyfile: text(globals, "ssh_keyfile") }),
     }
 }

@@ -11,9 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use zeromq::{
-    DealerSocket, Socket, SocketEvent, SocketOptions, SocketRecv, SocketSend, ZmqError, ZmqMessage,
-};
+use zeromq::{DealerSocket, Socket, SocketEvent, SocketOptions, SocketRecv, SocketSend, ZmqError, ZmqMessage};
 
 use crate::endpoint::{Endpoint, Place};
 use crate::reply::Reply;
@@ -97,11 +95,7 @@ pub struct Received {
 ///
 /// # Errors
 /// See [`ClientError`].
-pub async fn call(
-    endpoint: &Endpoint,
-    patience: Patience,
-    request: &Request,
-) -> Result<Received, ClientError> {
+pub async fn call(endpoint: &Endpoint, patience: Patience, request: &Request) -> Result<Received, ClientError> {
     let timed_out = || ClientError::TimedOut {
         endpoint: endpoint.clone(),
         command: request.command,
@@ -124,18 +118,12 @@ pub(crate) async fn over(patience: Patience) {
 }
 
 async fn exchange(endpoint: &Endpoint, request: &Request) -> Result<Received, ClientError> {
-    let foreign = |reason| ClientError::Foreign {
-        endpoint: endpoint.clone(),
-        reason,
-    };
+    let foreign = |reason| ClientError::Foreign { endpoint: endpoint.clone(), reason };
     let mut socket: DealerSocket = connect(endpoint).await?;
     let disconnected = disconnected(&mut socket);
     tokio::pin!(disconnected);
     let id = fresh_id();
-    socket
-        .send(ZmqMessage::from(request.encode(&id)))
-        .await
-        .map_err(foreign)?;
+    socket.send(ZmqMessage::from(request.encode(&id))).await.map_err(foreign)?;
     loop {
         tokio::select! {
             // Replies first: what came before the end of the connection counts.
@@ -185,14 +173,8 @@ pub(crate) async fn connect<S: Socket>(endpoint: &Endpoint) -> Result<S, ClientE
     };
     match result {
         Ok(()) => Ok(socket),
-        Err(ZmqError::Network(reason)) => Err(ClientError::Unreachable {
-            endpoint: endpoint.clone(),
-            reason,
-        }),
-        Err(reason) => Err(ClientError::Foreign {
-            endpoint: endpoint.clone(),
-            reason,
-        }),
+        Err(ZmqError::Network(reason)) => Err(ClientError::Unreachable { endpoint: endpoint.clone(), reason }),
+        Err(reason) => Err(ClientError::Foreign { endpoint: endpoint.clone(), reason }),
     }
 }
 
@@ -214,16 +196,10 @@ fn own_reply(message: &ZmqMessage, id: &str) -> Option<Received> {
     let frame = message.get(0).filter(|_| message.len() == 1)?;
     let raw = String::from_utf8(frame.to_vec()).ok()?;
     match serde_json::from_str(&raw).ok()? {
-        Value::Object(fields) if fields.get("id").and_then(Value::as_str) == Some(id) => Some(Received {
-            raw,
-            reply: Reply::new(fields),
-        }),
-        Value::Object(_)
-        | Value::Null
-        | Value::Bool(_)
-        | Value::Number(_)
-        | Value::String(_)
-        | Value::Array(_) => None,
+        Value::Object(fields) if fields.get("id").and_then(Value::as_str) == Some(id) => {
+            Some(Received { raw, reply: Reply::new(fields) })
+        }
+        Value::Object(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => None,
     }
 }
 

@@ -57,30 +57,16 @@ impl<'a> Daemon<'a> {
     ///
     /// # Errors
     /// [`DaemonError::Endpoint`] and [`DaemonError::EndpointVariable`].
-    pub fn new(
-        runtime: &'a Runtime,
-        settings: &Settings,
-        variable: Option<OsString>,
-    ) -> Result<Self, DaemonError> {
+    pub fn new(runtime: &'a Runtime, settings: &Settings, variable: Option<OsString>) -> Result<Self, DaemonError> {
         let (origin, text) = match (&settings.endpoint, variable) {
             (Some(text), _) => ("--endpoint", text.clone()),
-            (None, Some(text)) => (
-                ENDPOINT_VARIABLE,
-                text.into_string()
-                    .map_err(|_bytes| DaemonError::EndpointVariable)?,
-            ),
+            (None, Some(text)) => {
+                (ENDPOINT_VARIABLE, text.into_string().map_err(|_bytes| DaemonError::EndpointVariable)?)
+            }
             (None, None) => ("default endpoint", endpoint::DEFAULT.to_owned()),
         };
-        let endpoint = text
-            .parse()
-            .map_err(|reason| DaemonError::Endpoint { origin, reason })?;
-        Ok(Self {
-            runtime,
-            endpoint,
-            patience: settings.patience,
-            ssh: settings.ssh.clone(),
-            tunnel: None,
-        })
+        let endpoint = text.parse().map_err(|reason| DaemonError::Endpoint { origin, reason })?;
+        Ok(Self { runtime, endpoint, patience: settings.patience, ssh: settings.ssh.clone(), tunnel: None })
     }
 
     /// The event endpoint that `--endpoint` of `listen` means; the environment has no say in it (spec m).
@@ -89,10 +75,7 @@ impl<'a> Daemon<'a> {
     /// [`DaemonError::Endpoint`].
     pub fn events(runtime: &'a Runtime, settings: &Settings) -> Result<Self, DaemonError> {
         let default = || Some(endpoint::DEFAULT_EVENTS.to_owned());
-        let settings = Settings {
-            endpoint: settings.endpoint.clone().or_else(default),
-            ..settings.clone()
-        };
+        let settings = Settings { endpoint: settings.endpoint.clone().or_else(default), ..settings.clone() };
         Self::new(runtime, &settings, None)
     }
 
@@ -112,10 +95,8 @@ impl<'a> Daemon<'a> {
         };
         Ok(Self {
             runtime: self.runtime,
-            endpoint: endpoint.map_err(|reason| DaemonError::Endpoint {
-                origin: "pubsub_endpoint of circusd",
-                reason,
-            })?,
+            endpoint: endpoint
+                .map_err(|reason| DaemonError::Endpoint { origin: "pubsub_endpoint of circusd", reason })?,
             patience: self.patience,
             ssh: self.ssh.clone(),
             tunnel: None,
@@ -158,19 +139,12 @@ impl<'a> Daemon<'a> {
     /// The watchers' names as they were given, and their states, for somebody who waits for a key press to be answered:
     /// none when they cannot be had quickly.
     pub fn watchers(&mut self) -> Vec<(String, String)> {
-        let request = Request {
-            command: "status",
-            properties: Properties::new(),
-        };
+        let request = Request { command: "status", properties: Properties::new() };
         let Ok(received) = self.ask_within(Some(COMPLETION_LIMIT), &request) else {
             return Vec::new();
         };
         let statuses = received.reply.object("statuses");
-        statuses
-            .into_iter()
-            .flatten()
-            .map(|(name, status)| (name.clone(), python::text(status)))
-            .collect()
+        statuses.into_iter().flatten().map(|(name, status)| (name.clone(), python::text(status))).collect()
     }
 
     /// Where to connect: the endpoint, or the near end of its tunnel, which is built when it is not there or has ended.
@@ -196,8 +170,6 @@ impl<'a> Daemon<'a> {
 pub(crate) fn pubsub_request() -> Request {
     Request {
         command: "globaloptions",
-        properties: [("option".to_owned(), "pubsub_endpoint".into())]
-            .into_iter()
-            .collect(),
+        properties: [("option".to_owned(), "pubsub_endpoint".into())].into_iter().collect(),
     }
 }

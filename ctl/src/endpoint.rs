@@ -56,10 +56,7 @@ impl Endpoint {
 
     /// The same endpoint, reached through the near end of an SSH tunnel. People still read the name of the far end.
     pub fn through(&self, server: &str, socket: PathBuf) -> Self {
-        Self {
-            text: format!("{} through ssh {server}", self.text),
-            place: Place::Ipc(socket),
-        }
+        Self { text: format!("{} through ssh {server}", self.text), place: Place::Ipc(socket) }
     }
 
     /// Where a client of `self` reaches another endpoint of the same daemon: a wildcard address is a place to listen, so
@@ -92,14 +89,8 @@ impl FromStr for Endpoint {
 
     fn from_str(given: &str) -> Result<Self, Self::Err> {
         place(given)
-            .map(|place| Self {
-                text: given.to_owned(),
-                place,
-            })
-            .map_err(|problem| EndpointError {
-                given: given.to_owned(),
-                problem,
-            })
+            .map(|place| Self { text: given.to_owned(), place })
+            .map_err(|problem| EndpointError { given: given.to_owned(), problem })
     }
 }
 
@@ -112,9 +103,7 @@ fn place(given: &str) -> Result<Place, &'static str> {
             Some(_) => Ok(Place::Ipc(path.into())),
         };
     }
-    let address = given
-        .strip_prefix("tcp://")
-        .ok_or("the transport is neither tcp nor ipc")?;
+    let address = given.strip_prefix("tcp://").ok_or("the transport is neither tcp nor ipc")?;
     let (host, port) = address.rsplit_once(':').ok_or("the port is missing")?;
     let port = match port.parse::<u16>() {
         Ok(port) if port > 0 => port,
@@ -146,10 +135,7 @@ mod tests {
             ("ipc://relative", Place::Ipc("relative".into())),
         ] {
             let endpoint: Endpoint = text.parse().unwrap();
-            assert_eq!(
-                (endpoint.place(), endpoint.to_string().as_str()),
-                (&expected, text)
-            );
+            assert_eq!((endpoint.place(), endpoint.to_string().as_str()), (&expected, text));
         }
     }
 
@@ -182,10 +168,7 @@ mod tests {
             ("udp://1.2.3.4:5", "the transport is neither tcp nor ipc"),
             ("tcp://127.0.0.1", "the port is missing"),
             ("tcp://127.0.0.1:0", "the port is not a number from 1 to 65535"),
-            (
-                "tcp://127.0.0.1:65536",
-                "the port is not a number from 1 to 65535",
-            ),
+            ("tcp://127.0.0.1:65536", "the port is not a number from 1 to 65535"),
             ("tcp://[1.2.3.4]:5", "the address in brackets is not IPv6"),
             ("tcp://:5", "the host is missing"),
             ("tcp://*:5", "'*' is a place to listen, not to connect to"),
@@ -193,10 +176,7 @@ mod tests {
             ("ipc://@name", "sockets without a path cannot be reached yet"),
         ] {
             let error = text.parse::<Endpoint>().unwrap_err().to_string();
-            assert_eq!(
-                error,
-                format!("endpoint '{text}': {problem}; expected tcp://HOST:PORT or ipc://PATH")
-            );
+            assert_eq!(error, format!("endpoint '{text}': {problem}; expected tcp://HOST:PORT or ipc://PATH"));
         }
     }
 }

@@ -89,19 +89,11 @@ pub fn socket_of(
 /// # Errors
 /// See [`KernelError`].
 pub fn ask(socket: &Path, patience: Patience) -> Result<StatusReply, KernelError> {
-    let mut stream = connect(socket).map_err(|reason| KernelError::Absent {
-        socket: socket.to_owned(),
-        reason,
-    })?;
+    let mut stream = connect(socket).map_err(|reason| KernelError::Absent { socket: socket.to_owned(), reason })?;
     converse(&mut stream, patience).map_err(|trouble| match trouble {
-        Trouble::System(reason) => KernelError::Broken {
-            socket: socket.to_owned(),
-            reason,
-        },
+        Trouble::System(reason) => KernelError::Broken { socket: socket.to_owned(), reason },
         Trouble::Refused(refusal) => KernelError::Refused(refusal),
-        Trouble::Nonsense => KernelError::Nonsense {
-            socket: socket.to_owned(),
-        },
+        Trouble::Nonsense => KernelError::Nonsense { socket: socket.to_owned() },
     })
 }
 
@@ -146,9 +138,8 @@ fn converse(stream: &mut UnixStream, patience: Patience) -> Result<StatusReply, 
     stream.write_all(&bytes)?;
     let mut reader = FrameReader::new();
     loop {
-        while let Some(frame) = reader
-            .next_frame()
-            .map_err(|error| Trouble::System(io::Error::new(io::ErrorKind::InvalidData, error)))?
+        while let Some(frame) =
+            reader.next_frame().map_err(|error| Trouble::System(io::Error::new(io::ErrorKind::InvalidData, error)))?
         {
             if let Some(reply) = understand(&frame)? {
                 return Ok(reply);
@@ -165,8 +156,7 @@ fn converse(stream: &mut UnixStream, patience: Patience) -> Result<StatusReply, 
 fn understand(frame: &Frame) -> Result<Option<StatusReply>, Trouble> {
     match frame.kind {
         Kind::Refusal => {
-            Err(Refusal::decode(frame.message, &frame.body)
-                .map_or_else(|_| Trouble::Nonsense, Trouble::Refused))
+            Err(Refusal::decode(frame.message, &frame.body).map_or_else(|_| Trouble::Nonsense, Trouble::Refused))
         }
         Kind::Reply => match Reply::decode(frame.message, &frame.body) {
             Ok(Reply::StatusReply(reply)) => Ok(Some(reply)),
@@ -221,10 +211,8 @@ pub fn json(reply: &StatusReply) -> Value {
         .iter()
         .map(|one| json!({"name": one.name, "holds": one.holds, "reason": one.reason}))
         .collect();
-    let lease = reply
-        .lease
-        .as_ref()
-        .map(|lease| json!({"holder": lease.holder, "pid": lease.pid, "epoch": lease.epoch}));
+    let lease =
+        reply.lease.as_ref().map(|lease| json!({"holder": lease.holder, "pid": lease.pid, "epoch": lease.epoch}));
     json!({
         "version": reply.version,
         "keeper_pid": reply.keeper_pid,

@@ -51,11 +51,7 @@ pub enum ListenError {
 
 fn hint(pubsub: Option<&str>) -> String {
     let endpoint = pubsub.unwrap_or(crate::endpoint::DEFAULT_EVENTS);
-    let origin = if pubsub.is_some() {
-        "as it says itself"
-    } else {
-        "by default"
-    };
+    let origin = if pubsub.is_some() { "as it says itself" } else { "by default" };
     format!("--endpoint {endpoint} ({origin})")
 }
 
@@ -120,13 +116,7 @@ async fn subscribe(endpoint: &Endpoint, topics: &[String]) -> Result<SubSocket, 
     let everything = [String::new()];
     let topics = if topics.is_empty() { &everything } else { topics };
     for topic in topics {
-        socket
-            .subscribe(topic)
-            .await
-            .map_err(|reason| ClientError::Foreign {
-                endpoint: endpoint.clone(),
-                reason,
-            })?;
+        socket.subscribe(topic).await.map_err(|reason| ClientError::Foreign { endpoint: endpoint.clone(), reason })?;
     }
     Ok(socket)
 }
@@ -140,10 +130,7 @@ async fn what_it_is(endpoint: &Endpoint) -> Option<ListenError> {
         let told = received.reply.object("options")?.get("pubsub_endpoint")?;
         told.as_str().map(str::to_owned)
     });
-    Some(ListenError::Control {
-        endpoint: endpoint.clone(),
-        pubsub,
-    })
+    Some(ListenError::Control { endpoint: endpoint.clone(), pubsub })
 }
 
 /// Prints until the connection ends.

@@ -47,18 +47,12 @@ pub(crate) fn parser() -> clap::Command {
             flag("prettify").help("with --json: sort and indent it"),
             value("ssh", "[USER@]HOST[:PORT]")
                 .help("reach the endpoint from that host, through a tunnel of the program ssh"),
-            value("ssh_keyfile", "FILE")
-                .requires("ssh")
-                .help("the private key for --ssh"),
+            value("ssh_keyfile", "FILE").requires("ssh").help("the private key for --ssh"),
             value(Shell::OPTION, "SHELL")
                 .value_parser(Shell::NAMES)
                 .help("print the completion script for bash, zsh or fish"),
-            flag("help")
-                .short('h')
-                .help("show this help, or with a command its long help"),
-            flag("version")
-                .action(ArgAction::Version)
-                .help("show the version"),
+            flag("help").short('h').help("show this help, or with a command its long help"),
+            flag("version").action(ArgAction::Version).help("show the version"),
         ])
         .subcommands(COMMANDS.iter().map(subcommand))
 }
@@ -69,20 +63,9 @@ pub(crate) fn subcommand(command: &'static Command) -> clap::Command {
         .about(command.summary)
         .override_usage(usage_line(command))
         .disable_help_flag(true)
-        .arg(
-            Arg::new(WORDS)
-                .num_args(0..)
-                .allow_negative_numbers(true)
-                .hide(true),
-        )
+        .arg(Arg::new(WORDS).num_args(0..).allow_negative_numbers(true).hide(true))
         .args(command.options.iter().map(option))
-        .arg(
-            Arg::new("help")
-                .short('h')
-                .long("help")
-                .action(ArgAction::HelpShort)
-                .help("show this help"),
-        )
+        .arg(Arg::new("help").short('h').long("help").action(ArgAction::HelpShort).help("show this help"))
 }
 
 /// `circusctl [options] kill NAME [PID] [--waiting] [--signum SIGNUM] ...`
@@ -110,8 +93,5 @@ fn option(option: &CommandOption) -> Arg {
 
 /// `circusctl --help CMD`: the short help and the details.
 pub(crate) fn long_help(command: &'static Command) -> String {
-    subcommand(command)
-        .after_help(command.details)
-        .render_help()
-        .to_string()
+    subcommand(command).after_help(command.details).render_help().to_string()
 }

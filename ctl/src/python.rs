@@ -29,10 +29,8 @@ pub fn repr(value: &Value) -> String {
             format!("[{}]", items.join(", "))
         }
         Value::Object(fields) => {
-            let fields: Vec<String> = fields
-                .iter()
-                .map(|(key, value)| format!("{}: {}", quoted(key), repr(value)))
-                .collect();
+            let fields: Vec<String> =
+                fields.iter().map(|(key, value)| format!("{}: {}", quoted(key), repr(value))).collect();
             format!("{{{}}}", fields.join(", "))
         }
     }
@@ -40,11 +38,7 @@ pub fn repr(value: &Value) -> String {
 
 /// `repr` of a string: single quotes unless it holds some and no double ones.
 fn quoted(string: &str) -> String {
-    let quote = if string.contains('\'') && !string.contains('"') {
-        '"'
-    } else {
-        '\''
-    };
+    let quote = if string.contains('\'') && !string.contains('"') { '"' } else { '\'' };
     let mut out = String::with_capacity(string.len() + 2);
     out.push(quote);
     for character in string.chars() {
@@ -83,9 +77,7 @@ fn float_text(float: f64) -> String {
     let Some((mantissa, exponent)) = shortest.split_once('e') else {
         return shortest;
     };
-    let (sign, digits) = exponent
-        .strip_prefix('-')
-        .map_or(("+", exponent), |digits| ("-", digits));
+    let (sign, digits) = exponent.strip_prefix('-').map_or(("+", exponent), |digits| ("-", digits));
     format!("{mantissa}e{sign}{digits:0>2}")
 }
 

@@ -53,11 +53,7 @@ impl Reply {
 
     /// `text()` when the status is `ok`, otherwise the refusal.
     pub fn when_ok(&self, text: impl FnOnce() -> String) -> Answer {
-        if self.is_ok() {
-            Answer::Done(text())
-        } else {
-            self.refusal()
-        }
+        if self.is_ok() { Answer::Done(text()) } else { self.refusal() }
     }
 
     /// The whole reply.

@@ -111,11 +111,7 @@ pub enum ArgumentError {
 impl ArgumentError {
     /// [`ArgumentError::Value`] with its texts copied.
     pub fn value(key: &str, expected: Expected, given: &str) -> Self {
-        Self::Value {
-            key: key.to_owned(),
-            expected,
-            given: given.to_owned(),
-        }
+        Self::Value { key: key.to_owned(), expected, given: given.to_owned() }
     }
 }
 
@@ -126,10 +122,7 @@ impl ArgumentError {
 pub fn integer(what: &'static str, given: &str) -> Result<Value, ArgumentError> {
     match given.trim().parse::<i64>() {
         Ok(number) => Ok(json!(number)),
-        Err(_) => Err(ArgumentError::NotAnInteger {
-            what,
-            given: given.to_owned(),
-        }),
+        Err(_) => Err(ArgumentError::NotAnInteger { what, given: given.to_owned() }),
     }
 }
 
@@ -140,10 +133,7 @@ pub fn integer(what: &'static str, given: &str) -> Result<Value, ArgumentError> 
 pub fn seconds(what: &'static str, given: &str) -> Result<Value, ArgumentError> {
     match given.trim().parse::<f64>() {
         Ok(number) if number.is_finite() && number >= 0.0 => Ok(json!(number)),
-        Ok(_) | Err(_) => Err(ArgumentError::NotSeconds {
-            what,
-            given: given.to_owned(),
-        }),
+        Ok(_) | Err(_) => Err(ArgumentError::NotSeconds { what, given: given.to_owned() }),
     }
 }
 

@@ -31,9 +31,9 @@ fn run(arguments: impl IntoIterator<Item = OsString>, lookup: Lookup<'_>) -> Res
     match cli::parse(arguments)? {
         Invocation::Show(text) => print(text.trim_end()),
         Invocation::Completion(shell) => print(completion::script(shell).trim_end()),
-        Invocation::Call(call) => with_runtime(|runtime| {
-            session::once(runtime, &call.settings, call.command, &call.arguments, lookup)
-        }),
+        Invocation::Call(call) => {
+            with_runtime(|runtime| session::once(runtime, &call.settings, call.command, &call.arguments, lookup))
+        }
         Invocation::Shell(settings) => with_runtime(|runtime| shell::run(runtime, settings, lookup)),
     }
 }
@@ -43,13 +43,8 @@ fn print(text: &str) -> Result<Exit, Failure> {
 }
 
 /// One thread is all that one request needs; starting more would cost more than the request.
-fn with_runtime(
-    work: impl FnOnce(&tokio::runtime::Runtime) -> Result<Exit, Failure>,
-) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::Runtime)?;
+fn with_runtime(work: impl FnOnce(&tokio::runtime::Runtime) -> Result<Exit, Failure>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
     let result = work(&runtime);
     // A name lookup that hangs in its thread, or a line that nobody types, must not hold us up.
     runtime.shutdown_background();

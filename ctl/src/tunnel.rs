@@ -134,17 +134,14 @@ impl Tunnel {
 /// The arguments of `ssh`: no command and no terminal, no connection that outlives us by multiplexing, and an end when the
 /// near end cannot be made.
 fn arguments(ssh: &Ssh, endpoint: &Endpoint, near: &Path) -> Result<Vec<String>, TunnelError> {
-    let (host, port) = server(&ssh.server).ok_or_else(|| TunnelError::Server {
-        given: ssh.server.clone(),
-    })?;
+    let (host, port) = server(&ssh.server).ok_or_else(|| TunnelError::Server { given: ssh.server.clone() })?;
     let far = match endpoint.place() {
         Place::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
         Place::Tcp(host, port) => format!("{host}:{port}"),
         Place::Ipc(path) => path.display().to_string(),
     };
-    let mut arguments: Vec<String> = ["-N", "-T", "-S", "none", "-o", "ExitOnForwardFailure=yes"]
-        .map(str::to_owned)
-        .into();
+    let mut arguments: Vec<String> =
+        ["-N", "-T", "-S", "none", "-o", "ExitOnForwardFailure=yes"].map(str::to_owned).into();
     arguments.extend(["-L".to_owned(), format!("{}:{far}", near.display())]);
     for (option, value) in [("-i", &ssh.keyfile), ("-p", &port)] {
         if let Some(value) = value {
@@ -165,10 +162,7 @@ fn server(given: &str) -> Option<(String, Option<String>)> {
         Some((host, port)) if host.ends_with(']') || !host.contains(':') => (host, Some(port)),
         Some(_) | None => (place, None),
     };
-    let host = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let destination = format!("{user}{host}");
     let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
     let fits = port_fits && !host.is_empty() && !destination.starts_with('-');
@@ -212,10 +206,7 @@ impl Folder {
     }
 
     fn failed(&self, reason: io::Error) -> TunnelError {
-        TunnelError::Folder {
-            folder: self.0.clone(),
-            reason,
-        }
+        TunnelError::Folder { folder: self.0.clone(), reason }
     }
 }
 
@@ -249,17 +240,10 @@ mod tests {
 
     #[test]
     fn what_ssh_is_told() {
-        let ssh = Ssh {
-            server: "ann@db1:2222".into(),
-            keyfile: Some("/k".into()),
-        };
-        let told = |endpoint: &str| {
-            arguments(&ssh, &endpoint.parse().unwrap(), Path::new("/t/sock"))
-                .unwrap()
-                .join(" ")
-        };
-        let expected =
-            "-N -T -S none -o ExitOnForwardFailure=yes -L /t/sock:127.0.0.1:5555 -i /k -p 2222 ann@db1";
+        let ssh = Ssh { server: "ann@db1:2222".into(), keyfile: Some("/k".into()) };
+        let told =
+            |endpoint: &str| arguments(&ssh, &endpoint.parse().unwrap(), Path::new("/t/sock")).unwrap().join(" ");
+        let expected = "-N -T -S none -o ExitOnForwardFailure=yes -L /t/sock:127.0.0.1:5555 -i /k -p 2222 ann@db1";
         assert_eq!(told("tcp://127.0.0.1:5555"), expected);
         assert!(told("tcp://[::1]:5").contains(" -L /t/sock:[::1]:5 "));
         assert!(told("ipc:///run/c.sock").contains(" -L /t/sock:/run/c.sock "));

@@ -14,14 +14,8 @@ use std::path::Path;
 /// Talks until the core or the terminal ends the conversation. The end of the input ends our half only: answers that are
 /// still to come are shown.
 pub fn run(socket: &Path) -> Result<(), StatusError> {
-    let stream = connect(socket).map_err(|source| StatusError::Absent {
-        path: socket.to_owned(),
-        source,
-    })?;
-    copy(stream).map_err(|source| StatusError::Broken {
-        path: socket.to_owned(),
-        source,
-    })
+    let stream = connect(socket).map_err(|source| StatusError::Absent { path: socket.to_owned(), source })?;
+    copy(stream).map_err(|source| StatusError::Broken { path: socket.to_owned(), source })
 }
 
 fn copy(mut stream: UnixStream) -> io::Result<()> {

@@ -46,9 +46,7 @@ pub fn start(serve: impl FnOnce(&Report) -> u8) -> io::Result<u8> {
         }
         Fork::Child => {
             drop(read);
-            let report = Report {
-                pipe: std::cell::RefCell::new(Some(File::from(write))),
-            };
+            let report = Report { pipe: std::cell::RefCell::new(Some(File::from(write))) };
             let prepared = rustix::process::setsid()
                 .and_then(|_| rustix::process::chdir("/"))
                 .map(|()| rustix::process::umask(Mode::from_raw_mode(UMASK)));

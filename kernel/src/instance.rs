@@ -62,21 +62,14 @@ pub struct Instance {
     lock: OwnedFd,
 }
 
-const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+const OPEN_DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 impl Instance {
     /// Makes or verifies the directory and takes its lock; `Served` when another core has it.
     pub fn open(path: &Path) -> Result<Self, InstanceError> {
         let fail = |action| {
             let path = path.to_owned();
-            move |source: Errno| InstanceError::System {
-                path,
-                action,
-                source: source.into(),
-            }
+            move |source: Errno| InstanceError::System { path, action, source: source.into() }
         };
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(fail("finding its parent directory")(Errno::INVAL));
@@ -96,11 +89,7 @@ impl Instance {
                 Err(errno) => return Err(fail("making its folders")(errno)),
             }
         }
-        Ok(Self {
-            path: path.to_owned(),
-            directory,
-            lock,
-        })
+        Ok(Self { path: path.to_owned(), directory, lock })
     }
 
     /// The directory's path, for people.
@@ -111,23 +100,17 @@ impl Instance {
     /// A descriptor of a folder in it.
     pub fn folder(&self, name: &str) -> Result<OwnedFd, InstanceError> {
         rustix::fs::openat(&self.directory, name, OPEN_DIRECTORY, Mode::empty()).map_err(|errno| {
-            InstanceError::System {
-                path: self.path.join(name),
-                action: "opening",
-                source: errno.into(),
-            }
+            InstanceError::System { path: self.path.join(name), action: "opening", source: errno.into() }
         })
     }
 
     /// Writes the pid file.
     pub fn write_pid(&self) -> Result<(), InstanceError> {
         let text = format!("{}\n", std::process::id());
-        std::fs::write(through(self.directory.as_fd(), file::PID), text).map_err(|source| {
-            InstanceError::System {
-                path: self.path.join(file::PID),
-                action: "writing",
-                source,
-            }
+        std::fs::write(through(self.directory.as_fd(), file::PID), text).map_err(|source| InstanceError::System {
+            path: self.path.join(file::PID),
+            action: "writing",
+            source,
         })
     }
 
@@ -169,8 +152,7 @@ fn open_base(path: &Path) -> Result<OwnedFd, InstanceError> {
             Errno::EXIST => {}
             Errno::NOENT => {
                 std::fs::create_dir_all(path.parent().unwrap_or(path)).map_err(fail("making its parent"))?;
-                rustix::fs::mkdir(path, Mode::RWXU)
-                    .map_err(|errno| fail("making the directory")(errno.into()))?;
+                rustix::fs::mkdir(path, Mode::RWXU).map_err(|errno| fail("making the directory")(errno.into()))?;
             }
             other => return Err(fail("making the directory")(other.into())),
         }
@@ -194,21 +176,13 @@ fn verify(path: &Path, directory: &OwnedFd, forbidden: u32, shared: bool) -> Res
     if is_directory && ours && (sticky || stat.st_mode & forbidden == 0) {
         return Ok(());
     }
-    Err(InstanceError::Unsafe {
-        path: path.to_owned(),
-        owner: stat.st_uid,
-        mode: stat.st_mode & 0o7777,
-        expected,
-    })
+    Err(InstanceError::Unsafe { path: path.to_owned(), owner: stat.st_uid, mode: stat.st_mode & 0o7777, expected })
 }
 
 /// Locks the file `lock`, and makes sure that it is still the one at that name: a core that ends removes it.
 fn take_lock(path: &Path, directory: &OwnedFd) -> Result<OwnedFd, InstanceError> {
-    let fail = |errno: Errno| InstanceError::System {
-        path: path.join(file::LOCK),
-        action: "locking",
-        source: errno.into(),
-    };
+    let fail =
+        |errno: Errno| InstanceError::System { path: path.join(file::LOCK), action: "locking", source: errno.into() };
     loop {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let lock = rustix::fs::openat(directory, file::LOCK, flags, Mode::RUSR | Mode::WUSR).map_err(fail)?;
@@ -216,10 +190,7 @@ fn take_lock(path: &Path, directory: &OwnedFd) -> Result<OwnedFd, InstanceError>
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
                 let pid = std::fs::read_to_string(through(directory.as_fd(), file::PID)).unwrap_or_default();
-                return Err(InstanceError::Served {
-                    path: path.to_owned(),
-                    pid: pid.trim().to_owned(),
-                });
+                return Err(InstanceError::Served { path: path.to_owned(), pid: pid.trim().to_owned() });
             }
             Err(errno) => return Err(fail(errno)),
         }

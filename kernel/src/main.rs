@@ -99,9 +99,7 @@ fn main() -> ExitCode {
             rustix::process::umask(mask);
             let options = Options {
                 directory,
-                socket: arguments
-                    .socket
-                    .map(|path| std::path::absolute(&path).unwrap_or(path)),
+                socket: arguments.socket.map(|path| std::path::absolute(&path).unwrap_or(path)),
                 port: arguments.port,
                 verbosity: arguments.verbosity.unwrap_or(Verbosity::Quiet),
                 umask: mask.as_raw_mode(),
@@ -192,12 +190,7 @@ fn parse(words: impl Iterator<Item = std::ffi::OsString>) -> Result<Arguments, S
     let mut arguments = Arguments::default();
     let mut words = words.enumerate();
     while let Some((position, word)) = words.next() {
-        let mut value = |option: &str| {
-            words
-                .next()
-                .map(|(_, value)| value)
-                .ok_or(format!("{option} needs a value"))
-        };
+        let mut value = |option: &str| words.next().map(|(_, value)| value).ok_or(format!("{option} needs a value"));
         match word.to_str() {
             Some("status") if position == 0 => arguments.command = Command::Status,
             Some("attach") if position == 0 => arguments.command = Command::Attach,

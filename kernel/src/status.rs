@@ -52,14 +52,8 @@ impl StatusError {
 
 /// Asks the core behind `socket`.
 pub fn ask(socket: &Path) -> Result<StatusReply, StatusError> {
-    let mut stream = connect(socket).map_err(|source| StatusError::Absent {
-        path: socket.to_owned(),
-        source,
-    })?;
-    let broken = |source| StatusError::Broken {
-        path: socket.to_owned(),
-        source,
-    };
+    let mut stream = connect(socket).map_err(|source| StatusError::Absent { path: socket.to_owned(), source })?;
+    let broken = |source| StatusError::Broken { path: socket.to_owned(), source };
     let hello = Hello {
         oldest: PROTOCOL,
         newest: PROTOCOL,
@@ -68,19 +62,14 @@ pub fn ask(socket: &Path) -> Result<StatusReply, StatusError> {
         ext: Vec::new(),
     };
     let bounded = stream.set_read_timeout(Some(PATIENCE));
-    bounded
-        .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
-        .map_err(broken)?;
+    bounded.and_then(|()| stream.set_write_timeout(Some(PATIENCE))).map_err(broken)?;
     let mut bytes = PREFACE.to_vec();
     Request::from(hello).frame(1).encode(&mut bytes);
     Request::from(Status::default()).frame(2).encode(&mut bytes);
     stream.write_all(&bytes).map_err(broken)?;
     let mut reader = FrameReader::new();
     loop {
-        while let Some(frame) = reader
-            .next_frame()
-            .map_err(|error| broken(io::Error::other(error)))?
-        {
+        while let Some(frame) = reader.next_frame().map_err(|error| broken(io::Error::other(error)))? {
             if let Some(reply) = understand(&frame)? {
                 return Ok(reply);
             }
@@ -96,8 +85,7 @@ pub fn ask(socket: &Path) -> Result<StatusReply, StatusError> {
 fn understand(frame: &Frame) -> Result<Option<StatusReply>, StatusError> {
     match frame.kind {
         Kind::Refusal => {
-            Err(Refusal::decode(frame.message, &frame.body)
-                .map_or(StatusError::Nonsense, StatusError::Refused))
+            Err(Refusal::decode(frame.message, &frame.body).map_or(StatusError::Nonsense, StatusError::Refused))
         }
         Kind::Reply => match Reply::decode(frame.message, &frame.body) {
             Ok(Reply::StatusReply(reply)) => Ok(Some(reply)),
@@ -115,11 +103,7 @@ pub(crate) fn connect(socket: &Path) -> io::Result<UnixStream> {
     let (Some(parent), Some(name)) = (parent, name) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
-    let parent = if parent.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        parent
-    };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder = rustix::fs::openat(CWD, parent, flags, Mode::empty())?;
     let stream = UnixStream::connect(crate::instance::through(folder.as_fd(), name))?;
@@ -137,10 +121,7 @@ pub fn text(reply: &StatusReply) -> String {
         ("version", reply.version.clone()),
         ("keeper pid", reply.keeper_pid.to_string()),
         ("kernel pid", reply.kernel_pid.to_string()),
-        (
-            "uptime",
-            format!("{}.{:03} s", reply.uptime_ms / 1000, reply.uptime_ms % 1000),
-        ),
+        ("uptime", format!("{}.{:03} s", reply.uptime_ms / 1000, reply.uptime_ms % 1000)),
         ("managed by", lease),
         ("processes", reply.processes.to_string()),
         ("sockets", reply.sockets.to_string()),
@@ -153,11 +134,7 @@ pub fn text(reply: &StatusReply) -> String {
     for (name, value) in rows {
         let _ = writeln!(out, "{name:<12} {value}");
     }
-    let width = reply
-        .guarantees
-        .iter()
-        .map(|guarantee| guarantee.name.len())
-        .max();
+    let width = reply.guarantees.iter().map(|guarantee| guarantee.name.len()).max();
     let width = width.unwrap_or(0);
     for guarantee in &reply.guarantees {
         let sign = if guarantee.holds { "yes" } else { "no" };

@@ -18,24 +18,15 @@ use ringmaster_protocol::message::*;
 use std::io::{Read, Write};
 
 fn take(grace_ms: u64) -> TakeLease {
-    TakeLease {
-        holder: "test".into(),
-        grace_ms,
-        ext: vec![],
-    }
+    TakeLease { holder: "test".into(), grace_ms, ext: vec![] }
 }
 
 fn leased(name: &str) -> Spawn {
-    Spawn {
-        lifetime: Lifetime::Leased,
-        ..shell(name, "exec sleep 1000")
-    }
+    Spawn { lifetime: Lifetime::Leased, ..shell(name, "exec sleep 1000") }
 }
 
 fn gone(pid: i32) {
-    rig::eventually("the process is gone", || {
-        (!rig::lives(pid)).then_some(()).ok_or(pid)
-    });
+    rig::eventually("the process is gone", || (!rig::lives(pid)).then_some(()).ok_or(pid));
 }
 
 #[test]
@@ -44,20 +35,10 @@ fn only_one_manager_at_a_time() {
     let mut first = rig.manager();
     let mut second = rig.client();
     let refusal = second.request(take(1)).unwrap_err();
-    assert!(
-        matches!(refusal, Refusal::LeaseHeld { pid, .. } if pid == i32::try_from(std::process::id()).unwrap())
-    );
+    assert!(matches!(refusal, Refusal::LeaseHeld { pid, .. } if pid == i32::try_from(std::process::id()).unwrap()));
     assert_eq!(second.request(shell("x", "true")).unwrap_err(), Refusal::NoLease);
     let process = first.spawn(leased("mine"));
-    assert_eq!(
-        second
-            .request(Forget {
-                process: process.id,
-                ext: vec![]
-            })
-            .unwrap_err(),
-        Refusal::NoLease
-    );
+    assert_eq!(second.request(Forget { process: process.id, ext: vec![] }).unwrap_err(), Refusal::NoLease);
     assert_eq!(second.signal(process.id, 0, Target::Main), [process.pid]);
     assert_eq!(second.status().lease.unwrap().holder, "test");
     assert_eq!(rig.client().request(Watch::default()).map(|_| ()), Ok(()));
@@ -73,10 +54,7 @@ fn leased_processes_survive_a_crash_of_the_manager_for_the_grace() {
     let mut second = rig.client();
     rig::eventually("the lease is free", || second.request(take(50)).map(|_| ()));
     assert_eq!(second.list()[0].pid, process.pid);
-    let persistent = second.spawn(Spawn {
-        lifetime: Lifetime::Persistent,
-        ..leased("stays")
-    });
+    let persistent = second.spawn(Spawn { lifetime: Lifetime::Persistent, ..leased("stays") });
     drop(second);
     gone(process.pid);
     let mut third = rig.client();
@@ -93,32 +71,19 @@ fn giving_the_lease_back_stops_what_is_leased_and_the_idle_core_ends() {
     let mut client = rig.client();
     client.ok(take(30_000));
     let stubborn = Spawn {
-        stop: StopPlan {
-            signal: 15,
-            grace_ms: 300,
-        },
-        ..shell(
-            "stubborn",
-            "trap '' TERM; echo ready; while :; do sleep 1000; done",
-        )
+        stop: StopPlan { signal: 15, grace_ms: 300 },
+        ..shell("stubborn", "trap '' TERM; echo ready; while :; do sleep 1000; done")
     };
-    let stubborn = Spawn {
-        lifetime: Lifetime::Leased,
-        ..stubborn
-    };
+    let stubborn = Spawn { lifetime: Lifetime::Leased, ..stubborn };
     let process = client.spawn(stubborn);
     rig::eventually("the trap is set", || {
         let head = client.list()[0].streams[0].head;
         (head > 0).then_some(()).ok_or(head)
     });
-    let Reply::Exiting(answer) = client.ok(ExitIfIdle::default()) else {
-        panic!()
-    };
+    let Reply::Exiting(answer) = client.ok(ExitIfIdle::default()) else { panic!() };
     assert!(!answer.exits);
     client.ok(PutLease::default());
-    let Reply::Exiting(answer) = client.ok(ExitIfIdle::default()) else {
-        panic!()
-    };
+    let Reply::Exiting(answer) = client.ok(ExitIfIdle::default()) else { panic!() };
     assert!(answer.exits);
     let status = rig.papa.as_mut().unwrap().wait().unwrap();
     rig.papa = None;
@@ -131,27 +96,16 @@ fn giving_the_lease_back_stops_what_is_leased_and_the_idle_core_ends() {
 fn values_are_kept_listed_and_removed() {
     let rig = Rig::new();
     let mut client = rig.client();
-    let value = |name: &str, value: &[u8]| SetValue {
-        name: name.into(),
-        value: value.into(),
-        ext: vec![],
-    };
+    let value = |name: &str, value: &[u8]| SetValue { name: name.into(), value: value.into(), ext: vec![] };
     for n in 0..120 {
         client.ok(value(&format!("v{n:03}/ä"), b"1"));
     }
     client.ok(value("v000/ä", &[0; 256 << 10]));
-    assert!(matches!(
-        client.request(value("big", &[0; (256 << 10) + 1])),
-        Err(Refusal::Invalid { .. })
-    ));
+    assert!(matches!(client.request(value("big", &[0; (256 << 10) + 1])), Err(Refusal::Invalid { .. })));
     let mut names: Vec<String> = Vec::new();
     loop {
         let after = names.last().cloned().unwrap_or_default();
-        let Reply::ValueNames(page) = client.ok(ListValues {
-            after,
-            prefix: "v".into(),
-            ext: vec![],
-        }) else {
+        let Reply::ValueNames(page) = client.ok(ListValues { after, prefix: "v".into(), ext: vec![] }) else {
             panic!()
         };
         names.extend(page.names);
@@ -160,18 +114,12 @@ fn values_are_kept_listed_and_removed() {
         }
     }
     assert_eq!(names.len(), 120);
-    let get = |name: &str| GetValue {
-        name: name.into(),
-        ext: vec![],
-    };
+    let get = |name: &str| GetValue { name: name.into(), ext: vec![] };
     assert!(
         matches!(client.ok(get("v000/ä")), Reply::Value(value) if value.value.as_ref().unwrap().len() == 256 << 10)
     );
     assert!(matches!(client.ok(get("none")), Reply::Value(value) if value.value.is_none()));
-    client.ok(RemoveValue {
-        name: "v000/ä".into(),
-        ext: vec![],
-    });
+    client.ok(RemoveValue { name: "v000/ä".into(), ext: vec![] });
     assert!(matches!(client.ok(get("v000/ä")), Reply::Value(value) if value.value.is_none()));
     assert_eq!(client.status().values, 119);
 }
@@ -205,40 +153,24 @@ fn violations_cost_the_violator_alone() {
     let mut client = rig.client();
     let mut bytes = Vec::new();
     for (message, body) in [(4711, vec![]), (3, vec![0xff; 40])] {
-        Frame {
-            kind: Kind::Request,
-            message,
-            request: 77,
-            body,
-        }
-        .encode(&mut bytes);
+        Frame { kind: Kind::Request, message, request: 77, body }.encode(&mut bytes);
     }
     client.send(&bytes, &[]);
-    for expected in [
-        "this core does not know message 4711",
-        "the request cannot be read: ",
-    ] {
+    for expected in ["this core does not know message 4711", "the request cannot be read: "] {
         let frame = client.frame().unwrap();
         let said = Refusal::decode(frame.message, &frame.body).unwrap().to_string();
         assert!(said.starts_with(expected), "{said}");
     }
-    let even = Status {
-        ext: vec![(2, vec![])],
-    };
+    let even = Status { ext: vec![(2, vec![])] };
     assert!(matches!(client.request(even), Err(Refusal::Invalid { .. })));
-    client.ok(Status {
-        ext: vec![(3, vec![1])],
-    });
+    client.ok(Status { ext: vec![(3, vec![1])] });
 }
 
 #[test]
 fn one_that_never_reads_is_not_read_either() {
     let rig = Rig::new();
     let mut greedy = rig.client();
-    greedy
-        .socket
-        .set_write_timeout(Some(std::time::Duration::from_millis(300)))
-        .unwrap();
+    greedy.socket.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
     let mut request = Vec::new();
     Request::from(Status::default()).frame(1).encode(&mut request);
     let flood = request.repeat(4000);
@@ -250,10 +182,7 @@ fn one_that_never_reads_is_not_read_either() {
     let before = rig.client().status();
     assert!(before.clients >= 2);
     let status = std::fs::read_to_string(format!("/proc/{}/status", rig.pid())).unwrap();
-    let anonymous = status
-        .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"))
-        .unwrap();
+    let anonymous = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     let kib: u64 = anonymous.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(kib < 4096, "{kib} KiB");
 }
@@ -277,10 +206,7 @@ fn too_many_descriptors_cut_off() {
 
 #[test]
 fn a_full_table_of_descriptors_costs_newcomers_only() {
-    let mut rig = Rig {
-        run: tempfile::tempdir().unwrap(),
-        papa: None,
-    };
+    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None };
     let mut command = std::process::Command::new("sh");
     command.args(["-c", "ulimit -n 120; exec \"$0\"", env!("CARGO_BIN_EXE_papa")]);
     command.env("CIRCUS_RUN_DIR", rig.run.path());
@@ -298,9 +224,7 @@ fn a_full_table_of_descriptors_costs_newcomers_only() {
     }
     let limit = "open files".to_owned();
     assert_eq!(refusal, Some(Refusal::Limit { limit, value: 120 }));
-    let crowd: Vec<_> = (0..200)
-        .map(|_| std::os::unix::net::UnixStream::connect(rig.socket()))
-        .collect();
+    let crowd: Vec<_> = (0..200).map(|_| std::os::unix::net::UnixStream::connect(rig.socket())).collect();
     first.status();
     drop(crowd);
     rig::eventually("newcomers are let in again", || {

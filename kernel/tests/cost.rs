@@ -42,11 +42,7 @@ fn ends(client: &mut rig::Client, mut left: HashSet<ProcessId>) {
 
 fn quiet_core() -> Rig {
     let memory = std::path::Path::new("/dev/shm");
-    let run = if memory.is_dir() {
-        tempfile::tempdir_in(memory).unwrap()
-    } else {
-        tempfile::tempdir().unwrap()
-    };
+    let run = if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() };
     let mut rig = Rig { run, papa: None };
     rig.papa = Some(rig.command().stdin(Stdio::null()).spawn().unwrap());
     rig::eventually("the core accepts connections", || {
@@ -116,15 +112,9 @@ fn starting_a_thousand_and_stopping_them_one_by_one() {
         client.signal(*id, 9, Target::Tree);
     }
     let (wall, used) = (begun.elapsed(), cpu(rig.pid()) - before);
-    eprintln!(
-        "stop of {COUNT}, one by one: {wall:?}; core {:?} each",
-        used / COUNT
-    );
+    eprintln!("stop of {COUNT}, one by one: {wall:?}; core {:?} each", used / COUNT);
     for id in ids {
-        client.ok(Forget {
-            process: id,
-            ext: vec![],
-        });
+        client.ok(Forget { process: id, ext: vec![] });
     }
 
     let ids: HashSet<ProcessId> = start_all(&mut client).into_iter().collect();
@@ -134,8 +124,5 @@ fn starting_a_thousand_and_stopping_them_one_by_one() {
     }
     ends(&mut client, ids);
     let (wall, used) = (begun.elapsed(), cpu(rig.pid()) - before);
-    eprintln!(
-        "kill of {COUNT} living trees: {wall:?}; core {:?} each",
-        used / COUNT
-    );
+    eprintln!("kill of {COUNT} living trees: {wall:?}; core {:?} each", used / COUNT);
 }

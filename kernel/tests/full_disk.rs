@@ -28,19 +28,13 @@ impl Small {
         let mut command = Command::new("mount");
         command.args(["-t", "tmpfs", "-o", "size=1m,mode=0700", "ringmaster-test"]);
         let mounted = command.arg(place.path()).output();
-        mounted
-            .is_ok_and(|output| output.status.success())
-            .then_some(Self { place })
+        mounted.is_ok_and(|output| output.status.success()).then_some(Self { place })
     }
 }
 
 impl Drop for Small {
     fn drop(&mut self) {
-        Command::new("umount")
-            .arg("--lazy")
-            .arg(self.place.path())
-            .status()
-            .ok();
+        Command::new("umount").arg("--lazy").arg(self.place.path()).status().ok();
     }
 }
 
@@ -50,24 +44,14 @@ fn output_waits_in_the_pipe_until_there_is_room() {
         eprintln!("skipped: a file system can be mounted by root only");
         return;
     };
-    let mut rig = Rig {
-        run: tempfile::Builder::new().tempdir_in(small.place.path()).unwrap(),
-        papa: None,
-    };
+    let mut rig = Rig { run: tempfile::Builder::new().tempdir_in(small.place.path()).unwrap(), papa: None };
     rig.start();
     let mut client = rig.manager();
     let lines = 200_000u64;
-    let script = format!(
-        "import os\nfor i in range({}): os.write(1, b'%015d\\n' % i * 1000)",
-        lines / 1000
-    );
+    let script = format!("import os\nfor i in range({}): os.write(1, b'%015d\\n' % i * 1000)", lines / 1000);
     let process = client.spawn(program("numbers", &["python3", "-I", "-S", "-c", &script]));
     let head = |client: &mut rig::Client| {
-        let info = client
-            .list()
-            .into_iter()
-            .find(|info| info.id == process.id)
-            .unwrap();
+        let info = client.list().into_iter().find(|info| info.id == process.id).unwrap();
         (info.streams[0].head, info.streams[0].lost)
     };
     // The ring may hold 2 MiB, the file system 1 MiB: what does not fit stays where it is.
@@ -77,9 +61,7 @@ fn output_waits_in_the_pipe_until_there_is_room() {
         let (now, _) = head(&mut client);
         let stands = now == before && now > 0;
         before = now;
-        (stands && used.f_bfree == 0)
-            .then_some(())
-            .ok_or((now, used.f_bfree))
+        (stands && used.f_bfree == 0).then_some(()).ok_or((now, used.f_bfree))
     });
     match client.request(shell("another", "true")) {
         Err(Refusal::SpawnFailed { step, errno, .. }) => {
@@ -87,15 +69,7 @@ fn output_waits_in_the_pipe_until_there_is_room() {
         }
         other => panic!("{other:?}"),
     }
-    assert!(
-        client
-            .request(SetValue {
-                name: "v".into(),
-                value: vec![1; 8192],
-                ext: vec![]
-            })
-            .is_err()
-    );
+    assert!(client.request(SetValue { name: "v".into(), value: vec![1; 8192], ext: vec![] }).is_err());
     assert_eq!(head(&mut client).1, 0, "nothing is lost");
     client.status();
     let mut command = Command::new("mount");
@@ -106,21 +80,13 @@ fn output_waits_in_the_pipe_until_there_is_room() {
     while acked < lines * 16 {
         if let Notice::Output(more) = client.notice() {
             acked = output.read_to(Stream::Stdout, more.head);
-            client.cast(Ack {
-                process: process.id,
-                stream: Stream::Stdout,
-                offset: acked,
-            });
+            client.cast(Ack { process: process.id, stream: Stream::Stdout, offset: acked });
         }
     }
     let said = output.bytes(Stream::Stdout);
     assert_eq!((u64::try_from(said.len()).unwrap(), output.gaps), (lines * 16, 0));
     for (n, block) in said.chunks(16_000).enumerate() {
-        assert!(
-            block
-                .chunks(16)
-                .all(|line| line == format!("{n:015}\n").as_bytes())
-        );
+        assert!(block.chunks(16).all(|line| line == format!("{n:015}\n").as_bytes()));
     }
     client.wait_exit(process.id);
     client.spawn(shell("another", "true"));

@@ -16,9 +16,7 @@ use rig::{Client, Rig, shell, text};
 use ringmaster_protocol::message::*;
 
 fn gone(pid: i32) {
-    rig::eventually("the process is gone", || {
-        (!rig::lives(pid)).then_some(()).ok_or(pid)
-    });
+    rig::eventually("the process is gone", || (!rig::lives(pid)).then_some(()).ok_or(pid));
 }
 
 #[test]
@@ -38,11 +36,7 @@ fn one_core_for_an_instance() {
         );
         assert_eq!(text(&output.stderr), expected);
     }
-    let other = rig
-        .command()
-        .args(["-u", rig.socket().to_str().unwrap()])
-        .output()
-        .unwrap();
+    let other = rig.command().args(["-u", rig.socket().to_str().unwrap()]).output().unwrap();
     assert_eq!(other.status.code(), Some(3));
     assert!(text(&other.stderr).contains("something else accepts connections on this socket"));
     rig.client().status();
@@ -68,10 +62,7 @@ fn status_is_told_to_programs_and_absence_is_an_exit_status() {
         "lost_bytes",
         "guarantees",
     ] {
-        assert!(
-            said.contains(&format!("\"{field}\": ")),
-            "{field} is not in {said}"
-        );
+        assert!(said.contains(&format!("\"{field}\": ")), "{field} is not in {said}");
     }
     rig.kill();
     let output = rig.command().arg("status").output().unwrap();
@@ -94,10 +85,7 @@ fn a_stray_term_does_not_end_a_core_that_owns_something() {
     assert_eq!(client.status().processes, 1);
     client.signal(process.id, 9, Target::Tree);
     client.wait_exit(process.id);
-    client.ok(Forget {
-        process: process.id,
-        ext: vec![],
-    });
+    client.ok(Forget { process: process.id, ext: vec![] });
     term(&rig);
     assert!(rig.papa.as_mut().unwrap().wait().unwrap().success());
     rig.papa = None;
@@ -111,21 +99,13 @@ fn a_daemon_keeps_nothing_of_its_starter_and_children_keep_the_umask() {
     std::fs::set_permissions(&long, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let mut rig = Rig { run, papa: None };
     let status = std::process::Command::new("sh")
-        .args([
-            "-c",
-            "umask 013; exec \"$0\" --daemonize",
-            env!("CARGO_BIN_EXE_papa"),
-        ])
+        .args(["-c", "umask 013; exec \"$0\" --daemonize", env!("CARGO_BIN_EXE_papa")])
         .env("CIRCUS_RUN_DIR", &long)
         .status()
         .unwrap();
     assert!(status.success());
     let directory = long.join("default");
-    let pid: i32 = std::fs::read_to_string(directory.join("pid"))
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap();
+    let pid: i32 = std::fs::read_to_string(directory.join("pid")).unwrap().trim().parse().unwrap();
     let link = |what: &str| std::fs::read_link(format!("/proc/{pid}/{what}")).unwrap();
     assert_eq!(link("cwd").to_str(), Some("/"));
     for fd in ["fd/0", "fd/1", "fd/2"] {
@@ -135,11 +115,7 @@ fn a_daemon_keeps_nothing_of_its_starter_and_children_keep_the_umask() {
     let folder = std::fs::File::open(&directory).unwrap();
     let short = rig.run.path().join("default");
     std::os::unix::fs::symlink(
-        format!(
-            "/proc/{}/fd/{}",
-            std::process::id(),
-            std::os::fd::AsRawFd::as_raw_fd(&folder)
-        ),
+        format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&folder)),
         &short,
     )
     .unwrap();
@@ -147,14 +123,9 @@ fn a_daemon_keeps_nothing_of_its_starter_and_children_keep_the_umask() {
     client.ok(Watch::default());
     let process = client.spawn(shell("umask", "umask; ulimit -n"));
     let (out, _, _) = client.read_all(process.id);
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile)
-        .current
-        .unwrap();
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap();
     assert_eq!(text(&out), format!("0013\n{limit}\n"));
-    client.ok(Forget {
-        process: process.id,
-        ext: vec![],
-    });
+    client.ok(Forget { process: process.id, ext: vec![] });
     assert!(matches!(client.ok(ExitIfIdle::default()), Reply::Exiting(answer) if answer.exits));
     gone(pid);
     rig.papa = None;
@@ -169,16 +140,10 @@ fn an_idle_core_sleeps() {
     }
     let switches = || {
         let status = std::fs::read_to_string(format!("/proc/{}/status", rig.pid())).unwrap();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))
-            .unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
         line.trim().parse::<u64>().unwrap()
     };
-    let (before, until) = (
-        switches(),
-        std::time::Instant::now() + std::time::Duration::from_secs(2),
-    );
+    let (before, until) = (switches(), std::time::Instant::now() + std::time::Duration::from_secs(2));
     while std::time::Instant::now() < until {
         std::thread::park_timeout(until - std::time::Instant::now());
     }
@@ -188,10 +153,7 @@ fn an_idle_core_sleeps() {
 #[test]
 fn a_directory_that_others_could_use_is_refused() {
     use std::os::unix::fs::PermissionsExt;
-    let mut rig = Rig {
-        run: tempfile::tempdir().unwrap(),
-        papa: None,
-    };
+    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None };
     std::fs::create_dir(rig.directory()).unwrap();
     std::fs::set_permissions(rig.directory(), PermissionsExt::from_mode(0o755)).unwrap();
     let said = |rig: &Rig| {
@@ -202,11 +164,7 @@ fn a_directory_that_others_could_use_is_refused() {
     assert!(said(&rig).contains("expected user"), "{}", said(&rig));
     std::fs::remove_dir(rig.directory()).unwrap();
     std::os::unix::fs::symlink("/tmp", rig.directory()).unwrap();
-    assert!(
-        said(&rig).contains("never through a symbolic link"),
-        "{}",
-        said(&rig)
-    );
+    assert!(said(&rig).contains("never through a symbolic link"), "{}", said(&rig));
     std::fs::remove_file(rig.directory()).unwrap();
     rig.start();
 }
@@ -214,10 +172,7 @@ fn a_directory_that_others_could_use_is_refused() {
 #[test]
 fn signals_of_a_terminal_mean_nothing_to_a_daemon() {
     use rustix::process::{Pid, Signal as Number, kill_process};
-    let mut rig = Rig {
-        run: tempfile::tempdir().unwrap(),
-        papa: None,
-    };
+    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None };
     let pid = daemon(&rig);
     for number in [Number::INT, Number::HUP] {
         kill_process(Pid::from_raw(pid).unwrap(), number).unwrap();
@@ -246,10 +201,7 @@ fn daemon(rig: &Rig) -> i32 {
 
 #[test]
 fn a_starter_that_ignores_signals_hides_no_end_of_a_child() {
-    let mut rig = Rig {
-        run: tempfile::tempdir().unwrap(),
-        papa: None,
-    };
+    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None };
     let mut command = std::process::Command::new("python3");
     let script = "import os, signal, sys\nfor s in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1):\n signal.signal(s, signal.SIG_IGN)\nos.execv(sys.argv[1], sys.argv[1:])";
     command.args(["-I", "-S", "-c", script, env!("CARGO_BIN_EXE_papa")]);
@@ -268,11 +220,7 @@ fn a_starter_that_ignores_signals_hides_no_end_of_a_child() {
 #[test]
 fn a_state_of_another_layout_is_refused_and_left_as_it_is() {
     let mut rig = Rig::new();
-    rig.client().ok(SetValue {
-        name: "kept".into(),
-        value: b"1".to_vec(),
-        ext: vec![],
-    });
+    rig.client().ok(SetValue { name: "kept".into(), value: b"1".to_vec(), ext: vec![] });
     rig.kill();
     let path = rig.directory().join("state");
     let mut other = std::fs::read(&path).unwrap();

@@ -21,11 +21,7 @@ use std::time::Instant;
 fn kib(pid: i32, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-    line.trim_start_matches(':')
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .unwrap()
+    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 #[test]
@@ -35,9 +31,7 @@ fn requests_that_were_put_off_are_taken_up_again() {
     let mut client = rig.client();
     let mut bytes = Vec::new();
     for n in 0..COUNT {
-        Request::from(Status::default())
-            .frame(1000 + n)
-            .encode(&mut bytes);
+        Request::from(Status::default()).frame(1000 + n).encode(&mut bytes);
     }
     let mut writer = client.socket.try_clone().unwrap();
     let sender = std::thread::spawn(move || writer.write_all(&bytes).unwrap());
@@ -55,16 +49,12 @@ fn five_hundred_children_cost_little_and_all_their_ends_are_told() {
     client.spawn(shell("first", "exec sleep 1000"));
     let before = kib(rig.pid(), "VmRSS");
     let begun = Instant::now();
-    let ids: HashSet<ProcessId> = (0..COUNT)
-        .map(|n| client.spawn(shell(&format!("p{n}"), "exec sleep 1000")).id)
-        .collect();
+    let ids: HashSet<ProcessId> =
+        (0..COUNT).map(|n| client.spawn(shell(&format!("p{n}"), "exec sleep 1000")).id).collect();
     let spawned = begun.elapsed();
     let after = kib(rig.pid(), "VmRSS");
     eprintln!("{COUNT} processes in {spawned:?}; RSS {before} KiB, then {after} KiB");
-    assert!(
-        after.saturating_sub(before) <= 4 * COUNT,
-        "{before} KiB, then {after} KiB"
-    );
+    assert!(after.saturating_sub(before) <= 4 * COUNT, "{before} KiB, then {after} KiB");
     assert!(before <= 8 << 10, "{before} KiB");
     assert_eq!(ids.len(), 500);
     for id in &ids {
@@ -87,14 +77,8 @@ fn five_hundred_children_cost_little_and_all_their_ends_are_told() {
         }
     }
     for id in &ids {
-        client.ok(Forget {
-            process: *id,
-            ext: vec![],
-        });
+        client.ok(Forget { process: *id, ext: vec![] });
     }
     assert_eq!(client.status().processes, 1);
-    assert_eq!(
-        std::fs::read_dir(rig.directory().join("ring")).unwrap().count(),
-        1
-    );
+    assert_eq!(std::fs::read_dir(rig.directory().join("ring")).unwrap().count(), 1);
 }

@@ -32,25 +32,10 @@ const DIFFERENCES: &[(&str, &str, &str, &str)] = &[
         "r family=inet type=stream backlog=5 host=127.0.0.1 port=# reuseport=1\n> ",
         "the line tells what the socket is, not what was asked for now",
     ),
-    (
-        "04",
-        "list socket 5",
-        "",
-        "file numbers are understood, as help promises (and this one may exist)",
-    ),
+    ("04", "list socket 5", "", "file numbers are understood, as help promises (and this one may exist)"),
     ("04", "remove socket 5", "", "the same"),
-    (
-        "06",
-        "make socket e foo=1",
-        "Error: Unknown socket option \"foo\"\n> ",
-        "no Python",
-    ),
-    (
-        "06",
-        "make socket e port=",
-        "Error: invalid literal for int() with base 10: ''\n> ",
-        "an empty value is a value",
-    ),
+    ("06", "make socket e foo=1", "Error: Unknown socket option \"foo\"\n> ", "no Python"),
+    ("06", "make socket e port=", "Error: invalid literal for int() with base 10: ''\n> ", "an empty value is a value"),
     (
         "06",
         "make socket e interface=lo",
@@ -81,30 +66,15 @@ const DIFFERENCES: &[(&str, &str, &str, &str)] = &[
         "e family=inet type=stream backlog=5 host=0.0.0.0 port=# interface=lo fileno=#\nok family=inet type=stream backlog=5 host=127.0.0.1 port=# fileno=#\n> ",
         "the same",
     ),
-    (
-        "08",
-        "make process e nope=1 /bin/true",
-        "Error: Unknown process option \"nope\"\n> ",
-        "no Python",
-    ),
-    (
-        "08",
-        "make process e output=1m /bin/true",
-        "Error: Unknown process option \"output\"\n> ",
-        "no Python",
-    ),
+    ("08", "make process e nope=1 /bin/true", "Error: Unknown process option \"nope\"\n> ", "no Python"),
+    ("08", "make process e output=1m /bin/true", "Error: Unknown process option \"output\"\n> ", "no Python"),
     (
         "08",
         "make process e env.A= /bin/true",
         "e pid=# running=# started=# args=/bin/true\n> ",
         "an empty value is a value",
     ),
-    (
-        "08",
-        "list processes",
-        "e pid=# running=# started=# args=/bin/true\n> ",
-        "that process was made",
-    ),
+    ("08", "list processes", "e pid=# running=# started=# args=/bin/true\n> ", "that process was made"),
     (
         "08",
         "make process e watch=1 /nonexist",
@@ -129,20 +99,12 @@ const DIFFERENCES: &[(&str, &str, &str, &str)] = &[
         "r2 pid=# running=# started=# args=/bin/sleep 1 $(socket.rp.fileno)\n> ",
         "a shared port is shared",
     ),
-    (
-        "18",
-        "watch processes y1",
-        "Watching 1\nNothing left to watch\n> ",
-        "a watch on a removed process ends with it",
-    ),
+    ("18", "watch processes y1", "Watching 1\nNothing left to watch\n> ", "a watch on a removed process ends with it"),
 ];
 
 /// Where a transcript ends for us: what follows tests the environment of a machine or a defect.
-const CUT: &[(&str, &str, &str)] = &[(
-    "16",
-    "w p q",
-    "it prints more than Papa's does; the test papa_text has its own",
-)];
+const CUT: &[(&str, &str, &str)] =
+    &[("16", "w p q", "it prints more than Papa's does; the test papa_text has its own")];
 
 #[derive(Debug)]
 enum Step {
@@ -168,13 +130,8 @@ struct Replay {
 
 fn transcripts(prefix: &str) -> (String, String) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/golden/papa");
-    let found = std::fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let path = found
-        .into_iter()
-        .find(|path| path.file_name().unwrap().to_str().unwrap().starts_with(prefix))
-        .unwrap();
+    let found = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let path = found.into_iter().find(|path| path.file_name().unwrap().to_str().unwrap().starts_with(prefix)).unwrap();
     (prefix.to_owned(), std::fs::read_to_string(path).unwrap())
 }
 
@@ -246,8 +203,7 @@ fn joined(text: &str) -> String {
     let mut newest: Option<(usize, String, String)> = None;
     let mut rest = text;
     while let Some((line, behind)) = rest.split_once('\n') {
-        let item =
-            item(line).filter(|(_, length)| behind.len() > *length && behind.is_char_boundary(*length));
+        let item = item(line).filter(|(_, length)| behind.len() > *length && behind.is_char_boundary(*length));
         let Some((kind, length)) = item else {
             newest = None;
             out.push_str(&rest[..=line.len()]);
@@ -282,9 +238,7 @@ fn mask(text: &str) -> String {
     let mut out = String::new();
     for line in text.split_inclusive('\n') {
         let (body, end) = line.strip_suffix('\n').map_or((line, ""), |body| (body, "\n"));
-        let item = ["out:", "err:", "closed:"]
-            .iter()
-            .any(|kind| body.starts_with(kind));
+        let item = ["out:", "err:", "closed:"].iter().any(|kind| body.starts_with(kind));
         if item {
             let mut fields: Vec<&str> = body.split(':').collect();
             let time = fields.len() - 2;
@@ -320,10 +274,7 @@ impl Replay {
         self.peers.entry(client).or_insert_with(|| {
             let socket = UnixStream::connect(path).unwrap();
             socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-            Peer {
-                socket,
-                read: Vec::new(),
-            }
+            Peer { socket, read: Vec::new() }
         })
     }
 
@@ -332,8 +283,7 @@ impl Replay {
         let name = if line.contains("socket x ") { "x" } else { "s" };
         let path = self.folder.join(name);
         let port = self.held.local_addr().unwrap().port();
-        line.replace("@DIR@", path.to_str().unwrap())
-            .replace("port=38171", &format!("port={port}"))
+        line.replace("@DIR@", path.to_str().unwrap()).replace("port=38171", &format!("port={port}"))
     }
 
     /// Reads until the text is there; batches that came earlier than in the transcript are acknowledged and put together.
@@ -346,25 +296,18 @@ impl Replay {
         let wanted = mask(wanted);
         loop {
             let seen = String::from_utf8_lossy(&peer.read).into_owned();
-            let seen = seen
-                .replace(&format!("{folder}/s"), "@DIR@")
-                .replace(&format!("{folder}/x"), "@DIR@");
+            let seen = seen.replace(&format!("{folder}/s"), "@DIR@").replace(&format!("{folder}/x"), "@DIR@");
             let seen = mask(&seen);
             if seen == wanted || (wanted.contains("closed:") && sorted(&seen) == sorted(&wanted)) {
                 peer.read.clear();
                 return;
             }
-            let earlier = seen
-                .strip_suffix("] ")
-                .filter(|earlier| earlier.len() < wanted.len());
+            let earlier = seen.strip_suffix("] ").filter(|earlier| earlier.len() < wanted.len());
             if wanted.ends_with("] ") && earlier.is_some() {
                 peer.read.truncate(peer.read.len() - 2);
                 peer.socket.write_all(b"-\n").unwrap();
             }
-            assert!(
-                Instant::now() < deadline,
-                "{name}: expected\n{wanted}\nseen\n{seen}"
-            );
+            assert!(Instant::now() < deadline, "{name}: expected\n{wanted}\nseen\n{seen}");
             if seen.ends_with("> ") && asked.starts_with('l') {
                 peer.read.clear();
                 peer.socket.write_all(format!("{asked}\n").as_bytes()).unwrap();
@@ -383,11 +326,7 @@ impl Replay {
         let deadline = Instant::now() + PATIENCE;
         let peer = self.peer(client);
         while !peer.read.ends_with(b"> ") && !peer.read.ends_with(b"] ") {
-            assert!(
-                Instant::now() < deadline,
-                "no prompt after {:?}",
-                String::from_utf8_lossy(&peer.read)
-            );
+            assert!(Instant::now() < deadline, "no prompt after {:?}", String::from_utf8_lossy(&peer.read));
             let mut bytes = [0; 4096];
             if let Ok(count) = peer.socket.read(&mut bytes) {
                 peer.read.extend(&bytes[..count]);
@@ -412,13 +351,7 @@ fn replay(number: &str) {
     let folder = rig.run.path().join("paths");
     std::fs::create_dir(&folder).unwrap();
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut replay = Replay {
-        name,
-        rig,
-        folder,
-        held,
-        peers: HashMap::new(),
-    };
+    let mut replay = Replay { name, rig, folder, held, peers: HashMap::new() };
     let mut asked = String::new();
     for step in steps(&text) {
         match step {
@@ -435,9 +368,7 @@ fn replay(number: &str) {
                 replay.peer(client).socket.write_all(&bytes).unwrap();
             }
             Step::Expect(client, bytes) => {
-                let difference = DIFFERENCES
-                    .iter()
-                    .find(|(file, line, _, _)| *file == number && *line == asked);
+                let difference = DIFFERENCES.iter().find(|(file, line, _, _)| *file == number && *line == asked);
                 match difference {
                     Some((_, _, "", _)) => replay.skip(client),
                     Some((_, _, ours, _)) => replay.expect(client, &asked, ours),

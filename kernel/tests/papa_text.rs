@@ -33,10 +33,7 @@ impl Talk<UnixStream> {
     fn new(rig: &Rig) -> Self {
         let stream = UnixStream::connect(rig.socket()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut talk = Self {
-            stream,
-            read: Vec::new(),
-        };
+        let mut talk = Self { stream, read: Vec::new() };
         assert_eq!(talk.until("> "), "Papa is home. Type \"help\" for commands.\n> ");
         talk
     }
@@ -115,44 +112,21 @@ fn several_references_pids_and_file_numbers() {
     let rig = Rig::new();
     let mut talk = Talk::new(&rig);
     let number = |line: String| line.rsplit_once("fileno=").unwrap().1.to_owned();
-    let (a, b) = (
-        number(talk.ask("make socket a")),
-        number(talk.ask("make socket b")),
-    );
+    let (a, b) = (number(talk.ask("make socket a")), number(talk.ask("make socket b")));
     talk.ask("make process q /bin/echo $(socket.a.fileno),$(socket.b.fileno)");
     assert_eq!(of(&talk.watch("q"), "out:"), [format!("{a},{b}")]);
     // Only what is referred to is inherited.
     talk.ask("make process i /bin/sh -c ls\\ /proc/self/fd $(socket.b.fileno)");
-    let fds: Vec<String> = talk
-        .watch("i")
-        .lines()
-        .filter(|line| line.parse::<u32>().is_ok())
-        .map(str::to_owned)
-        .collect();
-    assert!(
-        fds.contains(&b) && (a == b || !fds.contains(&a) || a == "3"),
-        "{fds:?} without {a}"
-    );
+    let fds: Vec<String> =
+        talk.watch("i").lines().filter(|line| line.parse::<u32>().is_ok()).map(str::to_owned).collect();
+    assert!(fds.contains(&b) && (a == b || !fds.contains(&a) || a == "3"), "{fds:?} without {a}");
     assert!(talk.ask(&format!("list sockets {b}")).starts_with("b "));
     assert_eq!(talk.ask(&format!("remove sockets {b}")), "");
-    assert_eq!(
-        talk.ask(&format!("remove sockets {b}")),
-        format!("Error: {b} not found")
-    );
+    assert_eq!(talk.ask(&format!("remove sockets {b}")), format!("Error: {b} not found"));
     let line = talk.ask("make process s /bin/sleep 1000");
-    let pid = line
-        .split_once("pid=")
-        .unwrap()
-        .1
-        .split(' ')
-        .next()
-        .unwrap()
-        .to_owned();
+    let pid = line.split_once("pid=").unwrap().1.split(' ').next().unwrap().to_owned();
     assert!(talk.ask(&format!("l p {pid}")).starts_with("s pid="));
-    assert_eq!(
-        talk.ask(&format!("signal {pid} TERM")),
-        format!("s pid={pid} signal=15")
-    );
+    assert_eq!(talk.ask(&format!("signal {pid} TERM")), format!("s pid={pid} signal=15"));
     assert!(talk.watch("s").ends_with(":-15\n"));
 }
 
@@ -163,11 +137,7 @@ fn the_end_of_one_stream_does_not_touch_the_other() {
     talk.ask("make process early /bin/sh -c exec\\ 2>&-;echo\\ a;echo\\ b;exit\\ 5");
     let items = talk.watch("early");
     assert!(items.ends_with(":5\n"), "{items}");
-    assert_eq!(
-        of(&items, "out:").len() + items.matches("\nb\n").count().min(1),
-        2,
-        "{items}"
-    );
+    assert_eq!(of(&items, "out:").len() + items.matches("\nb\n").count().min(1), 2, "{items}");
 }
 
 #[test]
@@ -191,14 +161,7 @@ fn every_watcher_sees_everything_and_its_own_end() {
     assert_eq!(two.until("\n"), "Watching 1\n");
     // The other acknowledges everything first, and is told the end.
     let items = one.watch("w");
-    assert_eq!(
-        (
-            of(&items, "out:").join(" ").contains("first"),
-            items.ends_with(":3\n")
-        ),
-        (true, true),
-        "{items}"
-    );
+    assert_eq!((of(&items, "out:").join(" ").contains("first"), items.ends_with(":3\n")), (true, true), "{items}");
     // A process that somebody still watches is not forgotten.
     assert!(one.ask("list processes").starts_with("w pid="));
     let mut seen = String::new();
@@ -208,9 +171,7 @@ fn every_watcher_sees_everything_and_its_own_end() {
     }
     assert!(seen.contains("first\n") && seen.contains("last\n"), "{seen}");
     assert_eq!(two.until("> "), "Nothing left to watch\n> ");
-    eventually("it is forgotten", || {
-        Some(one.ask("list processes")).filter(String::is_empty).ok_or(())
-    });
+    eventually("it is forgotten", || Some(one.ask("list processes")).filter(String::is_empty).ok_or(()));
 }
 
 #[test]
@@ -236,19 +197,10 @@ fn times_grow_and_long_output_comes_in_batches() {
     let mut talk = Talk::new(&rig);
     talk.ask("make process long bufsize=4m /bin/sh -c i=0;while\\ [\\ $i\\ -lt\\ 60000\\ ];do\\ echo\\ line\\ $i;i=$((i+1));done");
     let items = talk.watch("long");
-    let heads: Vec<&str> = items
-        .lines()
-        .filter(|line| line.starts_with("out:long:"))
-        .collect();
-    let times: Vec<f64> = heads
-        .iter()
-        .map(|head| head.split(':').nth(2).unwrap().parse().unwrap())
-        .collect();
+    let heads: Vec<&str> = items.lines().filter(|line| line.starts_with("out:long:")).collect();
+    let times: Vec<f64> = heads.iter().map(|head| head.split(':').nth(2).unwrap().parse().unwrap()).collect();
     assert!(times.is_sorted_by(|before, after| before < after), "{times:?}");
-    let total: usize = heads
-        .iter()
-        .map(|head| head.rsplit(':').next().unwrap().parse::<usize>().unwrap())
-        .sum();
+    let total: usize = heads.iter().map(|head| head.rsplit(':').next().unwrap().parse::<usize>().unwrap()).sum();
     let wanted: usize = (0..60000).map(|i| format!("line {i}\n").len()).sum();
     assert_eq!(total, wanted);
 }
@@ -259,22 +211,11 @@ fn a_removed_process_lives_on_and_is_forgotten_at_its_end() {
     let mut talk = Talk::new(&rig);
     // Once it is removed it writes far more than its pipe and its ring hold.
     let flag = rig.run.path().join("removed");
-    let wait = format!(
-        "while\\ !\\ [\\ -e\\ {}\\ ];do\\ sleep\\ 0.01;done",
-        flag.display()
-    );
+    let wait = format!("while\\ !\\ [\\ -e\\ {}\\ ];do\\ sleep\\ 0.01;done", flag.display());
     let line = talk.ask(&format!(
         "make process r bufsize=64k /bin/sh -c {wait};head\\ -c\\ 3000000\\ /dev/zero;exec\\ sleep\\ 1000"
     ));
-    let pid: i32 = line
-        .split_once("pid=")
-        .unwrap()
-        .1
-        .split(' ')
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let pid: i32 = line.split_once("pid=").unwrap().1.split(' ').next().unwrap().parse().unwrap();
     assert_eq!(talk.ask("remove processes r"), "");
     std::fs::write(flag, "").unwrap();
     eventually("it gets to its sleep", || {
@@ -283,16 +224,8 @@ fn a_removed_process_lives_on_and_is_forgotten_at_its_end() {
     });
     assert!(talk.ask("list processes").starts_with("r pid="));
     talk.ask("signal r KILL");
-    eventually("it is forgotten", || {
-        Some(talk.ask("list processes"))
-            .filter(String::is_empty)
-            .ok_or(())
-    });
-    assert_eq!(
-        rig.client().status().lost_bytes,
-        0,
-        "what nobody wants is not lost"
-    );
+    eventually("it is forgotten", || Some(talk.ask("list processes")).filter(String::is_empty).ok_or(()));
+    assert_eq!(rig.client().status().lost_bytes, 0, "what nobody wants is not lost");
 }
 
 #[test]
@@ -302,18 +235,9 @@ fn a_managers_output_is_shown_and_kept() {
     let mut talk = Talk::new(&rig);
     assert!(talk.watch("kept").ends_with(":6\n"));
     let mut client = rig.manager();
-    assert!(
-        talk.ask("remove processes kept")
-            .starts_with("Error: this needs the lease")
-    );
+    assert!(talk.ask("remove processes kept").starts_with("Error: this needs the lease"));
     let (out, _, exit) = client.read_all(process.id);
-    assert_eq!(
-        (out, exit.status),
-        (
-            b"one\n".to_vec(),
-            ringmaster_protocol::message::ExitStatus::Code(6)
-        )
-    );
+    assert_eq!((out, exit.status), (b"one\n".to_vec(), ringmaster_protocol::message::ExitStatus::Code(6)));
     assert_eq!(talk.ask("tail kept"), "one", "also when it was acknowledged");
 }
 
@@ -358,7 +282,9 @@ fn leaving_waits_for_the_last_client_and_is_called_off_by_a_new_one() {
 fn commands_for_people() {
     let rig = Rig::new();
     let mut talk = Talk::new(&rig);
-    talk.ask("make process t /bin/sh -c for\\ i\\ in\\ 1\\ 2\\ 3;do\\ echo\\ $i;done;echo\\ err\\ >&2;exec\\ sleep\\ 1000");
+    talk.ask(
+        "make process t /bin/sh -c for\\ i\\ in\\ 1\\ 2\\ 3;do\\ echo\\ $i;done;echo\\ err\\ >&2;exec\\ sleep\\ 1000",
+    );
     eventually("output is there", || {
         let seen = talk.ask("tail t 2");
         (seen == "3\nerr").then_some(()).ok_or(seen)
@@ -395,13 +321,7 @@ fn a_late_binary_client_is_understood() {
     stream.read_exact(&mut greeting).unwrap();
     assert_eq!(greeting, GREETING);
     let (build, role) = ("late".into(), Role::Tool);
-    let hello = Request::from(Hello {
-        oldest: 1,
-        newest: 1,
-        build,
-        role,
-        ext: vec![],
-    });
+    let hello = Request::from(Hello { oldest: 1, newest: 1, build, role, ext: vec![] });
     let mut bytes = PREFACE.to_vec();
     assert!(hello.frame(1).encode(&mut bytes));
     stream.write_all(&bytes).unwrap();
@@ -421,24 +341,14 @@ fn a_late_binary_client_is_understood() {
 
 #[test]
 fn text_over_tcp_for_our_own_user() {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let mut rig = Rig {
-        run: tempfile::tempdir().unwrap(),
-        papa: None,
-    };
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None };
     let mut command = rig.command();
     command.args(["-p", &port.to_string()]).stdin(Stdio::null());
     rig.papa = Some(command.spawn().unwrap());
     let stream = eventually("the port is served", || TcpStream::connect(("127.0.0.1", port)));
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut talk = Talk {
-        stream,
-        read: Vec::new(),
-    };
+    let mut talk = Talk { stream, read: Vec::new() };
     talk.until("> ");
     talk.ask("make process w /bin/echo hello");
     talk.send("watch processes w");
@@ -449,10 +359,7 @@ fn text_over_tcp_for_our_own_user() {
     talk.send("q");
     talk.until("> ");
     // Only text is spoken there, and never with a browser.
-    for cut in [
-        &b"POST / HTTP/1.1\r\nHost: x\r\n\r\nquit\n"[..],
-        b"GET /x HTTP/1.0\r\n\r\n",
-    ] {
+    for cut in [&b"POST / HTTP/1.1\r\nHost: x\r\n\r\nquit\n"[..], b"GET /x HTTP/1.0\r\n\r\n"] {
         let mut browser = TcpStream::connect(("127.0.0.1", port)).unwrap();
         browser.set_read_timeout(Some(PATIENCE)).unwrap();
         browser.write_all(cut).unwrap();
@@ -469,12 +376,7 @@ fn attach_is_a_conversation() {
     let mut command = rig.command();
     command.arg("attach").stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut attached = command.spawn().unwrap();
-    attached
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(b"set a 1\nget a\n")
-        .unwrap();
+    attached.stdin.take().unwrap().write_all(b"set a 1\nget a\n").unwrap();
     let output = attached.wait_with_output().unwrap();
     assert!(output.status.success());
     let said = String::from_utf8(output.stdout).unwrap();

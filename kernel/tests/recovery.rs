@@ -17,11 +17,7 @@ use ringmaster_protocol::message::*;
 use ringmaster_protocol::ring::Stream;
 
 fn find(client: &mut Client, name: &str) -> ProcessInfo {
-    client
-        .list()
-        .into_iter()
-        .find(|process| process.name == name)
-        .unwrap_or_else(|| panic!("{name} is lost"))
+    client.list().into_iter().find(|process| process.name == name).unwrap_or_else(|| panic!("{name} is lost"))
 }
 
 #[test]
@@ -30,34 +26,19 @@ fn living_children_are_taken_back_with_everything_that_is_known_of_them() {
     let mut client = rig.manager();
     let instance = client.welcome.as_ref().unwrap().instance_id;
     let fifo = rig.run.path().join("go");
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &fifo,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RWXU,
-        0,
-    )
-    .unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
     let script = format!("echo before; read x <{}; echo after; exit 21", fifo.display());
     let before = client.spawn(shell("lives", &script));
     rig::eventually("it has spoken", || {
         let head = find(&mut client, "lives").streams[0].head;
         (head == 7).then_some(()).ok_or(head)
     });
-    client.cast(Ack {
-        process: before.id,
-        stream: Stream::Stdout,
-        offset: 3,
-    });
+    client.cast(Ack { process: before.id, stream: Stream::Stdout, offset: 3 });
     rig::eventually("the acknowledgement has arrived", || {
         let low = find(&mut client, "lives").streams[0].low;
         (low == 3).then_some(()).ok_or(low)
     });
-    client.ok(SetValue {
-        name: "note".into(),
-        value: b"kept".to_vec(),
-        ext: vec![],
-    });
+    client.ok(SetValue { name: "note".into(), value: b"kept".to_vec(), ext: vec![] });
 
     rig.kill();
     assert!(rig::lives(before.pid));
@@ -65,29 +46,19 @@ fn living_children_are_taken_back_with_everything_that_is_known_of_them() {
     let mut client = rig.manager();
     assert_eq!(client.welcome.as_ref().unwrap().instance_id, instance);
     let after = find(&mut client, "lives");
-    assert_eq!(
-        (after.id, after.pid, after.started_ns),
-        (before.id, before.pid, before.started_ns)
-    );
+    assert_eq!((after.id, after.pid, after.started_ns), (before.id, before.pid, before.started_ns));
     assert_eq!((after.note, after.lifetime), (before.note, before.lifetime));
     assert_eq!((after.streams[0].low, after.streams[0].head), (3, 7));
     let again = client.spawn(shell("lives", &script));
     assert_eq!(again.pid, before.pid, "the same token finds the same process");
-    let value = client.ok(GetValue {
-        name: "note".into(),
-        ext: vec![],
-    });
+    let value = client.ok(GetValue { name: "note".into(), ext: vec![] });
     assert!(matches!(value, Reply::Value(value) if value.value == Some(b"kept".to_vec())));
 
     std::fs::write(&fifo, "go\n").unwrap();
     let (out, _, exit) = client.read_all(before.id);
     assert_eq!(text(&out), "ore\nafter\n");
     // PIDFD_INFO_EXIT (Linux 6.15), else proc(5) while it is a zombie, else nobody knows.
-    let known = client
-        .status()
-        .guarantees
-        .iter()
-        .any(|g| g.name == "exit-status-of-adopted-children" && g.holds);
+    let known = client.status().guarantees.iter().any(|g| g.name == "exit-status-of-adopted-children" && g.holds);
     let expected = if known { ExitStatus::Code(21) } else { exit.status };
     assert_eq!(exit.status, expected);
 }
@@ -103,16 +74,12 @@ fn processes_without_captured_output_are_taken_back_too() {
         note: vec![b'n'; note],
         ..shell(name, "exec sleep 1000")
     };
-    let before: Vec<ProcessInfo> = [("a", 10), ("b", 5000), ("c", 0)]
-        .map(|(name, note)| client.spawn(quiet(name, note)))
-        .to_vec();
+    let before: Vec<ProcessInfo> =
+        [("a", 10), ("b", 5000), ("c", 0)].map(|(name, note)| client.spawn(quiet(name, note))).to_vec();
     // The slot and the page of one that is forgotten go to another process.
     client.signal(before[0].id, 9, Target::Main);
     client.wait_exit(before[0].id);
-    client.ok(Forget {
-        process: before[0].id,
-        ext: vec![],
-    });
+    client.ok(Forget { process: before[0].id, ext: vec![] });
     let other = client.spawn(quiet("d", 20));
     rig.kill();
     rig.start();
@@ -137,9 +104,8 @@ fn output_is_complete_through_many_deaths_of_the_core() {
     let mut random = seed;
     let mut rig = Rig::new();
     let lines = 400_000u32;
-    let script = format!(
-        "import os\nfor i in range({lines}): os.write(1, b'%015d\\n' % i)\nimport time\ntime.sleep(1000)"
-    );
+    let script =
+        format!("import os\nfor i in range({lines}): os.write(1, b'%015d\\n' % i)\nimport time\ntime.sleep(1000)");
     let mut client = rig.manager();
     let process = client.spawn(program("numbers", &["python3", "-I", "-S", "-c", &script]));
     let mut output = client.open(process.id);
@@ -147,20 +113,14 @@ fn output_is_complete_through_many_deaths_of_the_core() {
     let end = u64::from(lines) * 16;
     // The child stays: what is in the pipe of one that ends while no core runs is beyond recovery.
     while acked < end {
-        random = random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         for _ in 0..(random >> 33) % 60 {
             if acked == end {
                 break;
             }
             if let Notice::Output(more) = client.notice() {
                 acked = output.read_to(Stream::Stdout, more.head);
-                client.cast(Ack {
-                    process: process.id,
-                    stream: Stream::Stdout,
-                    offset: acked,
-                });
+                client.cast(Ack { process: process.id, stream: Stream::Stdout, offset: acked });
             }
         }
         if deaths < 60 {
@@ -198,19 +158,14 @@ fn what_ended_before_the_death_is_still_told_and_what_ended_in_between_is_unknow
     rig.kill();
     let pid = rustix::process::Pid::from_raw(between.pid).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    rig::eventually("it is gone", || {
-        (!rig::lives(between.pid)).then_some(()).ok_or(())
-    });
+    rig::eventually("it is gone", || (!rig::lives(between.pid)).then_some(()).ok_or(()));
     rig.start();
     let mut client = rig.manager();
     let exit = client.wait_exit(early.id);
     assert_eq!((exit.status, exit.heads), (ExitStatus::Code(5), [6, 0]));
     let exit = client.wait_exit(between.id);
     // A zombie that nobody has reaped yet still tells; init is faster as a rule.
-    assert!(
-        matches!(exit.status, ExitStatus::Unknown | ExitStatus::Signal(9)),
-        "{exit:?}"
-    );
+    assert!(matches!(exit.status, ExitStatus::Unknown | ExitStatus::Signal(9)), "{exit:?}");
     let (out, _, _) = {
         let mut fresh = rig.client();
         fresh.ok(Watch::default());
@@ -236,27 +191,16 @@ fn listening_sockets_are_recovered_from_children_or_bound_again() {
         persistent: true,
         ext: vec![],
     };
-    let Reply::Listening(used) = client.ok(listen("used")) else {
-        panic!()
-    };
-    let Reply::Listening(unused) = client.ok(listen("unused")) else {
-        panic!()
-    };
-    client.spawn(Spawn {
-        sockets: vec!["used".into()],
-        ..shell("holder", "exec sleep 1000")
-    });
-    let SocketAddress::Inet(address) = used.socket.address else {
-        panic!()
-    };
+    let Reply::Listening(used) = client.ok(listen("used")) else { panic!() };
+    let Reply::Listening(unused) = client.ok(listen("unused")) else { panic!() };
+    client.spawn(Spawn { sockets: vec!["used".into()], ..shell("holder", "exec sleep 1000") });
+    let SocketAddress::Inet(address) = used.socket.address else { panic!() };
     let waiting = std::net::TcpStream::connect(address).unwrap();
     rig.kill();
     let more = std::net::TcpStream::connect(address).expect("a child keeps the socket open");
     rig.start();
     let mut client = rig.manager();
-    let Reply::SocketList(list) = client.ok(Sockets::default()) else {
-        panic!()
-    };
+    let Reply::SocketList(list) = client.ok(Sockets::default()) else { panic!() };
     assert_eq!(list.sockets, [unused.socket.clone(), used.socket.clone()]);
     let again = client.ok(listen("used"));
     assert!(matches!(again, Reply::Listening(again) if !again.created));
@@ -267,9 +211,7 @@ fn listening_sockets_are_recovered_from_children_or_bound_again() {
     let mut expected = vec![waiting.local_addr().unwrap(), more.local_addr().unwrap()];
     expected.sort();
     assert_eq!(peers, expected);
-    let SocketAddress::Inet(address) = unused.socket.address else {
-        panic!()
-    };
+    let SocketAddress::Inet(address) = unused.socket.address else { panic!() };
     std::net::TcpStream::connect(address).unwrap();
 }
 
@@ -277,23 +219,14 @@ fn listening_sockets_are_recovered_from_children_or_bound_again() {
 fn leased_processes_get_their_grace_from_the_next_core() {
     let mut rig = Rig::new();
     let mut client = rig.client();
-    client.ok(TakeLease {
-        holder: "short".into(),
-        grace_ms: 200,
-        ext: vec![],
-    });
-    let leased = Spawn {
-        lifetime: Lifetime::Leased,
-        ..shell("leased", "exec sleep 1000")
-    };
+    client.ok(TakeLease { holder: "short".into(), grace_ms: 200, ext: vec![] });
+    let leased = Spawn { lifetime: Lifetime::Leased, ..shell("leased", "exec sleep 1000") };
     let leased = client.spawn(leased);
     let persistent = client.spawn(shell("persistent", "exec sleep 1000"));
     rig.kill();
     assert!(rig::lives(leased.pid));
     rig.start();
-    rig::eventually("its grace is over", || {
-        (!rig::lives(leased.pid)).then_some(()).ok_or(())
-    });
+    rig::eventually("its grace is over", || (!rig::lives(leased.pid)).then_some(()).ok_or(()));
     assert!(rig::lives(persistent.pid));
     let mut client = rig.manager();
     rig::eventually("it is forgotten", || {

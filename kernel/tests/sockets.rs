@@ -59,10 +59,7 @@ fn datagrams_reach_a_child_on_its_standard_input() {
     let mut spawn = rig::program("reader", &["python3", "-I", "-S", "-c", script]);
     spawn.stdin = Stdin::Socket("udp".into());
     let process = client.spawn(spawn);
-    UdpSocket::bind("127.0.0.1:0")
-        .unwrap()
-        .send_to(b"hello", address(&info))
-        .unwrap();
+    UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"hello", address(&info)).unwrap();
     let (out, err, _) = client.read_all(process.id);
     assert_eq!(text(&out), "True b'hello'\n", "{}", text(&err));
 }
@@ -83,10 +80,7 @@ fn a_packet_socket_listens_at_its_path_and_goes_with_it() {
     let mut bytes = [0; 100];
     let (_, count) = rustix::net::recv(&accepted, &mut bytes, RecvFlags::empty()).unwrap();
     assert_eq!(&bytes[..count], b"one packet");
-    client.ok(RemoveSocket {
-        name: "packets".into(),
-        ext: vec![],
-    });
+    client.ok(RemoveSocket { name: "packets".into(), ext: vec![] });
     assert!(!path.exists());
 }
 
@@ -102,10 +96,7 @@ fn the_newer_internet_protocol_is_served_too() {
     let place = address(&info);
     assert!(place.is_ipv6() && place.port() != 0);
     TcpStream::connect(place).unwrap();
-    client.spawn(Spawn {
-        sockets: vec!["six".into()],
-        ..shell("holder", "exec sleep 1000")
-    });
+    client.spawn(Spawn { sockets: vec!["six".into()], ..shell("holder", "exec sleep 1000") });
     rig.kill();
     let waiting = TcpStream::connect(place).unwrap();
     rig.start();
@@ -120,10 +111,8 @@ fn the_newer_internet_protocol_is_served_too() {
 fn a_device_that_is_not_there_is_refused_by_name() {
     let rig = Rig::new();
     let mut client = rig.manager();
-    let wanted = Listen {
-        interface: Some("no-such-device".into()),
-        ..listen("bound", inet("127.0.0.1:0"), SocketType::Stream)
-    };
+    let wanted =
+        Listen { interface: Some("no-such-device".into()), ..listen("bound", inet("127.0.0.1:0"), SocketType::Stream) };
     match client.request(wanted).unwrap_err() {
         Refusal::System { action, errno } => {
             assert_eq!(action, "binding 127.0.0.1:0 to the device no-such-device");
@@ -131,9 +120,7 @@ fn a_device_that_is_not_there_is_refused_by_name() {
         }
         other => panic!("{other:?}"),
     }
-    let Reply::SocketList(list) = client.ok(Sockets::default()) else {
-        panic!()
-    };
+    let Reply::SocketList(list) = client.ok(Sockets::default()) else { panic!() };
     assert!(list.sockets.is_empty());
 }
 
@@ -147,13 +134,9 @@ fn a_child_may_have_more_sockets_than_fit_on_the_stage() {
     }
     let list = |names: &[String], count: usize| Spawn {
         sockets: names.to_vec(),
-        ..shell(
-            &format!("lists {count}"),
-            "ls /proc/self/fd | sort -n | tr '\\n' ' '",
-        )
+        ..shell(&format!("lists {count}"), "ls /proc/self/fd | sort -n | tr '\\n' ' '")
     };
-    let numbers =
-        |numbers: &mut dyn Iterator<Item = usize>| numbers.map(|n| format!("{n} ")).collect::<String>();
+    let numbers = |numbers: &mut dyn Iterator<Item = usize>| numbers.map(|n| format!("{n} ")).collect::<String>();
     // `ls` has one more, the folder: the lowest free number.
     for (names, expected) in [
         (&names[..], numbers(&mut (0..44))),

@@ -45,10 +45,7 @@ fn run(client: &mut Client, spawn: Spawn) -> String {
     let process = client.spawn(spawn);
     let (out, err, exit) = client.read_all(process.id);
     assert_eq!(exit.status, ExitStatus::Code(0), "{}", text(&err));
-    client.ok(Forget {
-        process: process.id,
-        ext: vec![],
-    });
+    client.ok(Forget { process: process.id, ext: vec![] });
     text(&out)
 }
 
@@ -72,14 +69,7 @@ fn a_plain_child_gets_exactly_what_its_request_says() {
     assert_has(&said, r#""fds": [0, 1, 2]"#);
     assert_has(&said, r#""stdin": "/dev/null""#);
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    assert_has(
-        &said,
-        &format!(
-            r#""nofile": [{}, {}]"#,
-            limit.current.unwrap(),
-            limit.maximum.unwrap()
-        ),
-    );
+    assert_has(&said, &format!(r#""nofile": [{}, {}]"#, limit.current.unwrap(), limit.maximum.unwrap()));
 }
 
 #[test]
@@ -98,18 +88,7 @@ fn every_option_reaches_the_child() {
     let mut spawn = dump("all");
     spawn.cwd = Some(folder.path().to_str().unwrap().into());
     spawn.umask = Some(0o137);
-    spawn.rlimits = vec![
-        Rlimit {
-            resource: 7,
-            soft: 100,
-            hard: 200,
-        },
-        Rlimit {
-            resource: 4,
-            soft: 0,
-            hard: u64::MAX,
-        },
-    ];
+    spawn.rlimits = vec![Rlimit { resource: 7, soft: 100, hard: 200 }, Rlimit { resource: 4, soft: 0, hard: u64::MAX }];
     let root = rustix::process::geteuid().is_root();
     if root {
         std::os::unix::fs::chown(folder.path(), Some(1234), Some(1234)).unwrap();
@@ -165,9 +144,7 @@ fn stdio_can_be_passed_merged_or_null() {
     let fds = [OwnedFd::from(theirs)];
     let mut spawn = shell("passed", "read line; echo got $line; ls -l /proc/self/fd/2 >&2");
     (spawn.stdin, spawn.stdout, spawn.stderr) = (Stdin::Passed(0), Stdout::Passed(0), Stdout::Null);
-    let Reply::Spawned(spawned) = client.request_with(spawn, &rig::borrowed(&fds)).unwrap() else {
-        panic!()
-    };
+    let Reply::Spawned(spawned) = client.request_with(spawn, &rig::borrowed(&fds)).unwrap() else { panic!() };
     drop(fds);
     let mut mine = mine;
     mine.write_all(b"hello\n").unwrap();
@@ -180,14 +157,8 @@ fn stdio_can_be_passed_merged_or_null() {
     spawn.stderr = Stdout::Merged;
     let process = client.spawn(spawn);
     let (out, err, _) = client.read_all(process.id);
-    assert_eq!(
-        (text(&out), text(&err)),
-        ("one\ntwo\nthree\n".into(), String::new())
-    );
-    let missing = Spawn {
-        stdin: Stdin::Passed(3),
-        ..shell("missing", "true")
-    };
+    assert_eq!((text(&out), text(&err)), ("one\ntwo\nthree\n".into(), String::new()));
+    let missing = Spawn { stdin: Stdin::Passed(3), ..shell("missing", "true") };
     assert!(matches!(client.request(missing), Err(Refusal::Malformed { .. })));
 }
 
@@ -206,34 +177,18 @@ fn failures_name_the_step_and_the_subject_and_leave_nothing() {
         refused(&mut client, program("a", &["/etc/passwd"])),
         "executing the program failed for /etc/passwd: Permission denied (os error 13)"
     );
-    let no_folder = Spawn {
-        cwd: Some(b"/nonexistent".to_vec()),
-        ..shell("a", "true")
-    };
+    let no_folder = Spawn { cwd: Some(b"/nonexistent".to_vec()), ..shell("a", "true") };
     assert_eq!(
         refused(&mut client, no_folder),
         "changing to the working directory failed for /nonexistent: No such file or directory (os error 2)"
     );
-    let bad_limit = Spawn {
-        rlimits: vec![Rlimit {
-            resource: 7,
-            soft: 9,
-            hard: 3,
-        }],
-        ..shell("a", "true")
-    };
+    let bad_limit = Spawn { rlimits: vec![Rlimit { resource: 7, soft: 9, hard: 3 }], ..shell("a", "true") };
     assert_eq!(
         refused(&mut client, bad_limit),
         "setting a resource limit failed for limit 7: Invalid argument (os error 22)"
     );
     assert_eq!(
-        refused(
-            &mut client,
-            Spawn {
-                sockets: vec!["web".into()],
-                ..shell("a", "true")
-            }
-        ),
+        refused(&mut client, Spawn { sockets: vec!["web".into()], ..shell("a", "true") }),
         "socket web not found"
     );
     assert_eq!(client.list(), []);
@@ -241,14 +196,10 @@ fn failures_name_the_step_and_the_subject_and_leave_nothing() {
         let now = rig.open_fds();
         (now == before).then_some(()).ok_or((before, now))
     });
-    assert_eq!(
-        std::fs::read_dir(rig.directory().join("ring")).unwrap().count(),
-        0
-    );
+    assert_eq!(std::fs::read_dir(rig.directory().join("ring")).unwrap().count(), 0);
     rig::eventually("no zombie is left", || {
-        let children = std::process::Command::new("ps")
-            .args(["--no-headers", "--ppid", &rig.pid().to_string()])
-            .output();
+        let children =
+            std::process::Command::new("ps").args(["--no-headers", "--ppid", &rig.pid().to_string()]).output();
         let children = text(&children.unwrap().stdout);
         children.is_empty().then_some(()).ok_or(children)
     });
@@ -263,10 +214,7 @@ fn a_repeated_request_finds_the_same_process() {
     let first = client.spawn(shell("same", "exec sleep 1000"));
     let again = client.spawn(shell("same", "exec sleep 1000"));
     assert_eq!((first.id, first.pid), (again.id, again.pid));
-    let other = Spawn {
-        token: 2,
-        ..shell("same", "exec sleep 1000")
-    };
+    let other = Spawn { token: 2, ..shell("same", "exec sleep 1000") };
     assert!(matches!(client.request(other), Err(Refusal::NameTaken { .. })));
     assert_eq!(again.note, b"a note");
     assert_eq!(client.signal(first.id, 9, Target::Main), [first.pid]);
@@ -303,24 +251,17 @@ fn sockets_come_at_their_numbers_and_nothing_else_does() {
         ext: vec![],
     };
     let web = listen("web", SocketAddress::Inet("127.0.0.1:0".parse().unwrap()));
-    let Reply::Listening(first) = client.ok(web.clone()) else {
-        panic!()
-    };
+    let Reply::Listening(first) = client.ok(web.clone()) else { panic!() };
     assert!(client.take_fd().is_some());
     let unix = listen("unix", SocketAddress::Unix(path.to_str().unwrap().into()));
-    let Reply::Listening(second) = client.ok(unix.clone()) else {
-        panic!()
-    };
+    let Reply::Listening(second) = client.ok(unix.clone()) else { panic!() };
     assert_eq!((first.socket.number, second.socket.number), (3, 4));
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o660);
 
     let again = client.ok(web.clone());
     assert!(matches!(again, Reply::Listening(again) if !again.created && again.socket == first.socket));
-    let other = Listen {
-        backlog: 17,
-        ..web.clone()
-    };
+    let other = Listen { backlog: 17, ..web.clone() };
     assert!(matches!(client.request(other), Err(Refusal::NameTaken { .. })));
 
     let mut spawn = program(
@@ -336,10 +277,7 @@ fn sockets_come_at_their_numbers_and_nothing_else_does() {
     spawn.sockets = vec!["unix".into()];
     assert_eq!(run(&mut client, spawn).trim(), "[0, 1, 2, 4] socket");
 
-    client.ok(RemoveSocket {
-        name: "unix".into(),
-        ext: vec![],
-    });
+    client.ok(RemoveSocket { name: "unix".into(), ext: vec![] });
     assert!(!path.exists());
     let reuse = Listen {
         name: "many".into(),
@@ -370,24 +308,11 @@ fn a_stale_socket_file_is_replaced_only_on_request() {
         ext: vec![],
     };
     let refusal = client.request(listen.clone()).unwrap_err().to_string();
-    assert_eq!(
-        refusal,
-        format!(
-            "binding {} failed: Address already in use (os error 98)",
-            path.display()
-        )
-    );
-    client.ok(Listen {
-        replace: true,
-        ..listen
-    });
+    assert_eq!(refusal, format!("binding {} failed: Address already in use (os error 98)", path.display()));
+    client.ok(Listen { replace: true, ..listen });
     UnixStream::connect(&path).unwrap();
     let fd = client.take_fd().unwrap();
-    assert!(
-        !rustix::fs::fcntl_getfl(fd.as_fd())
-            .unwrap()
-            .contains(rustix::fs::OFlags::NONBLOCK)
-    );
+    assert!(!rustix::fs::fcntl_getfl(fd.as_fd()).unwrap().contains(rustix::fs::OFlags::NONBLOCK));
 }
 
 #[test]
@@ -417,16 +342,8 @@ fn a_shared_port_gives_every_process_a_socket_of_its_own() {
         let process = client.spawn(spawn);
         let mut output = client.open(process.id);
         rig::eventually("the child has spoken", || {
-            let head = client
-                .list()
-                .into_iter()
-                .find(|p| p.id == process.id)
-                .unwrap()
-                .streams[0]
-                .head;
-            (head > 0)
-                .then(|| output.read_to(ringmaster_protocol::ring::Stream::Stdout, head))
-                .ok_or(head)
+            let head = client.list().into_iter().find(|p| p.id == process.id).unwrap().streams[0].head;
+            (head > 0).then(|| output.read_to(ringmaster_protocol::ring::Stream::Stdout, head)).ok_or(head)
         });
         inodes.push(text(&output.bytes(ringmaster_protocol::ring::Stream::Stdout)));
     }

@@ -21,16 +21,10 @@ fn with_descendant(client: &mut Client, name: &str, script: &str) -> (ProcessInf
     let process = client.spawn(shell(name, script));
     let mut output = client.open(process.id);
     let pid = rig::eventually("it tells the pid", || {
-        let info = client
-            .list()
-            .into_iter()
-            .find(|info| info.id == process.id)
-            .unwrap();
+        let info = client.list().into_iter().find(|info| info.id == process.id).unwrap();
         output.read_to(Stream::Stdout, info.streams[0].head);
         let said = text(&output.bytes(Stream::Stdout));
-        said.strip_suffix('\n')
-            .and_then(|line| line.parse::<i32>().ok())
-            .ok_or(said)
+        said.strip_suffix('\n').and_then(|line| line.parse::<i32>().ok()).ok_or(said)
     });
     (process, pid)
 }
@@ -85,10 +79,7 @@ fn children_and_descendants_are_told_apart() {
     let mut expected = vec![children[0], grandchild];
     expected.sort_unstable();
     assert_eq!(descendants, expected);
-    assert_eq!(
-        client.signal(process.id, 0, Target::Descendant(grandchild)),
-        [grandchild]
-    );
+    assert_eq!(client.signal(process.id, 0, Target::Descendant(grandchild)), [grandchild]);
     let mut tree = client.signal(process.id, 9, Target::Tree);
     tree.sort_unstable();
     expected.push(process.pid);

@@ -7,9 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use ringmaster_manager::endpoints::address::{BindTarget, Endpoint};
-use ringmaster_manager::endpoints::{
-    ControlHandle, Listening, PublisherHandle, serve_control, serve_publisher,
-};
+use ringmaster_manager::endpoints::{ControlHandle, Listening, PublisherHandle, serve_control, serve_publisher};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -41,21 +39,13 @@ async fn main() -> Result<(), Failure> {
 
 /// `None` to quit.
 fn answer(request: &[u8], control: &ControlHandle, events: &PublisherHandle) -> Option<Vec<u8>> {
-    let text = if request.len() < 200 {
-        str::from_utf8(request).unwrap_or_default()
-    } else {
-        ""
-    };
+    let text = if request.len() < 200 { str::from_utf8(request).unwrap_or_default() } else { "" };
     let words: Vec<&str> = text.split(' ').collect();
     match words.as_slice() {
         ["quit"] => return None,
         ["statistics"] => {
-            let text = format!(
-                "{:?}\n{:?}\n{} subscribers",
-                control.statistics(),
-                events.statistics(),
-                events.subscribers()
-            );
+            let text =
+                format!("{:?}\n{:?}\n{} subscribers", control.statistics(), events.statistics(), events.subscribers());
             return Some(text.into_bytes());
         }
         ["reply", size] => return Some(vec![b'r'; size.parse().ok()?]),
@@ -80,10 +70,7 @@ fn listen(text: &str) -> Result<(Listening, String), Failure> {
         BindTarget::UnixAbstract(name) => {
             use std::os::linux::net::SocketAddrExt;
             let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
-            Ok((
-                Listening::Unix(UnixListener::bind_addr(&address)?),
-                text.to_owned(),
-            ))
+            Ok((Listening::Unix(UnixListener::bind_addr(&address)?), text.to_owned()))
         }
     }
 }

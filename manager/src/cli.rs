@@ -32,10 +32,7 @@ pub enum LogLevel {
 /// Run some watchers.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "circusd", disable_version_flag = true)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch of its own on the command line"
-)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own on the command line")]
 pub struct Arguments {
     /// Configuration file.
     pub config: Option<PathBuf>,

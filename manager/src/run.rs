@@ -4,9 +4,7 @@
 use crate::arbiter::Ending;
 use crate::cli::{Arguments, LogLevel};
 use crate::config::{self, Config, Severity};
-use crate::daemon::{
-    LogFile, LogTarget, Pidfile, PidfileError, leave_terminal, start_in_background, start_logging,
-};
+use crate::daemon::{LogFile, LogTarget, Pidfile, PidfileError, leave_terminal, start_in_background, start_logging};
 use crate::process::{Heritage, NOFILE};
 use crate::shell::{self, Plan};
 use clap::{CommandFactory as _, Parser as _};
@@ -29,11 +27,7 @@ pub fn main() -> ExitCode {
         println!("{}", Arguments::command().render_help());
         return ExitCode::SUCCESS;
     };
-    let outcome = if arguments.check {
-        check(&path)
-    } else {
-        serve(&arguments, &path)
-    };
+    let outcome = if arguments.check { check(&path) } else { serve(&arguments, &path) };
     match outcome {
         Ok(code) => code,
         Err(error) => {
@@ -47,15 +41,8 @@ pub fn main() -> ExitCode {
 fn check(path: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let config = config::load(path, &environment())?;
     print!("{}", config::check::report(&config));
-    let left_out = config
-        .problems
-        .iter()
-        .any(|problem| problem.severity == Severity::LeftOut);
-    Ok(if left_out {
-        ExitCode::from(FAILURE)
-    } else {
-        ExitCode::SUCCESS
-    })
+    let left_out = config.problems.iter().any(|problem| problem.severity == Severity::LeftOut);
+    Ok(if left_out { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS })
 }
 
 fn serve(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
@@ -69,17 +56,9 @@ fn serve(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::er
     if arguments.daemonized {
         leave_terminal()?;
     }
-    let target = LogTarget::parse(
-        arguments
-            .log_output
-            .as_deref()
-            .or(config.circus.logoutput.as_deref()),
-    )?;
+    let target = LogTarget::parse(arguments.log_output.as_deref().or(config.circus.logoutput.as_deref()))?;
     let log = start_logging(&target, level(arguments, &config))?;
-    let pidfile = arguments
-        .pidfile
-        .clone()
-        .or_else(|| config.circus.pidfile.clone());
+    let pidfile = arguments.pidfile.clone().or_else(|| config.circus.pidfile.clone());
     let _pidfile = match pidfile.map(|path| Pidfile::create(&path)).transpose() {
         Ok(pidfile) => pidfile,
         Err(error @ (PidfileError::Taken { .. } | PidfileError::NoDirectory { .. })) => {
@@ -104,16 +83,11 @@ fn live(config: Config, log: &LogFile, files: Rlimit) -> Result<Life, Box<dyn st
     let plan = Plan {
         environment: environment(),
         working_dir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
-        heritage: Heritage {
-            umask: umask(config.circus.umask),
-            files,
-        },
+        heritage: Heritage { umask: umask(config.circus.umask), files },
         log: log.clone(),
         config,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match runtime.block_on(shell::run(plan)) {
         Ok(ending) => Ok(Life::Over(ending)),
         Err(error) => {
@@ -142,9 +116,7 @@ fn report_problems(config: &Config) {
 /// circusd's environment. What is not UTF-8 cannot be written in a configuration, nor compared with one.
 fn environment() -> BTreeMap<String, String> {
     let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
-    std::env::vars_os()
-        .map(|(name, value)| (text(name), text(value)))
-        .collect()
+    std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }
 
 /// Lets circusd open as many files as the system allows: each log and each process with output takes one. Gives the
@@ -152,19 +124,12 @@ fn environment() -> BTreeMap<String, String> {
 fn raise_file_limit() -> Rlimit {
     use rustix::process::{Resource, Rlimit as Limit, getrlimit, setrlimit};
     let before = getrlimit(Resource::Nofile);
-    let raised = Limit {
-        current: before.maximum,
-        maximum: before.maximum,
-    };
+    let raised = Limit { current: before.maximum, maximum: before.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::debug!("the limit of open files stays as it is: {error}");
     }
     let number = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
-    Rlimit {
-        resource: NOFILE,
-        soft: number(before.current),
-        hard: number(before.maximum),
-    }
+    Rlimit { resource: NOFILE, soft: number(before.current), hard: number(before.maximum) }
 }
 
 /// Sets the configured umask; gives the one in force, which can only be read by setting it.
@@ -181,11 +146,7 @@ fn umask(wanted: Option<u32>) -> u32 {
 }
 
 fn level(arguments: &Arguments, config: &Config) -> LogLevel {
-    let configured = config
-        .circus
-        .loglevel
-        .as_deref()
-        .map(|text| <LogLevel as clap::ValueEnum>::from_str(text, true));
+    let configured = config.circus.loglevel.as_deref().map(|text| <LogLevel as clap::ValueEnum>::from_str(text, true));
     match (arguments.log_level, configured) {
         (Some(level), _) | (None, Some(Ok(level))) => level,
         (None, Some(Err(_)) | None) => LogLevel::Info,
@@ -195,12 +156,7 @@ fn level(arguments: &Arguments, config: &Config) -> LogLevel {
 /// `--logger-config` is read by Python only; what can be checked is checked (spec b.3).
 fn logger_config(file: Option<&str>) -> Result<(), UnknownLoggerConfig> {
     match file {
-        Some(file)
-            if file != "default"
-                && ![".ini", ".json", ".yaml"]
-                    .iter()
-                    .any(|ending| file.ends_with(ending)) =>
-        {
+        Some(file) if file != "default" && ![".ini", ".json", ".yaml"].iter().any(|ending| file.ends_with(ending)) => {
             Err(UnknownLoggerConfig(file.to_owned()))
         }
         Some(file) => {
@@ -217,11 +173,7 @@ struct UnknownLoggerConfig(String);
 
 impl std::fmt::Display for UnknownLoggerConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "--logger-config {}: expected a file named *.ini, *.json or *.yaml, or default",
-            self.0
-        )
+        write!(f, "--logger-config {}: expected a file named *.ini, *.json or *.yaml, or default", self.0)
     }
 }
 

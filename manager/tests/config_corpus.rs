@@ -1,17 +1,12 @@
 //! The configuration corpus: what Circus 0.19 made of its own test files and examples, and of about a hundred probes of
 //! its grammar. Our files hold the same keys and values in words of our own; our typed result must agree with every
 //! recorded value, and must not have a value that was not recorded.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test stops where a fact is missing"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops where a fact is missing")]
 
 use ringmaster_manager::config::{Config, Severity, load};
 use ringmaster_manager::options::{
-    CIRCUS_OPTIONS, CircusOptions, SocketAddressSpec, SocketFamily, SocketOptions, WATCHER_OPTIONS,
-    WatcherOption, WatcherOptions,
+    CIRCUS_OPTIONS, CircusOptions, SocketAddressSpec, SocketFamily, SocketOptions, WATCHER_OPTIONS, WatcherOption,
+    WatcherOptions,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -60,17 +55,11 @@ fn watcher_agrees(ours: &WatcherOptions, recorded: &Map<String, Value>) -> Agree
     for row in WATCHER_OPTIONS {
         let key = if row.name == "rlimit" { "rlimits" } else { row.name };
         if row.is_changed(ours) && !recorded.contains_key(key) {
-            return Err(format!(
-                "watcher {}: {key} is set here and not in Circus",
-                ours.name
-            ));
+            return Err(format!("watcher {}: {key} is set here and not in Circus", ours.name));
         }
     }
     match ours.extra.keys().find(|key| !recorded.contains_key(*key)) {
-        Some(key) => Err(format!(
-            "watcher {}: custom option {key} is not in Circus",
-            ours.name
-        )),
+        Some(key) => Err(format!("watcher {}: custom option {key} is not in Circus", ours.name)),
         None => Ok(()),
     }
 }
@@ -96,12 +85,8 @@ fn stream(watcher: &WatcherOptions, key: &str) -> Value {
 
 /// A stream with only a file name is a FileStream; Circus finds that out later.
 fn with_class(value: &Value) -> Value {
-    let mut stream: BTreeMap<&str, Value> = value
-        .as_object()
-        .unwrap()
-        .iter()
-        .map(|(key, value)| (key.as_str(), value.clone()))
-        .collect();
+    let mut stream: BTreeMap<&str, Value> =
+        value.as_object().unwrap().iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
     stream.entry("class").or_insert_with(|| json!("FileStream"));
     json!(stream)
 }
@@ -112,42 +97,22 @@ fn sorted(value: &Value) -> Value {
 
 fn lower_case_keys(value: &Value) -> Value {
     let entries = value.as_object().unwrap().iter();
-    json!(
-        entries
-            .map(|(key, value)| (key.to_lowercase(), value))
-            .collect::<BTreeMap<_, _>>()
-    )
+    json!(entries.map(|(key, value)| (key.to_lowercase(), value)).collect::<BTreeMap<_, _>>())
 }
 
 fn without_title(value: &Value) -> Value {
-    let entries = value
-        .as_object()
-        .unwrap()
-        .iter()
-        .filter(|(key, _)| *key != "__name__");
+    let entries = value.as_object().unwrap().iter().filter(|(key, _)| *key != "__name__");
     json!(entries.collect::<BTreeMap<_, _>>())
 }
 
 fn socket_agrees(ours: &SocketOptions, recorded: &Map<String, Value>) -> Agreement {
-    let text = |key: &str, default: &str| {
-        recorded
-            .get(key)
-            .and_then(Value::as_str)
-            .unwrap_or(default)
-            .to_owned()
-    };
+    let text = |key: &str, default: &str| recorded.get(key).and_then(Value::as_str).unwrap_or(default).to_owned();
     let flag = |key: &str| recorded.get(key).and_then(Value::as_bool).unwrap_or_default();
     let (address, family) = match recorded.get("path").and_then(Value::as_str) {
         Some(path) => (SocketAddressSpec::Unix(path.into()), SocketFamily::Unix),
         None => {
             let port = text("port", "8080").parse().unwrap();
-            (
-                SocketAddressSpec::Inet {
-                    host: text("host", "localhost"),
-                    port,
-                },
-                SocketFamily::Inet,
-            )
+            (SocketAddressSpec::Inet { host: text("host", "localhost"), port }, SocketFamily::Inet)
         }
     };
     let what = format!("socket {}", ours.name);
@@ -157,26 +122,14 @@ fn socket_agrees(ours: &SocketOptions, recorded: &Map<String, Value>) -> Agreeme
     if ours.address == address && ours.family == family {
         return Ok(());
     }
-    Err(format!(
-        "{what}: ours {:?} {:?}, recorded {address:?} {family:?}",
-        ours.address, ours.family
-    ))
+    Err(format!("{what}: ours {:?} {:?}, recorded {address:?} {family:?}", ours.address, ours.family))
 }
 
-fn plugin_agrees(
-    name: &str,
-    settings: &BTreeMap<String, String>,
-    recorded: &Map<String, Value>,
-) -> Agreement {
+fn plugin_agrees(name: &str, settings: &BTreeMap<String, String>, recorded: &Map<String, Value>) -> Agreement {
     let as_text = |value: &Value| value.as_str().map_or(value.to_string(), str::to_owned);
-    let mut expected: BTreeMap<&str, String> = recorded
-        .iter()
-        .map(|(key, value)| (key.as_str(), as_text(value)))
-        .collect();
-    assert_eq!(
-        expected.remove("name").as_deref(),
-        expected.remove("__name__").as_deref()
-    );
+    let mut expected: BTreeMap<&str, String> =
+        recorded.iter().map(|(key, value)| (key.as_str(), as_text(value))).collect();
+    assert_eq!(expected.remove("name").as_deref(), expected.remove("__name__").as_deref());
     agree("plugin", &json!(name), &recorded["name"])?;
     agree(name, &json!(settings), &json!(expected))
 }
@@ -191,12 +144,7 @@ fn circus_agrees(ours: &CircusOptions, recorded: &Map<String, Value>) -> Agreeme
 
 fn sections_agree(config: &Config, watchers: &Value, sockets: &Value, plugins: &Value) -> Agreement {
     let objects = |value: &Value| -> Vec<Map<String, Value>> {
-        value
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|object| object.as_object().unwrap().clone())
-            .collect()
+        value.as_array().unwrap().iter().map(|object| object.as_object().unwrap().clone()).collect()
     };
     let (watchers, sockets, plugins) = (objects(watchers), objects(sockets), objects(plugins));
     let counts = (config.watchers.len(), config.sockets.len(), config.plugins.len());
@@ -238,18 +186,10 @@ fn every_file_of_circus_means_the_same() {
     for (file, recorded) in files {
         let path = corpus().join("ini").join(file);
         let config = load(&path, &process_env).unwrap_or_else(|errors| panic!("{file}: {errors}"));
-        let left_out: Vec<_> = config
-            .problems
-            .iter()
-            .filter(|p| p.severity == Severity::LeftOut)
-            .collect();
+        let left_out: Vec<_> = config.problems.iter().filter(|p| p.severity == Severity::LeftOut).collect();
         if let Some((_, text)) = LEFT_OUT_FILES.iter().find(|(name, _)| name == file) {
             assert!(config.watchers.is_empty());
-            assert!(
-                left_out.iter().any(|problem| problem.to_string().ends_with(text)),
-                "{:?}",
-                texts(&config)
-            );
+            assert!(left_out.iter().any(|problem| problem.to_string().ends_with(text)), "{:?}", texts(&config));
             continue;
         }
         assert!(left_out.is_empty(), "{file}: {:?}", texts(&config));
@@ -258,14 +198,8 @@ fn every_file_of_circus_means_the_same() {
             circus.remove(list);
         }
         circus.extend(recorded["circus"].as_object().unwrap().clone());
-        let agreement = circus_agrees(&config.circus, &circus).and_then(|()| {
-            sections_agree(
-                &config,
-                &recorded["watchers"],
-                &recorded["sockets"],
-                &recorded["plugins"],
-            )
-        });
+        let agreement = circus_agrees(&config.circus, &circus)
+            .and_then(|()| sections_agree(&config, &recorded["watchers"], &recorded["sockets"], &recorded["plugins"]));
         agreement.unwrap_or_else(|difference| panic!("{file}: {difference}"));
     }
 }
@@ -288,11 +222,7 @@ fn probes() -> Vec<Probe> {
         Probe {
             label: label.to_owned(),
             environment: (fixed.into_iter())
-                .chain(
-                    variables
-                        .split_whitespace()
-                        .map(|pair| pair.split_once('=').unwrap()),
-                )
+                .chain(variables.split_whitespace().map(|pair| pair.split_once('=').unwrap()))
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
             files: (parts.split("\n--- "))
@@ -345,10 +275,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "max_age",
         "t.ini:4: [watcher:a] max_age_variance = x: expected a whole number, 0 or more (this watcher is left out)",
     ),
-    (
-        "virtualenv",
-        "t.ini:3: [watcher:a] virtualenv: needs copy_env = True (this watcher is left out)",
-    ),
+    ("virtualenv", "t.ini:3: [watcher:a] virtualenv: needs copy_env = True (this watcher is left out)"),
     (
         "singleton3",
         "t.ini:3: [watcher:a] numprocesses = 3: a singleton watcher has one process or none (this watcher is left out)",
@@ -373,38 +300,22 @@ fn check_probe(probe: &Probe, record: &Result<Value, String>) -> Agreement {
         std::fs::write(path, text.replace("{DIR}", &folder.path().display().to_string())).unwrap();
     }
     let loaded = load(&folder.path().join("t.ini"), &probe.environment);
-    let plain =
-        |texts: Vec<String>| -> Vec<String> { texts.iter().map(|text| text.replace(&here, "")).collect() };
+    let plain = |texts: Vec<String>| -> Vec<String> { texts.iter().map(|text| text.replace(&here, "")).collect() };
     if let Some((_, text)) = DIFFERENCES.iter().find(|(label, _)| *label == probe.label) {
         let texts = plain(texts(&loaded.map_err(|errors| errors.to_string())?));
-        return if texts.iter().any(|line| line == text) {
-            Ok(())
-        } else {
-            Err(format!("{texts:?}"))
-        };
+        return if texts.iter().any(|line| line == text) { Ok(()) } else { Err(format!("{texts:?}")) };
     }
     match (record, loaded) {
         // One bad section stops Circus; ours leaves it out, and stops only for syntax and [circus].
         (Err(_), Err(_)) => Ok(()),
         (Err(error), Ok(config)) => {
-            let is_empty =
-                config.watchers.is_empty() && config.plugins.is_empty() && config.sockets.is_empty();
-            let is_named = config
-                .problems
-                .iter()
-                .any(|problem| problem.severity == Severity::LeftOut);
-            if is_empty && is_named {
-                Ok(())
-            } else {
-                Err(format!("Circus stops: {error}"))
-            }
+            let is_empty = config.watchers.is_empty() && config.plugins.is_empty() && config.sockets.is_empty();
+            let is_named = config.problems.iter().any(|problem| problem.severity == Severity::LeftOut);
+            if is_empty && is_named { Ok(()) } else { Err(format!("Circus stops: {error}")) }
         }
         (Ok(_), Err(errors)) => Err(errors.to_string()),
         (Ok(recorded), Ok(config)) => {
-            let left_out = config
-                .problems
-                .iter()
-                .find(|problem| problem.severity == Severity::LeftOut);
+            let left_out = config.problems.iter().find(|problem| problem.severity == Severity::LeftOut);
             if let Some(problem) = left_out {
                 return Err(problem.to_string());
             }
@@ -424,9 +335,7 @@ fn every_probe_of_the_grammar_means_the_same() {
     }
     assert!(probes.len() >= 96, "{}", probes.len());
     for probe in &probes {
-        let record = records
-            .get(&probe.label)
-            .unwrap_or_else(|| panic!("no record of {:?}", probe.label));
+        let record = records.get(&probe.label).unwrap_or_else(|| panic!("no record of {:?}", probe.label));
         check_probe(probe, record).unwrap_or_else(|difference| panic!("{:?}: {difference}", probe.label));
     }
 }

@@ -1,10 +1,5 @@
 //! Loading whole configurations: what is reported, what is left out, what stops circusd, and `--check`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test stops where a fact is missing"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops where a fact is missing")]
 
 use proptest::prelude::*;
 use ringmaster_manager::config::{Config, ConfigErrors, Environment, check, load, substituted_env};
@@ -33,20 +28,13 @@ impl Folder {
 }
 
 fn environment(pairs: &[(&str, &str)]) -> Environment {
-    pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 fn problems(text: &str) -> Vec<String> {
     let folder = Folder::with(&[("t.ini", text)]);
     let config = folder.load(&[]).unwrap();
-    config
-        .problems
-        .iter()
-        .map(|problem| folder.plain(&problem.to_string()))
-        .collect()
+    config.problems.iter().map(|problem| folder.plain(&problem.to_string())).collect()
 }
 
 #[test]
@@ -54,14 +42,7 @@ fn one_bad_watcher_is_named_and_the_rest_starts() {
     let text = "[watcher:bad]\ncmd = x\nnumprocesses = 2.5\nshell = y\n\n[watcher:good]\ncmd = sleep 1\n";
     let folder = Folder::with(&[("t.ini", text)]);
     let config = folder.load(&[]).unwrap();
-    assert_eq!(
-        config
-            .watchers
-            .iter()
-            .map(|w| w.name.as_str())
-            .collect::<Vec<_>>(),
-        ["good"]
-    );
+    assert_eq!(config.watchers.iter().map(|w| w.name.as_str()).collect::<Vec<_>>(), ["good"]);
     assert_eq!(
         problems(text),
         [
@@ -192,19 +173,11 @@ fn every_reason_not_to_start_comes_at_once() {
 #[test]
 fn files_that_cannot_be_read() {
     let missing = load(Path::new("/no/such/file.ini"), &Environment::new()).unwrap_err();
-    assert_eq!(
-        missing.to_string(),
-        "the configuration file '/no/such/file.ini' does not exist"
-    );
+    assert_eq!(missing.to_string(), "the configuration file '/no/such/file.ini' does not exist");
 
     let folder = Folder::with(&[]);
-    let directory = load(folder.0.path(), &Environment::new())
-        .unwrap_err()
-        .to_string();
-    assert!(
-        directory.ends_with(": cannot be read: Is a directory (os error 21)"),
-        "{directory}"
-    );
+    let directory = load(folder.0.path(), &Environment::new()).unwrap_err().to_string();
+    assert!(directory.ends_with(": cannot be read: Is a directory (os error 21)"), "{directory}");
 
     std::fs::write(folder.0.path().join("t.ini"), b"[circus]\n# caf\xe9\n").unwrap();
     let latin = folder.load(&[]).unwrap_err();
@@ -234,11 +207,7 @@ fn problems_of_an_included_file_name_that_file() {
         ("more.ini", "[watcher:a]\ncmd = more\nmax_age = old\n"),
     ]);
     let config = folder.load(&[]).unwrap();
-    let texts: Vec<_> = config
-        .problems
-        .iter()
-        .map(|problem| folder.plain(&problem.to_string()))
-        .collect();
+    let texts: Vec<_> = config.problems.iter().map(|problem| folder.plain(&problem.to_string())).collect();
     let expected = "more.ini:3: [watcher:a] max_age = old: expected a whole number, 0 or more";
     assert_eq!(texts, [format!("{expected} (this watcher is left out)")]);
     assert_eq!(config.files.len(), 2);
@@ -246,28 +215,15 @@ fn problems_of_an_included_file_name_that_file() {
 
 #[test]
 fn sockets() {
-    let text = "[socket:Uni]\npath = /run/u.sock\numask = 077\nhost = ignored\n[socket:six]\nfamily = af_inet6\nport = 0\n";
+    let text =
+        "[socket:Uni]\npath = /run/u.sock\numask = 077\nhost = ignored\n[socket:six]\nfamily = af_inet6\nport = 0\n";
     let folder = Folder::with(&[("t.ini", text)]);
     let config = folder.load(&[]).unwrap();
     assert_eq!(config.problems, []);
-    let [six, uni] = config.sockets.as_slice() else {
-        panic!("{:?}", config.sockets)
-    };
-    assert_eq!(
-        (six.name.as_str(), six.family, six.backlog),
-        ("six", SocketFamily::Inet6, 2048)
-    );
-    assert_eq!(
-        six.address,
-        SocketAddressSpec::Inet {
-            host: "localhost".to_owned(),
-            port: 0
-        }
-    );
-    assert_eq!(
-        (uni.name.as_str(), uni.family, uni.umask),
-        ("uni", SocketFamily::Unix, Some(0o77))
-    );
+    let [six, uni] = config.sockets.as_slice() else { panic!("{:?}", config.sockets) };
+    assert_eq!((six.name.as_str(), six.family, six.backlog), ("six", SocketFamily::Inet6, 2048));
+    assert_eq!(six.address, SocketAddressSpec::Inet { host: "localhost".to_owned(), port: 0 });
+    assert_eq!((uni.name.as_str(), uni.family, uni.umask), ("uni", SocketFamily::Unix, Some(0o77)));
 }
 
 #[test]
@@ -279,12 +235,7 @@ fn the_environment_of_children() {
     let config = folder.load(&[("HOME", "/root"), ("TERM", "xterm")]).unwrap();
     let of = |index: usize| substituted_env(&config.watchers[index], &process_env);
     assert_eq!(of(0), environment(&[("A", "/root/x::$lower:${HOME}")]));
-    let copied = [
-        ("A", "/root/x::$lower:${HOME}"),
-        ("B", "two"),
-        ("HOME", "/root"),
-        ("TERM", "xterm"),
-    ];
+    let copied = [("A", "/root/x::$lower:${HOME}"), ("B", "two"), ("HOME", "/root"), ("TERM", "xterm")];
     assert_eq!(of(1), environment(&copied));
     assert_eq!(config.watchers[1].extra["__name__"], "watcher:b");
 }
@@ -297,10 +248,7 @@ fn typed_values_see_env_sections_in_two_steps() {
     let folder = Folder::with(&[("t.ini", text)]);
     let config = folder.load(&[]).unwrap();
     let watcher = &config.watchers[0];
-    assert_eq!(
-        (watcher.cmd.as_str(), watcher.numprocesses, watcher.max_age),
-        ("x 3", 2, 9)
-    );
+    assert_eq!((watcher.cmd.as_str(), watcher.numprocesses, watcher.max_age), ("x 3", 2, 9));
 }
 
 #[test]

@@ -1,22 +1,15 @@
 //! The option tables against what Circus 0.19 answered to `options`, `get`, `globaloptions` and `set` (spec c.7, c.8).
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test stops where a fact is missing"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops where a fact is missing")]
 
 use ringmaster_manager::options::{
-    CIRCUS_OPTIONS, Change, CircusOptions, OptionErrno, SOCKET_OPTIONS, Seconds, Shown, Signal,
-    StreamOptions, WATCHER_OPTIONS, WatcherOption, WatcherOptions, get, global_options, set, shown,
+    CIRCUS_OPTIONS, Change, CircusOptions, OptionErrno, SOCKET_OPTIONS, Seconds, Shown, Signal, StreamOptions,
+    WATCHER_OPTIONS, WatcherOption, WatcherOptions, get, global_options, set, shown,
 };
 use serde_json::{Value, json};
 
 fn alpha() -> WatcherOptions {
     let mut watcher = WatcherOptions::new("alpha");
-    watcher
-        .extra
-        .insert("__name__".to_owned(), "watcher:alpha".to_owned());
+    watcher.extra.insert("__name__".to_owned(), "watcher:alpha".to_owned());
     watcher
 }
 
@@ -60,10 +53,7 @@ fn what_is_shown_only_when_given() {
 
 #[test]
 fn global_options_come_in_their_order() {
-    let mut circus = CircusOptions {
-        check_delay: 0.5,
-        ..CircusOptions::default()
-    };
+    let mut circus = CircusOptions { check_delay: 0.5, ..CircusOptions::default() };
     circus.multicast_endpoint = None;
     assert_eq!(
         serde_json::to_string(&global_options(&circus)).unwrap(),
@@ -77,28 +67,16 @@ fn refusals_have_the_texts_of_circus() {
         ("numprocesses", json!("3"), "'numprocesses' isn't an integer"),
         ("warmup_delay", json!("x"), "'warmup_delay' isn't a number"),
         ("max_retry", json!("3"), "'max_retry' isn't an integer"),
-        (
-            "graceful_timeout",
-            json!("1"),
-            "'graceful_timeout' isn't a number",
-        ),
+        ("graceful_timeout", json!("1"), "'graceful_timeout' isn't a number"),
         ("max_age", json!(1.5), "'max_age' isn't an integer"),
         ("stop_signal", json!("INT"), "'stop_signal' isn't an integer"),
         ("send_hup", json!("yes"), "'send_hup' isn't a valid boolean"),
-        (
-            "close_child_stdout",
-            json!(1),
-            "'close_child_stdout' isn't a valid boolean",
-        ),
+        ("close_child_stdout", json!(1), "'close_child_stdout' isn't a valid boolean"),
         ("retry_in", json!("x"), "'retry_in' isn't a number"),
         ("uid", json!(1.5), "'uid' isn't an integer or string"),
         ("env", json!("A=b"), "'env' isn't a valid object"),
         ("env", json!({"A": 1}), "'A' isn't a string"),
-        (
-            "rlimit_bogus",
-            json!(1),
-            "'rlimit_bogus' isn't a valid rlimit setting",
-        ),
+        ("rlimit_bogus", json!(1), "'rlimit_bogus' isn't a valid rlimit setting"),
         ("rlimit_nofile", json!("x"), "'x' rlimit value isn't a valid int"),
         ("priority", json!(4), "unknown key 'priority'"),
         ("bogus", json!(1), "unknown key 'bogus'"),
@@ -106,16 +84,8 @@ fn refusals_have_the_texts_of_circus() {
         ("autostart", json!(true), "unknown key 'autostart'"),
         ("hooks", json!({"bogus": "x"}), "Unknown hook {'bogus': 'x'}"),
         ("hooks", json!("x"), "'x' isn't a valid hook dict"),
-        (
-            "stdout_stream",
-            json!({"filename": "x"}),
-            "'stdout_stream' must have a 'class' key",
-        ),
-        (
-            "stdout_stream",
-            json!("x"),
-            "'stdout_stream' isn't a valid object",
-        ),
+        ("stdout_stream", json!({"filename": "x"}), "'stdout_stream' must have a 'class' key"),
+        ("stdout_stream", json!("x"), "'stdout_stream' isn't a valid object"),
     ] {
         let mut watcher = alpha();
         let error = set(&mut watcher, key, &value).unwrap_err();
@@ -157,10 +127,7 @@ fn accepted_values_are_stored_and_name_their_consequence() {
     assert_eq!(done("args", json!(["1", "2"])), Change::Reload);
     assert_eq!(done("stdout_stream.filename", json!("x.out")), Change::Reload);
     assert_eq!(done("stdout_stream.class", json!("StdoutStream")), Change::Reload);
-    assert_eq!(
-        done("hooks", json!({"before_start": ["a.b", true]})),
-        Change::Manage
-    );
+    assert_eq!(done("hooks", json!({"before_start": ["a.b", true]})), Change::Manage);
     assert_eq!(done("hooks.after_stop", json!("c.d,1")), Change::Manage);
 
     let shown = shown(&watcher);
@@ -169,10 +136,7 @@ fn accepted_values_are_stored_and_name_their_consequence() {
     assert_eq!(shown["args"], json!(["1", "2"]));
     assert_eq!(shown["stdout_stream_conf"], json!({"filename": "x.out"}));
     assert_eq!(watcher.stop_signal, Signal::new(2).unwrap());
-    assert_eq!(
-        watcher.stdout_stream.as_ref().unwrap().class.to_string(),
-        "StdoutStream"
-    );
+    assert_eq!(watcher.stdout_stream.as_ref().unwrap().class.to_string(), "StdoutStream");
     let hooks = [("after_stop", ("c.d", true)), ("before_start", ("a.b", true))];
     let hooks = hooks.map(|(name, (target, flag))| (name.to_owned(), (target.to_owned(), flag)));
     assert_eq!(watcher.hooks, hooks.into_iter().collect());
@@ -182,31 +146,13 @@ fn accepted_values_are_stored_and_name_their_consequence() {
 fn rows_are_unique_helpful_and_true() {
     for (index, row) in WATCHER_OPTIONS.iter().enumerate() {
         assert!(!row.help.is_empty());
-        assert!(
-            WATCHER_OPTIONS
-                .iter()
-                .skip(index + 1)
-                .all(|later| later.name != row.name),
-            "{}",
-            row.name
-        );
-        assert!(
-            !row.is_changed(&WatcherOptions::new("x")),
-            "{}: the default counts as a change",
-            row.name
-        );
+        assert!(WATCHER_OPTIONS.iter().skip(index + 1).all(|later| later.name != row.name), "{}", row.name);
+        assert!(!row.is_changed(&WatcherOptions::new("x")), "{}: the default counts as a change", row.name);
         // A row that shows itself must find itself by the key that it is set with.
-        let key = row.separator.map_or(row.name.to_owned(), |separator| {
-            format!("{}{separator}x", row.name)
-        });
+        let key = row.separator.map_or(row.name.to_owned(), |separator| format!("{}{separator}x", row.name));
         assert_eq!(WatcherOption::find(&key).map(|found| found.name), Some(row.name));
         if row.shown == Shown::Plain {
-            assert_eq!(
-                get(&WatcherOptions::new("x"), row.name),
-                Some(row.default_value()),
-                "{}",
-                row.name
-            );
+            assert_eq!(get(&WatcherOptions::new("x"), row.name), Some(row.default_value()), "{}", row.name);
         }
     }
     assert!(WatcherOption::find("rlimitless").is_none());

@@ -2,12 +2,7 @@
 //! Circus's variable expansion and its INI dialect. Our answers must be the same.
 //!
 //! `RINGMASTER_PYTHON_FACTS` names another folder with files of the same shape, for longer lists.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test stops where a fact is missing"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops where a fact is missing")]
 
 use ringmaster_manager::config::{Document, expand, fnmatch, words};
 use serde_json::{Value, json};
@@ -42,11 +37,7 @@ fn words_are_split_as_shlex_does() {
 #[test]
 fn patterns_match_as_fnmatch_does() {
     for row in rows("fnmatch.json") {
-        assert_eq!(
-            json!(fnmatch::matches(text(&row, "name"), text(&row, "pattern"))),
-            row["matches"],
-            "{row}"
-        );
+        assert_eq!(json!(fnmatch::matches(text(&row, "name"), text(&row, "pattern"))), row["matches"], "{row}");
     }
 }
 
@@ -55,11 +46,7 @@ fn variables_are_expanded_as_in_circus() {
     let known = BTreeMap::from([("env.np", "7"), ("wid", "3"), ("sockets.web", "9")]);
     let lookup = |name: &str| known.get(name).map(|value| (*value).to_owned());
     for row in rows("expand.json") {
-        assert_eq!(
-            json!(expand::expand(text(&row, "text"), &lookup)),
-            row["expanded"],
-            "{row}"
-        );
+        assert_eq!(json!(expand::expand(text(&row, "text"), &lookup)), row["expanded"], "{row}");
     }
 }
 
@@ -76,10 +63,8 @@ fn the_dialect_is_read_as_circus_reads_it() {
         assert_eq!(names, expected.keys().collect::<Vec<_>>(), "{row}");
         for section in &document.sections {
             let items = document.items(section);
-            let mut pairs: BTreeMap<&str, &str> = items
-                .iter()
-                .map(|item| (item.entry.key.as_str(), item.entry.value.as_str()))
-                .collect();
+            let mut pairs: BTreeMap<&str, &str> =
+                items.iter().map(|item| (item.entry.key.as_str(), item.entry.value.as_str())).collect();
             pairs.insert("__name__", &section.name);
             assert_eq!(json!(pairs), json!(sorted(&expected[&section.name])), "{row}");
         }

@@ -66,11 +66,7 @@ impl Call {
     pub fn parse(payload: &[u8]) -> Result<Self, CallError> {
         let Ok(value) = serde_json::from_slice::<Value>(payload) else {
             let empty = payload.iter().all(u8::is_ascii_whitespace);
-            return Err(if empty {
-                CallError::NoCommand
-            } else {
-                CallError::InvalidJson
-            });
+            return Err(if empty { CallError::NoCommand } else { CallError::InvalidJson });
         };
         let Value::Object(mut fields) = value else {
             return Err(CallError::NoCommand);
@@ -81,9 +77,7 @@ impl Call {
         Ok(Self {
             id: fields.remove("id").unwrap_or(Value::Null),
             command,
-            properties: fields
-                .remove("properties")
-                .unwrap_or_else(|| Value::Object(Map::new())),
+            properties: fields.remove("properties").unwrap_or_else(|| Value::Object(Map::new())),
             cast: fields.get("msg_type").and_then(Value::as_str) == Some("cast"),
         })
     }
@@ -139,11 +133,7 @@ impl serde_json::ser::Formatter for PythonStyle {
         out.write_all(b": ")
     }
 
-    fn write_string_fragment<W: ?Sized + io::Write>(
-        &mut self,
-        out: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
         let mut units = [0; 2];
         for c in fragment.chars() {
             if c.is_ascii() {
@@ -167,10 +157,7 @@ mod tests {
     fn json_looks_like_pythons() {
         let value = json!({"a": [1, 2.0, "x\u{e9}\u{1f600}\n\""], "b": {}, "c": null, "d": true});
         let text = String::from_utf8(to_json(&value)).unwrap();
-        assert_eq!(
-            text,
-            r#"{"a": [1, 2.0, "x\u00e9\ud83d\ude00\n\""], "b": {}, "c": null, "d": true}"#
-        );
+        assert_eq!(text, r#"{"a": [1, 2.0, "x\u00e9\ud83d\ude00\n\""], "b": {}, "c": null, "d": true}"#);
     }
 
     #[test]
@@ -183,19 +170,13 @@ mod tests {
     #[test]
     fn an_error_carries_the_number() {
         let text = String::from_utf8(error(&Value::Null, 2.0, Errno::Message, "no", None)).unwrap();
-        assert_eq!(
-            text,
-            r#"{"status": "error", "reason": "no", "tb": null, "time": 2.0, "errno": 3, "id": null}"#
-        );
+        assert_eq!(text, r#"{"status": "error", "reason": "no", "tb": null, "time": 2.0, "errno": 3, "id": null}"#);
     }
 
     #[test]
     fn requests_are_read_as_circus_reads_them() {
         let call = Call::parse(br#" {"command": "LIST", "id": 3, "msg_type": "cast"} "#).unwrap();
-        assert_eq!(
-            (call.id, call.command.as_str(), call.cast),
-            (json!(3), "LIST", true)
-        );
+        assert_eq!((call.id, call.command.as_str(), call.cast), (json!(3), "LIST", true));
         assert_eq!(call.properties, json!({}));
         assert_eq!(Call::parse(b"{"), Err(CallError::InvalidJson));
         assert_eq!(Call::parse(b"\xff"), Err(CallError::InvalidJson));

@@ -94,10 +94,7 @@ pub enum FrameError {
 impl Frame {
     /// Appends header and body to `out`. `false`, and nothing is appended, if the body exceeds [`MAX_BODY`].
     pub fn encode(&self, out: &mut Vec<u8>) -> bool {
-        let Some(length) = u32::try_from(self.body.len())
-            .ok()
-            .filter(|_| self.body.len() <= MAX_BODY)
-        else {
+        let Some(length) = u32::try_from(self.body.len()).ok().filter(|_| self.body.len() <= MAX_BODY) else {
             return false;
         };
         out.reserve(HEADER + self.body.len());
@@ -142,8 +139,7 @@ impl FrameReader {
             return Ok(None);
         }
         let pending = self.buffer.get(self.consumed..).unwrap_or_default();
-        let Some((&[l0, l1, l2, l3, kind, m0, m1, r0, r1, r2, r3], rest)) =
-            pending.split_first_chunk::<HEADER>()
+        let Some((&[l0, l1, l2, l3, kind, m0, m1, r0, r1, r2, r3], rest)) = pending.split_first_chunk::<HEADER>()
         else {
             return Ok(None);
         };
@@ -196,12 +192,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn frame(message: u16, request: u32, body: Vec<u8>) -> Frame {
-        Frame {
-            kind: Kind::Request,
-            message,
-            request,
-            body,
-        }
+        Frame { kind: Kind::Request, message, request, body }
     }
 
     #[test]

@@ -55,9 +55,7 @@ impl InstanceName {
         if fits && !name.starts_with(['.', '-']) && name.chars().all(is_plain) {
             Ok(Self(name.to_owned()))
         } else {
-            Err(InvalidInstanceName {
-                name: name.to_owned(),
-            })
+            Err(InvalidInstanceName { name: name.to_owned() })
         }
     }
 
@@ -79,11 +77,7 @@ impl InstanceName {
             .collect::<Vec<_>>()
             .join("-");
         let kept: String = readable.chars().take(MAX_INSTANCE - 9).collect();
-        let stem = if kept.is_empty() {
-            "endpoint"
-        } else {
-            kept.as_str()
-        };
+        let stem = if kept.is_empty() { "endpoint" } else { kept.as_str() };
         Self(format!("{stem}-{:08x}", fnv1a(endpoint.as_bytes())))
     }
 
@@ -108,16 +102,8 @@ impl fmt::Display for InstanceName {
 /// The directory of an instance (DESIGN §2 "Instance"): `$CIRCUS_RUN_DIR/<name>`, else `/run/circus/<name>` for root,
 /// else `$XDG_RUNTIME_DIR/circus/<name>`, else `/tmp/circus-<uid>/<name>`. `lookup` reads the environment; an empty
 /// or relative value counts as not set.
-pub fn instance_directory(
-    name: &InstanceName,
-    lookup: impl Fn(&str) -> Option<OsString>,
-    uid: u32,
-) -> PathBuf {
-    let absolute = |variable: &str| {
-        lookup(variable)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
+pub fn instance_directory(name: &InstanceName, lookup: impl Fn(&str) -> Option<OsString>, uid: u32) -> PathBuf {
+    let absolute = |variable: &str| lookup(variable).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = if let Some(run_dir) = absolute("CIRCUS_RUN_DIR") {
         run_dir
     } else if uid == 0 {
@@ -142,19 +128,15 @@ fn is_plain(c: char) -> bool {
 /// `tcp-HOST-PORT` when host and port are plain; the last dash tells them apart, so two endpoints never meet.
 fn plain_tcp(endpoint: &str) -> Option<String> {
     let (host, port) = endpoint.strip_prefix("tcp://")?.rsplit_once(':')?;
-    let plain = !host.is_empty()
-        && !port.is_empty()
-        && host.chars().all(is_plain)
-        && port.chars().all(|c| c.is_ascii_digit());
+    let plain =
+        !host.is_empty() && !port.is_empty() && host.chars().all(is_plain) && port.chars().all(|c| c.is_ascii_digit());
     let name = format!("tcp-{host}-{port}");
     (plain && name.len() <= MAX_INSTANCE).then_some(name)
 }
 
 /// FNV-1a, 32 bits: enough to keep apart the few endpoints of one host, and never changes.
 fn fnv1a(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |hash, byte| {
-        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-    })
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
 #[cfg(test)]
@@ -180,11 +162,7 @@ mod tests {
         let long = format!("ipc:///{}", "x/".repeat(300));
         for endpoint in ["", "tcp://*:1", "ipc://", "://", "ipc:///ä/.x", "-", &long] {
             let derived = InstanceName::from_endpoint(endpoint);
-            assert_eq!(
-                InstanceName::new(derived.as_str()),
-                Ok(derived.clone()),
-                "{endpoint}"
-            );
+            assert_eq!(InstanceName::new(derived.as_str()), Ok(derived.clone()), "{endpoint}");
         }
     }
 
@@ -198,28 +176,14 @@ mod tests {
     #[test]
     fn the_directory_follows_environment_and_user() {
         let at = |pairs: &[(&str, &str)], uid| {
-            let lookup = |key: &str| {
-                pairs
-                    .iter()
-                    .find(|(k, _)| *k == key)
-                    .map(|(_, v)| OsString::from(v))
-            };
+            let lookup = |key: &str| pairs.iter().find(|(k, _)| *k == key).map(|(_, v)| OsString::from(v));
             let path = instance_directory(&InstanceName::default(), lookup, uid);
             path.to_str().unwrap().to_owned()
         };
         assert_eq!(at(&[], 0), "/run/circus/default");
-        assert_eq!(
-            at(&[("XDG_RUNTIME_DIR", "/run/user/0")], 0),
-            "/run/circus/default"
-        );
-        assert_eq!(
-            at(&[("XDG_RUNTIME_DIR", "/run/user/7")], 7),
-            "/run/user/7/circus/default"
-        );
+        assert_eq!(at(&[("XDG_RUNTIME_DIR", "/run/user/0")], 0), "/run/circus/default");
+        assert_eq!(at(&[("XDG_RUNTIME_DIR", "/run/user/7")], 7), "/run/user/7/circus/default");
         assert_eq!(at(&[("XDG_RUNTIME_DIR", "")], 7), "/tmp/circus-7/default");
-        assert_eq!(
-            at(&[("CIRCUS_RUN_DIR", "/x"), ("XDG_RUNTIME_DIR", "/y")], 7),
-            "/x/default"
-        );
+        assert_eq!(at(&[("CIRCUS_RUN_DIR", "/x"), ("XDG_RUNTIME_DIR", "/y")], 7), "/x/default");
     }
 }

@@ -85,13 +85,7 @@ impl StreamEntry {
     /// Little-endian words in declaration order, zero padded.
     pub fn encode(&self) -> [u8; 64] {
         let mut out = [0; 64];
-        let words = [
-            self.records_at,
-            self.records,
-            self.data_at,
-            self.capacity,
-            self.low,
-        ];
+        let words = [self.records_at, self.records, self.data_at, self.capacity, self.low];
         for (slot, word) in out.chunks_exact_mut(8).zip(words) {
             slot.copy_from_slice(&word.to_le_bytes());
         }
@@ -101,38 +95,19 @@ impl StreamEntry {
     /// The reverse of [`Self::encode`].
     pub fn decode(bytes: &[u8; 64]) -> Self {
         let [records_at, records, data_at, capacity, low] = words(bytes);
-        Self {
-            records_at,
-            records,
-            data_at,
-            capacity,
-            low,
-        }
+        Self { records_at, records, data_at, capacity, low }
     }
 
     /// Where to find `[offset, end)` in the file: one piece, or two when it wraps. Empty pieces are left out.
     /// The caller makes sure that `end - offset <= capacity`.
     pub fn pieces(&self, offset: u64, end: u64) -> impl Iterator<Item = Piece> + use<> {
         let length = end.saturating_sub(offset);
-        let inside = if self.capacity == 0 {
-            0
-        } else {
-            offset % self.capacity
-        };
+        let inside = if self.capacity == 0 { 0 } else { offset % self.capacity };
         let first = length.min(self.capacity - inside);
         let data_at = self.data_at;
-        [
-            Piece {
-                at: data_at + inside,
-                length: first,
-            },
-            Piece {
-                at: data_at,
-                length: length - first,
-            },
-        ]
-        .into_iter()
-        .filter(|piece| piece.length > 0)
+        [Piece { at: data_at + inside, length: first }, Piece { at: data_at, length: length - first }]
+            .into_iter()
+            .filter(|piece| piece.length > 0)
     }
 
     /// File position of record number `n`.
@@ -180,12 +155,7 @@ impl Record {
     /// The reverse of [`Self::encode`].
     pub fn decode(bytes: &[u8; 32]) -> Self {
         let [seq, offset, realtime_ns, boottime_ns] = words(bytes);
-        Self {
-            seq,
-            offset,
-            realtime_ns,
-            boottime_ns,
-        }
+        Self { seq, offset, realtime_ns, boottime_ns }
     }
 }
 
@@ -207,13 +177,7 @@ pub fn layout(captured: [bool; 2], capacity: u64) -> ([StreamEntry; 2], u64) {
         if !captured {
             return StreamEntry::default();
         }
-        let entry = StreamEntry {
-            records_at: at,
-            records,
-            data_at: at + records * Record::SIZE,
-            capacity,
-            low: 0,
-        };
+        let entry = StreamEntry { records_at: at, records, data_at: at + records * Record::SIZE, capacity, low: 0 };
         at = entry.data_at + capacity;
         entry
     });
@@ -233,20 +197,9 @@ mod tests {
 
     #[test]
     fn entries_and_records_survive_their_encoding() {
-        let entry = StreamEntry {
-            records_at: 1,
-            records: 2,
-            data_at: 3,
-            capacity: 4,
-            low: u64::MAX,
-        };
+        let entry = StreamEntry { records_at: 1, records: 2, data_at: 3, capacity: 4, low: u64::MAX };
         assert_eq!(StreamEntry::decode(&entry.encode()), entry);
-        let record = Record {
-            seq: 1,
-            offset: 2,
-            realtime_ns: 3,
-            boottime_ns: u64::MAX,
-        };
+        let record = Record { seq: 1, offset: 2, realtime_ns: 3, boottime_ns: u64::MAX };
         assert_eq!(Record::decode(&record.encode()), record);
     }
 
@@ -267,25 +220,10 @@ mod tests {
 
     #[test]
     fn a_run_that_wraps_comes_in_two_pieces() {
-        let entry = StreamEntry {
-            records_at: 0,
-            records: 1,
-            data_at: 1000,
-            capacity: 100,
-            low: 0,
-        };
+        let entry = StreamEntry { records_at: 0, records: 1, data_at: 1000, capacity: 100, low: 0 };
         let pieces: Vec<Piece> = entry.pieces(290, 310).collect();
-        assert_eq!(
-            pieces,
-            [Piece { at: 1090, length: 10 }, Piece { at: 1000, length: 10 }]
-        );
+        assert_eq!(pieces, [Piece { at: 1090, length: 10 }, Piece { at: 1000, length: 10 }]);
         assert_eq!(entry.pieces(300, 300).count(), 0);
-        assert_eq!(
-            entry.pieces(300, 400).collect::<Vec<_>>(),
-            [Piece {
-                at: 1000,
-                length: 100
-            }]
-        );
+        assert_eq!(entry.pieces(300, 400).collect::<Vec<_>>(), [Piece { at: 1000, length: 100 }]);
     }
 }

@@ -27,31 +27,16 @@ pub fn measure(peer: Peer) -> Result<Vec<Figure>> {
     };
     let per_gib = f64::from(1 << 30) / (f64::from(BLOCKS) * 4096.0);
     Ok(vec![
-        Figure {
-            name: "capture of one child, s/GiB",
-            value: wall / 1e3 * per_gib,
-        },
-        Figure {
-            name: "  processor time, s/GiB",
-            value: processor.as_secs_f64() * per_gib,
-        },
+        Figure { name: "capture of one child, s/GiB", value: wall / 1e3 * per_gib },
+        Figure { name: "  processor time, s/GiB", value: processor.as_secs_f64() * per_gib },
     ])
 }
 
 fn managed(mut stack: Stack) -> Result<(f64, Duration)> {
-    let (records, log) = (
-        stack.sandbox.work().join("records"),
-        stack.sandbox.work().join("log"),
-    );
+    let (records, log) = (stack.sandbox.work().join("records"), stack.sandbox.work().join("log"));
     let command = format!("{} {} {BLOCKS}", program()?.display(), records.display());
-    let stream = format!(
-        "stdout_stream.class = FileStream\nstdout_stream.filename = {}\n",
-        log.display()
-    );
-    stack.configure(
-        "",
-        &format!("[watcher:a]\ncmd = {command}\nautostart = False\n{stream}"),
-    )?;
+    let stream = format!("stdout_stream.class = FileStream\nstdout_stream.filename = {}\n", log.display());
+    stack.configure("", &format!("[watcher:a]\ncmd = {command}\nautostart = False\n{stream}"))?;
     stack.start()?;
     let own = stack.own_processes();
     let used = || -> Duration { own.iter().filter_map(|pid| cpu(*pid)).sum() };
@@ -71,10 +56,7 @@ fn bare() -> Result<(f64, Duration)> {
     let own = getpid().as_raw_nonzero().get();
     let before = cpu(own).unwrap_or_default();
     let arguments = [records.display().to_string(), BLOCKS.to_string()];
-    let mut child = Command::new(program()?)
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut child = Command::new(program()?).args(arguments).stdout(Stdio::piped()).spawn()?;
     let mut output = child.stdout.take().context("a pipe was asked for")?;
     let (mut file, mut buffer, mut left) = (File::create(&log)?, vec![0; BUFFER], BYTES);
     while left > 0 {
@@ -94,10 +76,6 @@ fn bare() -> Result<(f64, Duration)> {
 fn await_size(log: &Path) -> Result<i64> {
     wait_until(Duration::from_secs(120), "the log is whole", || {
         let size = fs::metadata(log).map(|file| file.len()).unwrap_or(0);
-        if size >= BYTES {
-            Ok(now())
-        } else {
-            Err(format!("{size} bytes"))
-        }
+        if size >= BYTES { Ok(now()) } else { Err(format!("{size} bytes")) }
     })
 }

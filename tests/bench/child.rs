@@ -26,15 +26,8 @@ pub fn program() -> Result<PathBuf> {
     if newer(&program).is_ok_and(|built| newer(&source).is_ok_and(|written| built > written)) {
         return Ok(program);
     }
-    let status = Command::new("gcc")
-        .args(["-O2", "-static", "-o"])
-        .arg(&program)
-        .arg(&source)
-        .status();
-    ensure!(
-        status.context("gcc is needed for the measured child")?.success(),
-        "gcc failed"
-    );
+    let status = Command::new("gcc").args(["-O2", "-static", "-o"]).arg(&program).arg(&source).status();
+    ensure!(status.context("gcc is needed for the measured child")?.success(), "gcc failed");
     Ok(program)
 }
 
@@ -49,28 +42,17 @@ pub fn records(path: &Path) -> Vec<Record> {
     let text = fs::read_to_string(path).unwrap_or_default();
     let record = |line: &str| {
         let (pid, at) = line.split_once(' ')?;
-        Some(Record {
-            pid: pid.parse().ok()?,
-            at: at.parse().ok()?,
-        })
+        Some(Record { pid: pid.parse().ok()?, at: at.parse().ok()? })
     };
     text.lines().filter_map(record).collect()
 }
 
 /// Waits until the file holds `count` records.
 pub fn await_records(path: &Path, count: usize) -> Result<Vec<Record>> {
-    wait_until(
-        Duration::from_secs(60),
-        &format!("{count} records of children"),
-        || {
-            let found = records(path);
-            if found.len() >= count {
-                Ok(found)
-            } else {
-                Err(format!("{} records", found.len()))
-            }
-        },
-    )
+    wait_until(Duration::from_secs(60), &format!("{count} records of children"), || {
+        let found = records(path);
+        if found.len() >= count { Ok(found) } else { Err(format!("{} records", found.len())) }
+    })
 }
 
 /// Milliseconds between two times.

@@ -38,16 +38,7 @@ pub fn measure(peer: Peer) -> Result<Vec<Figure>> {
     };
     let value = median(&times).context("requests")? * 1e6;
     let command = median(&commands).context("commands")? * 1e3;
-    Ok(vec![
-        Figure {
-            name: "control round trip, us",
-            value,
-        },
-        Figure {
-            name: "circusctl status, ms",
-            value: command,
-        },
-    ])
+    Ok(vec![Figure { name: "control round trip, us", value }, Figure { name: "circusctl status, ms", value: command }])
 }
 
 /// Runs a command again and again; seconds of each.
@@ -66,11 +57,7 @@ fn bare() -> Result<Vec<f64>> {
     let sandbox = Sandbox::new("bench-echo")?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/echo.py");
     let endpoint = sandbox.endpoint();
-    let mut echo = sandbox
-        .command(Venv::get()?.program("python"))
-        .arg(script)
-        .arg(&endpoint)
-        .spawn()?;
+    let mut echo = sandbox.command(Venv::get()?.program("python")).arg(script).arg(&endpoint).spawn()?;
     let times = ringmaster_tests::driver::Driver::start()?.round_trips(&endpoint, REQUESTS);
     echo.kill()?;
     echo.wait()?;

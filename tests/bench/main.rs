@@ -28,11 +28,7 @@ enum Peer {
 }
 
 impl Peer {
-    const ALL: [(Self, &'static str); 3] = [
-        (Self::Bare, "bare"),
-        (Self::Ours, "ours"),
-        (Self::Circus, "circus"),
-    ];
+    const ALL: [(Self, &'static str); 3] = [(Self::Bare, "bare"), (Self::Ours, "ours"), (Self::Circus, "circus")];
 
     /// The daemon to start; the bare loop has none.
     fn subject(self) -> Option<Subject> {
@@ -67,16 +63,10 @@ const ROUNDS: usize = 5;
 fn main() -> Result<()> {
     let setting = |name: &str| std::env::var(format!("RINGMASTER_BENCH_{name}")).ok();
     let rounds = setting("ROUNDS").map_or(Ok(ROUNDS), |rounds| rounds.parse())?;
-    let chosen = |list: &Option<String>, name: &str| {
-        list.as_ref()
-            .is_none_or(|list| list.split(',').any(|one| one == name))
-    };
+    let chosen =
+        |list: &Option<String>, name: &str| list.as_ref().is_none_or(|list| list.split(',').any(|one| one == name));
     let (peers, rows) = (setting("PEERS"), setting("ROWS"));
-    let peers: Vec<Peer> = Peer::ALL
-        .iter()
-        .filter(|(_, name)| chosen(&peers, name))
-        .map(|(peer, _)| *peer)
-        .collect();
+    let peers: Vec<Peer> = Peer::ALL.iter().filter(|(_, name)| chosen(&peers, name)).map(|(peer, _)| *peer).collect();
     println!(
         "{:<42} {:>11} {:>11} {:>11} {:>10} {:>12}",
         "median", "bare", "ours", "circus", "ours/bare", "circus/ours"
@@ -87,12 +77,7 @@ fn main() -> Result<()> {
             for peer in &peers {
                 let measured = measure(*peer).with_context(|| format!("{name}, {peer:?}"))?;
                 for (at, figure) in measured.into_iter().enumerate() {
-                    figures
-                        .entry((at, figure.name))
-                        .or_default()
-                        .entry(*peer)
-                        .or_default()
-                        .push(figure.value);
+                    figures.entry((at, figure.name)).or_default().entry(*peer).or_default().push(figure.value);
                 }
             }
         }

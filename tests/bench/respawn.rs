@@ -28,10 +28,7 @@ pub fn measure(peer: Peer) -> Result<Vec<Figure>> {
             let mut stack = Stack::empty("bench-respawn", subject)?;
             let file = stack.sandbox.work().join("records");
             let command = format!("{} {}", program()?.display(), file.display());
-            stack.configure(
-                "",
-                &format!("[watcher:a]\ncmd = {command}\nnumprocesses = {CHILDREN}\n"),
-            )?;
+            stack.configure("", &format!("[watcher:a]\ncmd = {command}\nnumprocesses = {CHILDREN}\n"))?;
             stack.start()?;
             let first = await_records(&file, CHILDREN)?;
             // All of the first generation are old enough before the first dies.
@@ -44,20 +41,13 @@ pub fn measure(peer: Peer) -> Result<Vec<Figure>> {
             }
             let all = await_records(&file, CHILDREN + DEATHS)?;
             let replacements = all.iter().skip(CHILDREN).map(|record| record.at);
-            let times = deaths
-                .into_iter()
-                .zip(replacements)
-                .map(|(death, life)| milliseconds(death, life))
-                .collect();
+            let times = deaths.into_iter().zip(replacements).map(|(death, life)| milliseconds(death, life)).collect();
             stack.end()?;
             times
         }
     };
     let value = median(&times).context("deaths")?;
-    Ok(vec![Figure {
-        name: "death to replacement, ms",
-        value,
-    }])
+    Ok(vec![Figure { name: "death to replacement, ms", value }])
 }
 
 /// Wait for the death, spawn.

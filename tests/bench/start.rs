@@ -18,16 +18,10 @@ pub fn measure(peer: Peer) -> Result<Vec<Figure>> {
             let mut stack = Stack::empty("bench-start", subject)?;
             let file = stack.sandbox.work().join("records");
             let command = format!("{} {}", program()?.display(), file.display());
-            stack.configure(
-                "",
-                &format!("[watcher:a]\ncmd = {command}\nnumprocesses = {COUNT}\n"),
-            )?;
+            stack.configure("", &format!("[watcher:a]\ncmd = {command}\nnumprocesses = {COUNT}\n"))?;
             let begin = now();
             stack.spawn()?;
-            let last = await_records(&file, usize::try_from(COUNT)?)?
-                .iter()
-                .map(|record| record.at)
-                .max();
+            let last = await_records(&file, usize::try_from(COUNT)?)?.iter().map(|record| record.at).max();
             stack.await_answer()?;
             let used: Duration = stack.own_processes().iter().filter_map(|pid| cpu(*pid)).sum();
             stack.end()?;
@@ -36,14 +30,8 @@ pub fn measure(peer: Peer) -> Result<Vec<Figure>> {
     };
     let per_child = processor.as_secs_f64() * 1e6 / f64::from(COUNT);
     Ok(vec![
-        Figure {
-            name: "start of 500, ms",
-            value: wall,
-        },
-        Figure {
-            name: "  processor time per child, us",
-            value: per_child,
-        },
+        Figure { name: "start of 500, ms", value: wall },
+        Figure { name: "  processor time per child, us", value: per_child },
     ])
 }
 
@@ -59,10 +47,7 @@ fn bare() -> Result<(f64, Duration)> {
         children.push(Command::new(&program).arg(&file).spawn()?);
     }
     let used = cpu(own).unwrap_or_default() - before;
-    let last = await_records(&file, usize::try_from(COUNT)?)?
-        .iter()
-        .map(|record| record.at)
-        .max();
+    let last = await_records(&file, usize::try_from(COUNT)?)?.iter().map(|record| record.at).max();
     end_all(children)?;
     Ok((milliseconds(begin, last.unwrap_or(begin)), used))
 }

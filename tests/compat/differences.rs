@@ -28,85 +28,25 @@ pub const DIFFERENCES: &[Difference] = &[
     always("bad_no_cmd", &[7], What::Events, "zzz", "one-bad-watcher"),
     always("bad_rlimit", &[0, 1, 4, 5], What::Reply, "", "one-bad-watcher"),
     always("bad_rlimit", &[4, 5], What::Events, "", "one-bad-watcher"),
-    always(
-        "bad_sockets",
-        &[],
-        What::Log,
-        "this socket is left out",
-        "clear-messages",
-    ),
-    always(
-        "bad_stream_conf",
-        &[],
-        What::Log,
-        "this watcher is left out",
-        "clear-messages",
-    ),
-    always(
-        "streams",
-        &[],
-        What::Log,
-        "this watcher is left out",
-        "clear-messages",
-    ),
+    always("bad_sockets", &[], What::Log, "this socket is left out", "clear-messages"),
+    always("bad_stream_conf", &[], What::Log, "this watcher is left out", "clear-messages"),
+    always("streams", &[], What::Log, "this watcher is left out", "clear-messages"),
     sometimes("crash_respawn", &[1], What::Reply, "numprocesses is", "back-off"),
-    always(
-        "incr_decr",
-        &[13, 14, 18],
-        What::Reply,
-        "'nb' isn't an integer",
-        "numbers-are-checked",
-    ),
+    always("incr_decr", &[13, 14, 18], What::Reply, "'nb' isn't an integer", "numbers-are-checked"),
     // Circus counts in halves there.
     always("incr_decr", &[15], What::Reply, "", "numbers-are-checked"),
     always("incr_decr", &[5], What::Events, "alpha", "every-reap"),
     always("signals_to_circusd", &[0], What::Events, "plain", "every-reap"),
     always("singleton_misc", &[10], What::Events, "three", "every-reap"),
-    always(
-        "protocol_errors",
-        &[32],
-        What::Reply,
-        "json invalid",
-        "nan-is-not-json",
-    ),
-    always(
-        "query_commands",
-        &[30],
-        What::Reply,
-        "watcher:alpha",
-        "custom-keys",
-    ),
+    always("protocol_errors", &[32], What::Reply, "json invalid", "nan-is-not-json"),
+    always("query_commands", &[30], What::Reply, "watcher:alpha", "custom-keys"),
     always("empty_cmd_wedge", &[1, 2], What::Reply, "", "one-bad-watcher"),
     always("empty_cmd_wedge", &[3], What::Events, "n6", "one-bad-watcher"),
-    always(
-        "empty_cmd_wedge",
-        &[],
-        What::Log,
-        "error in 'n6'",
-        "clear-messages",
-    ),
-    always(
-        "incr_decr",
-        &[15],
-        What::Reply,
-        "numprocesses is 1, not 2.5",
-        "numbers-are-checked",
-    ),
+    always("empty_cmd_wedge", &[], What::Log, "error in 'n6'", "clear-messages"),
+    always("incr_decr", &[15], What::Reply, "numprocesses is 1, not 2.5", "numbers-are-checked"),
     always("set_options", &[32, 75], What::Reply, "", "set-takes-effect"),
-    always(
-        "set_options",
-        &[33],
-        What::Reply,
-        "Cannot have 2 processes",
-        "set-takes-effect",
-    ),
-    always(
-        "set_options",
-        &[42],
-        What::Reply,
-        "isn't a valid group name",
-        "clear-messages",
-    ),
+    always("set_options", &[33], What::Reply, "Cannot have 2 processes", "set-takes-effect"),
+    always("set_options", &[42], What::Reply, "isn't a valid group name", "clear-messages"),
     always("set_options", &[58, 61, 62], What::Reply, "ok", "not-yet"),
     always("set_options", &[64], What::Reply, "ok", "set-takes-effect"),
     always("set_options", &[8], What::Events, "alpha", "every-reap"),
@@ -117,100 +57,28 @@ pub const DIFFERENCES: &[Difference] = &[
     by_ctl("set_options", &[84], What::ExitCode, "0", "set-takes-effect"),
     by_ctl("set_options", &[84], What::Stdout, "ok", "set-takes-effect"),
     by_ctl("set_options", &[84], What::Stderr, "", "set-takes-effect"),
-    by_ctl(
-        "set_options",
-        &[88],
-        What::Stderr,
-        "unknown hook",
-        "clear-messages",
-    ),
+    by_ctl("set_options", &[88], What::Stderr, "unknown hook", "clear-messages"),
     always("reloadconfig", &[35], What::Reply, "foo", "custom-keys"),
-    always(
-        "reloadconfig",
-        &[56],
-        What::Reply,
-        "__name__ is missing",
-        "no-name-in-env",
-    ),
+    always("reloadconfig", &[56], What::Reply, "__name__ is missing", "no-name-in-env"),
     always("reloadconfig", &[69, 70], What::Reply, "plugin:fl", "not-yet"),
     always("reloadconfig", &[68], What::Events, "plugin:fl", "not-yet"),
     always("reloadconfig", &[], What::Log, "plugin:fl", "not-yet"),
     always("reloadconfig", &[77], What::Events, "", "reload-what-differs"),
-    by_ctl(
-        "quit_ctl",
-        &[1, 2],
-        What::Stderr,
-        "cannot reach circusd",
-        "unreachable-at-once",
-    ),
-    always(
-        "start_stop_restart",
-        &[16],
-        What::Reply,
-        "regex parse error",
-        "regex-words",
-    ),
+    by_ctl("quit_ctl", &[1, 2], What::Stderr, "cannot reach circusd", "unreachable-at-once"),
+    always("start_stop_restart", &[16], What::Reply, "regex parse error", "regex-words"),
     by_ctl("circusctl_cli", &[0], What::Stdout, "Ringmaster", "version"),
-    by_ctl(
-        "circusctl_cli",
-        &[17],
-        What::Stderr,
-        "cannot reach circusd",
-        "unreachable-at-once",
-    ),
+    by_ctl("circusctl_cli", &[17], What::Stderr, "cannot reach circusd", "unreachable-at-once"),
     by_ctl("circusctl_cli", &[19], What::Stdout, "kernel", "more-commands"),
     by_ctl("circusctl_cli", &[21], What::Stdout, "topic", "json-events"),
-    by_ctl(
-        "circusctl_cli",
-        &[22],
-        What::ExitCode,
-        "is circusd's control endpoint",
-        "listen-control",
-    ),
-    by_ctl(
-        "circusctl_cli",
-        &[22],
-        What::Stderr,
-        "is circusd's control endpoint",
-        "listen-control",
-    ),
-    always(
-        "kill_string_timeout",
-        &[1, 5, 6, 7],
-        What::Reply,
-        "\"status\": \"ok\"",
-        "string-timeout",
-    ),
+    by_ctl("circusctl_cli", &[22], What::ExitCode, "is circusd's control endpoint", "listen-control"),
+    by_ctl("circusctl_cli", &[22], What::Stderr, "is circusd's control endpoint", "listen-control"),
+    always("kill_string_timeout", &[1, 5, 6, 7], What::Reply, "\"status\": \"ok\"", "string-timeout"),
     // SIGKILL comes a second after the answer of step 0, so its events belong to the one or to the other.
-    sometimes(
-        "kill_string_timeout",
-        &[0, 1],
-        What::Events,
-        "stubborn",
-        "string-timeout",
-    ),
-    always(
-        "kill_string_timeout",
-        &[],
-        What::Log,
-        "stubborn stopped",
-        "string-timeout",
-    ),
+    sometimes("kill_string_timeout", &[0, 1], What::Events, "stubborn", "string-timeout"),
+    always("kill_string_timeout", &[], What::Log, "stubborn stopped", "string-timeout"),
     always("circusd_cli", &[0], What::Stdout, "Ringmaster", "version"),
-    always(
-        "circusd_cli",
-        &[4],
-        What::Stderr,
-        "possible values",
-        "clear-messages",
-    ),
-    always(
-        "circusd_cli",
-        &[7, 9],
-        What::ExitCode,
-        "this watcher is left out",
-        "one-bad-watcher",
-    ),
+    always("circusd_cli", &[4], What::Stderr, "possible values", "clear-messages"),
+    always("circusd_cli", &[7, 9], What::ExitCode, "this watcher is left out", "one-bad-watcher"),
     always("circusd_cli", &[10, 11], What::ExitCode, "", "not-yet"),
     always("circusd_cli", &[11], What::Stderr, "no effect yet", "not-yet"),
     always("circusd_cli", &[17, 21], What::ExitCode, "1 ", "failed-start"),
@@ -225,15 +93,7 @@ const fn always(
     instead: &'static str,
     reason: &'static str,
 ) -> Difference {
-    Difference {
-        scenario,
-        steps,
-        what,
-        instead,
-        reason,
-        always: true,
-        by_ctl: false,
-    }
+    Difference { scenario, steps, what, instead, reason, always: true, by_ctl: false }
 }
 
 /// A difference of our command line, which does not occur with the real one.
@@ -244,10 +104,7 @@ const fn by_ctl(
     instead: &'static str,
     reason: &'static str,
 ) -> Difference {
-    Difference {
-        by_ctl: true,
-        ..always(scenario, steps, what, instead, reason)
-    }
+    Difference { by_ctl: true, ..always(scenario, steps, what, instead, reason) }
 }
 
 /// A difference that depends on which of two things comes first.
@@ -258,42 +115,25 @@ const fn sometimes(
     instead: &'static str,
     reason: &'static str,
 ) -> Difference {
-    Difference {
-        always: false,
-        ..always(scenario, steps, what, instead, reason)
-    }
+    Difference { always: false, ..always(scenario, steps, what, instead, reason) }
 }
 
 /// What is wrong: differences that nobody intended, and intended ones that did not occur.
 pub fn judge(scenario: &str, found: &[Finding], ctl: Subject) -> Vec<String> {
-    let concerns =
-        |one: &&Difference| one.scenario == scenario && (ctl == Subject::Ringmaster || !one.by_ctl);
+    let concerns = |one: &&Difference| one.scenario == scenario && (ctl == Subject::Ringmaster || !one.by_ctl);
     let intended: Vec<&Difference> = DIFFERENCES.iter().filter(concerns).collect();
     let covers = |one: &Difference, finding: &Finding| {
-        let place = finding
-            .step
-            .map_or(one.steps.is_empty(), |step| one.steps.contains(&step));
+        let place = finding.step.map_or(one.steps.is_empty(), |step| one.steps.contains(&step));
         place && one.what == finding.what && finding.observed.contains(one.instead)
     };
-    let unlisted = found
-        .iter()
-        .filter(|finding| !intended.iter().any(|one| covers(one, finding)));
+    let unlisted = found.iter().filter(|finding| !intended.iter().any(|one| covers(one, finding)));
     let mut wrong = describe(unlisted);
     for one in intended.iter().filter(|one| one.always) {
-        let steps: Vec<Option<usize>> = if one.steps.is_empty() {
-            vec![None]
-        } else {
-            one.steps.iter().map(|step| Some(*step)).collect()
-        };
+        let steps: Vec<Option<usize>> =
+            if one.steps.is_empty() { vec![None] } else { one.steps.iter().map(|step| Some(*step)).collect() };
         for step in steps {
-            if !found
-                .iter()
-                .any(|finding| finding.step == step && covers(one, finding))
-            {
-                wrong.push(format!(
-                    "{step:?}, {:?}: the listed difference `{}` did not occur",
-                    one.what, one.reason
-                ));
+            if !found.iter().any(|finding| finding.step == step && covers(one, finding)) {
+                wrong.push(format!("{step:?}, {:?}: the listed difference `{}` did not occur", one.what, one.reason));
             }
         }
     }
@@ -303,13 +143,8 @@ pub fn judge(scenario: &str, found: &[Finding], ctl: Subject) -> Vec<String> {
 /// Findings in words.
 pub fn describe<'a>(found: impl IntoIterator<Item = &'a Finding>) -> Vec<String> {
     let line = |finding: &Finding| {
-        let place = finding
-            .step
-            .map_or_else(|| "whole".to_owned(), |step| format!("step {step}"));
-        format!(
-            "{place}, {:?}\n    Circus:  {}\n    seen:    {}",
-            finding.what, finding.golden, finding.observed
-        )
+        let place = finding.step.map_or_else(|| "whole".to_owned(), |step| format!("step {step}"));
+        format!("{place}, {:?}\n    Circus:  {}\n    seen:    {}", finding.what, finding.golden, finding.observed)
     };
     found.into_iter().map(line).collect()
 }

@@ -53,12 +53,7 @@ pub fn compare(transcript: &Transcript, observed: &Observed) -> Vec<Finding> {
 
 /// How many events of the transcript follow the start: what a replay waits for at its end.
 pub fn count_after_startup(transcript: &Transcript) -> usize {
-    transcript
-        .steps
-        .iter()
-        .map(|step| step.events.len())
-        .sum::<usize>()
-        + transcript.final_events.len()
+    transcript.steps.iter().map(|step| step.events.len()).sum::<usize>() + transcript.final_events.len()
 }
 
 fn golden_sequences(transcript: &Transcript) -> BTreeMap<String, Sequence> {
@@ -66,29 +61,18 @@ fn golden_sequences(transcript: &Transcript) -> BTreeMap<String, Sequence> {
     let mut sequences: BTreeMap<String, Sequence> = BTreeMap::new();
     // An event that a step repeats belongs to the step.
     let stepped: BTreeSet<&RecordedEvent> = transcript.steps.iter().flat_map(|step| &step.events).collect();
-    for event in transcript
-        .startup_events
-        .iter()
-        .filter(|event| !stepped.contains(event))
-    {
+    for event in transcript.startup_events.iter().filter(|event| !stepped.contains(event)) {
         let body = serde_json::from_str(&event.1).unwrap_or_default();
         if let Some((watcher, token)) = read(settings, None, &event.0, &body) {
             sequences.entry(watcher).or_default().startup.push(token);
         }
     }
     let last = transcript.steps.len();
-    let of_steps = transcript
-        .steps
-        .iter()
-        .enumerate()
-        .flat_map(|(at, step)| step.events.iter().map(move |e| (at, e)));
+    let of_steps = transcript.steps.iter().enumerate().flat_map(|(at, step)| step.events.iter().map(move |e| (at, e)));
     for (step, event) in of_steps.chain(transcript.final_events.iter().map(|event| (last, event))) {
         let body = serde_json::from_str(&event.1).unwrap_or_default();
         if let Some((watcher, token)) = read(settings, Some(step), &event.0, &body) {
-            sequences.entry(watcher).or_default().rest.push(Seen {
-                step: Some(step),
-                token,
-            });
+            sequences.entry(watcher).or_default().rest.push(Seen { step: Some(step), token });
         }
     }
     sequences
@@ -103,10 +87,7 @@ fn observed_sequences(settings: &Settings, observed: &Observed) -> BTreeMap<Stri
     }
     for (step, event) in &observed.rest {
         if let Some((watcher, token)) = read(settings, Some(*step), &event.topic, &event.body) {
-            sequences.entry(watcher).or_default().rest.push(Seen {
-                step: Some(*step),
-                token,
-            });
+            sequences.entry(watcher).or_default().rest.push(Seen { step: Some(*step), token });
         }
     }
     sequences
@@ -115,35 +96,17 @@ fn observed_sequences(settings: &Settings, observed: &Observed) -> BTreeMap<Stri
 /// Watcher and comparable text of an event; `None` for one that may be there or not.
 fn read(settings: &Settings, step: Option<usize>, topic: &str, body: &Value) -> Option<(String, String)> {
     let (watcher, kind) = topic.strip_prefix("watcher.")?.rsplit_once('.')?;
-    let racy_here = |step: String| {
-        settings
-            .racy_events
-            .get(&step)
-            .is_some_and(|kinds| has(kinds, kind))
-    };
+    let racy_here = |step: String| settings.racy_events.get(&step).is_some_and(|kinds| has(kinds, kind));
     if racy_here("*".to_owned())
         || step.is_some_and(|step| racy_here(step.to_string()))
-        || settings
-            .racy_watchers
-            .get(watcher)
-            .is_some_and(|kinds| has(kinds, kind))
+        || settings.racy_watchers.get(watcher).is_some_and(|kinds| has(kinds, kind))
     {
         return None;
     }
-    let mut keys: Vec<&String> = body
-        .as_object()
-        .map(|body| body.keys().collect())
-        .unwrap_or_default();
+    let mut keys: Vec<&String> = body.as_object().map(|body| body.keys().collect()).unwrap_or_default();
     keys.sort();
-    let keys: Vec<&str> = keys
-        .into_iter()
-        .map(String::as_str)
-        .filter(|key| *key != "exit_code")
-        .collect();
-    let code = body
-        .get("exit_code")
-        .map(|code| format!("={code}"))
-        .unwrap_or_default();
+    let keys: Vec<&str> = keys.into_iter().map(String::as_str).filter(|key| *key != "exit_code").collect();
+    let code = body.get("exit_code").map(|code| format!("={code}")).unwrap_or_default();
     Some((watcher.to_owned(), format!("{kind}{code}({})", keys.join(","))))
 }
 
@@ -165,25 +128,12 @@ fn compare_startup(watcher: &str, golden: &Sequence, seen: &Sequence, found: &mu
 
 /// One finding a watcher, at the step of the first difference.
 fn compare_rest(watcher: &str, golden: &[Seen], seen: &[Seen], found: &mut Vec<Finding>) {
-    let same = golden
-        .iter()
-        .zip(seen)
-        .take_while(|(one, other)| one.token == other.token)
-        .count();
+    let same = golden.iter().zip(seen).take_while(|(one, other)| one.token == other.token).count();
     if same == golden.len() && same == seen.len() {
         return;
     }
-    let (golden, seen) = (
-        golden.get(same..).unwrap_or_default(),
-        seen.get(same..).unwrap_or_default(),
-    );
-    let tokens = |events: &[Seen]| {
-        events
-            .iter()
-            .take(12)
-            .map(|seen| seen.token.clone())
-            .collect::<Vec<_>>()
-    };
+    let (golden, seen) = (golden.get(same..).unwrap_or_default(), seen.get(same..).unwrap_or_default());
+    let tokens = |events: &[Seen]| events.iter().take(12).map(|seen| seen.token.clone()).collect::<Vec<_>>();
     found.push(Finding {
         step: golden.first().or(seen.first()).and_then(|seen| seen.step),
         what: What::Events,
@@ -198,10 +148,8 @@ fn compare_cycle(watcher: &str, golden: &Sequence, seen: &Sequence, found: &mut 
         let rest = sequence.rest.iter().map(|seen| seen.token.clone());
         // At the end a process may be alive, and is then killed, or not.
         let all = sequence.startup.iter().cloned().chain(rest);
-        all.filter(|token| {
-            !token.starts_with("kill") && !token.starts_with("reap=-15") && !token.starts_with("start")
-        })
-        .collect()
+        all.filter(|token| !token.starts_with("kill") && !token.starts_with("reap=-15") && !token.starts_with("start"))
+            .collect()
     };
     let (golden, seen) = (kinds(golden), kinds(seen));
     if golden != seen {

@@ -275,8 +275,7 @@ impl Transcript {
         for mut step in std::mem::take(&mut self.steps) {
             step.events.retain(others);
             let its_file = format!("/{watcher}.");
-            step.before
-                .retain(|action| !matches!(action, Action::Rename { src, .. } if src.contains(&its_file)));
+            step.before.retain(|action| !matches!(action, Action::Rename { src, .. } if src.contains(&its_file)));
             let about_it = matches!(&step.kind, Kind::Zmq(exchange) if exchange.request_frames.iter().any(
                 |frame| matches!(frame, Payload::Text(text) if text.contains(&quoted))));
             if let Kind::Zmq(exchange) = &mut step.kind {

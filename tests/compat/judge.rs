@@ -28,11 +28,7 @@ const PID_LISTS: &[&str] = &["pids", "started", "stopped", "kept"];
 /// Compares; every difference is one line with its path. `accept` names other right values by path.
 pub fn differences(golden: &Value, observed: &Value, accept: &BTreeMap<String, Vec<Value>>) -> Vec<String> {
     let mut found = Vec::new();
-    Comparison {
-        accept,
-        found: &mut found,
-    }
-    .value("", "", golden, observed);
+    Comparison { accept, found: &mut found }.value("", "", golden, observed);
     found
 }
 
@@ -43,11 +39,7 @@ struct Comparison<'a> {
 
 impl Comparison<'_> {
     fn value(&mut self, path: &str, key: &str, golden: &Value, observed: &Value) {
-        if self
-            .accept
-            .get(path)
-            .is_some_and(|others| others.contains(observed))
-        {
+        if self.accept.get(path).is_some_and(|others| others.contains(observed)) {
             return;
         }
         if type_name(golden) != type_name(observed) {
@@ -56,11 +48,7 @@ impl Comparison<'_> {
         }
         match (golden, observed) {
             (Value::Object(golden), Value::Object(observed)) if is_by_pid(golden) || is_by_pid(observed) => {
-                self.lists(
-                    path,
-                    &golden.values().collect::<Vec<_>>(),
-                    &observed.values().collect::<Vec<_>>(),
-                );
+                self.lists(path, &golden.values().collect::<Vec<_>>(), &observed.values().collect::<Vec<_>>());
             }
             (Value::Object(golden), Value::Object(observed)) => {
                 for (key, value) in golden {
@@ -70,15 +58,10 @@ impl Comparison<'_> {
                     }
                 }
                 let extra = observed.keys().filter(|key| !golden.contains_key(*key));
-                self.found
-                    .extend(extra.map(|key| format!("{} is too much", join(path, key))));
+                self.found.extend(extra.map(|key| format!("{} is too much", join(path, key))));
             }
             (Value::Array(golden), Value::Array(observed)) if PID_LISTS.contains(&key) => {
-                self.lists(
-                    path,
-                    &golden.iter().collect::<Vec<_>>(),
-                    &observed.iter().collect::<Vec<_>>(),
-                );
+                self.lists(path, &golden.iter().collect::<Vec<_>>(), &observed.iter().collect::<Vec<_>>());
             }
             (Value::Array(golden), Value::Array(observed)) => {
                 if golden.len() != observed.len() {
@@ -98,11 +81,7 @@ impl Comparison<'_> {
     /// Lists whose members are volatile numbers or infos of processes.
     fn lists(&mut self, path: &str, golden: &[&Value], observed: &[&Value]) {
         if golden.len() != observed.len() {
-            self.found.push(format!(
-                "{path} has {} entries, not {}",
-                observed.len(),
-                golden.len()
-            ));
+            self.found.push(format!("{path} has {} entries, not {}", observed.len(), golden.len()));
             return;
         }
         for (one, other) in golden.iter().zip(observed) {
@@ -117,18 +96,11 @@ impl Comparison<'_> {
 
 /// An object whose keys are process numbers.
 fn is_by_pid(object: &serde_json::Map<String, Value>) -> bool {
-    !object.is_empty()
-        && object
-            .keys()
-            .all(|key| key.bytes().all(|byte| byte.is_ascii_digit()))
+    !object.is_empty() && object.keys().all(|key| key.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn join(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
-    }
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 /// The JSON type, with whole and broken numbers apart: Python clients see `int` and `float`.
@@ -156,50 +128,29 @@ mod tests {
     #[test]
     fn volatile_values_are_compared_by_type() {
         assert!(compare(json!({"pid": 1, "time": 1.5}), json!({"pid": 2, "time": 2.5})).is_empty());
-        assert_eq!(
-            compare(json!({"time": 1.5}), json!({"time": 2})),
-            ["time is 2, not 1.5"]
-        );
+        assert_eq!(compare(json!({"time": 1.5}), json!({"time": 2})), ["time is 2, not 1.5"]);
         assert_eq!(compare(json!({"a": 2.0}), json!({"a": 2})), ["a is 2, not 2.0"]);
     }
 
     #[test]
     fn keys_and_other_values_are_compared_exactly() {
         assert_eq!(compare(json!({"a": 1, "b": 1}), json!({"a": 2, "c": 1})).len(), 3);
-        assert_eq!(
-            compare(json!({"l": ["a", "b"]}), json!({"l": ["b", "a"]})).len(),
-            2
-        );
+        assert_eq!(compare(json!({"l": ["a", "b"]}), json!({"l": ["b", "a"]})).len(), 2);
         assert!(compare(json!({"a": 1, "b": 1}), json!({"b": 1, "a": 1})).is_empty());
     }
 
     #[test]
     fn infos_by_pid_are_compared_in_order_and_number() {
         let golden = json!({"info": {"10": {"wid": 1}, "11": {"wid": 2}}});
-        assert!(
-            compare(
-                golden.clone(),
-                json!({"info": {"7": {"wid": 1}, "8": {"wid": 2}}})
-            )
-            .is_empty()
-        );
-        assert_eq!(
-            compare(golden.clone(), json!({"info": {"7": {"wid": 1}}})).len(),
-            1
-        );
-        assert_eq!(
-            compare(golden, json!({"info": {"7": {"wid": 2}, "8": {"wid": 2}}})).len(),
-            1
-        );
+        assert!(compare(golden.clone(), json!({"info": {"7": {"wid": 1}, "8": {"wid": 2}}})).is_empty());
+        assert_eq!(compare(golden.clone(), json!({"info": {"7": {"wid": 1}}})).len(), 1);
+        assert_eq!(compare(golden, json!({"info": {"7": {"wid": 2}, "8": {"wid": 2}}})).len(), 1);
     }
 
     #[test]
     fn an_accepted_value_is_right_too() {
         let accept = BTreeMap::from([("s.a".to_owned(), vec![json!("x")])]);
         assert!(differences(&json!({"s": {"a": "y"}}), &json!({"s": {"a": "x"}}), &accept).is_empty());
-        assert_eq!(
-            differences(&json!({"s": {"a": "y"}}), &json!({"s": {"a": "z"}}), &accept).len(),
-            1
-        );
+        assert_eq!(differences(&json!({"s": {"a": "y"}}), &json!({"s": {"a": "z"}}), &accept).len(), 1);
     }
 }

@@ -101,10 +101,7 @@ const NOT_YET: &[(&str, &str)] = &[
     ("endpoint_owner", "endpoint_owner, the commands add and set"),
     ("flapping", "plugins"),
     ("multicast_discovery", "discovery; cannot be replayed as it is"),
-    (
-        "papa_017",
-        "taken with Circus 0.17; its behaviour is a story of its own",
-    ),
+    ("papa_017", "taken with Circus 0.17; its behaviour is a story of its own"),
     ("watchdog_plugin", "plugins"),
 ];
 
@@ -132,21 +129,14 @@ fn load(name: &str) -> Result<Transcript> {
     let (_, without) = known.find(|(known, _)| *known == name).context("a known name")?;
     let mut transcript = Transcript::load(name, without)?;
     for (_, step, kind) in ALSO_RACY.iter().filter(|(scenario, ..)| *scenario == name) {
-        let kinds = transcript
-            .settings
-            .racy_events
-            .entry(step.to_string())
-            .or_default();
+        let kinds = transcript.settings.racy_events.entry(step.to_string()).or_default();
         kinds.push((*kind).to_owned());
     }
     Ok(transcript)
 }
 
 fn uses_ctl(transcript: &Transcript) -> bool {
-    transcript
-        .steps
-        .iter()
-        .any(|step| matches!(step.kind, Kind::Cli(_)))
+    transcript.steps.iter().any(|step| matches!(step.kind, Kind::Cli(_)))
 }
 
 fn ours(name: &str, ctl: Subject) -> Result<()> {
@@ -165,11 +155,7 @@ fn ours(name: &str, ctl: Subject) -> Result<()> {
 
 fn our_ctl(name: &str) -> Result<()> {
     let transcript = load(name)?;
-    if uses_ctl(&transcript) {
-        with_circus(name, &transcript, Subject::Ringmaster)
-    } else {
-        Ok(())
-    }
+    if uses_ctl(&transcript) { with_circus(name, &transcript, Subject::Ringmaster) } else { Ok(()) }
 }
 
 fn reference(name: &str) -> Result<()> {
@@ -197,12 +183,7 @@ fn run(name: &str, transcript: &Transcript, cast: Cast) -> Result<Vec<replay::Fi
 }
 
 fn report(wrong: Vec<String>) -> Result<()> {
-    anyhow::ensure!(
-        wrong.is_empty(),
-        "{} differences:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    anyhow::ensure!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
     Ok(())
 }
 

@@ -46,11 +46,7 @@ pub struct Finding {
 
 /// Replays `transcript` on `stage`, from the start of circusd to its end.
 pub fn replay(transcript: &Transcript, stage: &mut Stage) -> Result<Vec<Finding>> {
-    let mut replay = Replay {
-        stage,
-        found: Vec::new(),
-        observed: Observed::default(),
-    };
+    let mut replay = Replay { stage, found: Vec::new(), observed: Observed::default() };
     replay.start(transcript)?;
     for (at, step) in transcript.steps.iter().enumerate() {
         replay.step(at, step).with_context(|| format!("step {at}"))?;
@@ -86,9 +82,7 @@ impl Replay<'_> {
     fn step(&mut self, at: usize, step: &crate::golden::Step) -> Result<()> {
         for action in &step.before {
             let events = self.stage.act(action)?;
-            self.observed
-                .rest
-                .extend(events.into_iter().map(|event| (at.saturating_sub(1), event)));
+            self.observed.rest.extend(events.into_iter().map(|event| (at.saturating_sub(1), event)));
         }
         match &step.kind {
             Kind::Zmq(exchange) => self.exchange(at, exchange)?,
@@ -97,9 +91,7 @@ impl Replay<'_> {
             Kind::Note { check: None } => {}
         }
         let events = self.stage.driver.events(Duration::ZERO, None)?;
-        self.observed
-            .rest
-            .extend(events.into_iter().map(|event| (at, event)));
+        self.observed.rest.extend(events.into_iter().map(|event| (at, event)));
         Ok(())
     }
 
@@ -120,18 +112,10 @@ impl Replay<'_> {
             Some(_) => ORPHAN,
             None => SILENCE,
         };
-        let answers = self
-            .stage
-            .exchange(&exchange.socket, &frames, wait, golden.as_deref())?;
+        let answers = self.stage.exchange(&exchange.socket, &frames, wait, golden.as_deref())?;
         let observed: Vec<String> = answers
             .iter()
-            .map(|answer| {
-                answer
-                    .frames
-                    .iter()
-                    .map(|frame| String::from_utf8_lossy(frame))
-                    .collect()
-            })
+            .map(|answer| answer.frames.iter().map(|frame| String::from_utf8_lossy(frame)).collect())
             .collect();
         let difference = match (&golden, observed.as_slice()) {
             (None, []) => None,
@@ -141,12 +125,7 @@ impl Replay<'_> {
             (Some(golden), [observed]) => compare_replies(golden, observed, exchange),
         };
         if let Some(difference) = difference {
-            self.note(
-                at,
-                What::Reply,
-                golden.unwrap_or_default(),
-                format!("{difference}: {}", observed.join(" | ")),
-            );
+            self.note(at, What::Reply, golden.unwrap_or_default(), format!("{difference}: {}", observed.join(" | ")));
         }
         Ok(())
     }
@@ -166,9 +145,7 @@ impl Replay<'_> {
         for (what, golden, contains, observed) in sides {
             if contains.is_empty() {
                 let golden = golden.as_ref().map(|golden| self.stage.fill_text(golden));
-                let found = golden
-                    .as_ref()
-                    .and_then(|golden| text::difference(run, golden, observed, subject));
+                let found = golden.as_ref().and_then(|golden| text::difference(run, golden, observed, subject));
                 if let Some(difference) = found {
                     self.note(at, what, format!("{golden:?}"), difference);
                 }
@@ -176,10 +153,8 @@ impl Replay<'_> {
             }
             // Process numbers in such a list are those of the day it was taken.
             let is_number = |part: &&String| part.bytes().all(|byte| byte.is_ascii_digit() || byte == b',');
-            let missing: Vec<&String> = contains
-                .iter()
-                .filter(|part| !is_number(part) && !observed.contains(*part))
-                .collect();
+            let missing: Vec<&String> =
+                contains.iter().filter(|part| !is_number(part) && !observed.contains(*part)).collect();
             if !missing.is_empty() {
                 self.note(at, what, format!("{missing:?}"), observed.clone());
             }
@@ -196,8 +171,7 @@ impl Replay<'_> {
                 (running != *expect).then(|| format!("circusd runs: {running}"))
             }
             Probe::Pidfile { file, mode } => {
-                let found = std::fs::metadata(work.join(file))
-                    .map(|file| format!("0o{:o}", file.permissions().mode()));
+                let found = std::fs::metadata(work.join(file)).map(|file| format!("0o{:o}", file.permissions().mode()));
                 let found = (read(file), found.unwrap_or_default());
                 let wanted = (format!("{}\n", self.stage.daemon_pid()), mode.clone());
                 (found != wanted).then(|| format!("{found:?}, not {wanted:?}"))
@@ -228,10 +202,7 @@ impl Replay<'_> {
 
     /// `quit` or what the transcript does instead, and what is left to look at then.
     fn end(&mut self, transcript: &Transcript) -> Result<()> {
-        let last = transcript
-            .steps
-            .len()
-            .saturating_sub(usize::from(transcript.final_events.is_empty()));
+        let last = transcript.steps.len().saturating_sub(usize::from(transcript.final_events.is_empty()));
         for action in &transcript.after {
             self.stage.act(action)?;
         }
@@ -245,20 +216,10 @@ impl Replay<'_> {
             }
         }
         let missing = events::count_after_startup(transcript).saturating_sub(self.observed.rest.len());
-        let events = self
-            .stage
-            .driver
-            .events(Duration::from_millis(500), Some(missing.max(1)))?;
-        self.observed
-            .rest
-            .extend(events.into_iter().map(|event| (last, event)));
+        let events = self.stage.driver.events(Duration::from_millis(500), Some(missing.max(1)))?;
+        self.observed.rest.extend(events.into_iter().map(|event| (last, event)));
         if let Some(difference) = text::missing_lines(&transcript.log, &self.stage.daemon_log()) {
-            self.found.push(Finding {
-                step: None,
-                what: What::Log,
-                golden: String::new(),
-                observed: difference,
-            });
+            self.found.push(Finding { step: None, what: What::Log, golden: String::new(), observed: difference });
         }
         for (name, golden) in &transcript.files_written {
             self.file(name, golden)?;
@@ -284,12 +245,7 @@ impl Replay<'_> {
     }
 
     fn note(&mut self, step: usize, what: What, golden: String, observed: String) {
-        self.found.push(Finding {
-            step: Some(step),
-            what,
-            golden,
-            observed,
-        });
+        self.found.push(Finding { step: Some(step), what, golden, observed });
     }
 }
 

@@ -29,12 +29,7 @@ fn a_slow_stop_of_one_watcher_hinders_no_other() -> Result<()> {
     let mut stack = stack("beside")?;
     stack.call("stop", &json!({"name": "hold"}))?;
     let begin = Instant::now();
-    for (command, more) in [
-        ("incr", json!(2)),
-        ("decr", json!(1)),
-        ("restart", Value::Null),
-        ("stop", Value::Null),
-    ] {
+    for (command, more) in [("incr", json!(2)), ("decr", json!(1)), ("restart", Value::Null), ("stop", Value::Null)] {
         let mut properties = json!({"name": "alpha", "waiting": true});
         if !more.is_null() {
             properties = json!({"name": "alpha", "waiting": true, "nb": more});
@@ -42,11 +37,7 @@ fn a_slow_stop_of_one_watcher_hinders_no_other() -> Result<()> {
         let reply = stack.call(command, &properties)?;
         ensure!(is_ok(&reply), "{command}: {reply}");
     }
-    ensure!(
-        begin.elapsed() < STUBBORN,
-        "alpha waited for hold: {:?}",
-        begin.elapsed()
-    );
+    ensure!(begin.elapsed() < STUBBORN, "alpha waited for hold: {:?}", begin.elapsed());
     let status = stack.call("status", &json!({"name": "hold"}))?;
     ensure!(status.get("status") == Some(&json!("stopping")), "{status}");
     stack.end()
@@ -71,10 +62,7 @@ fn a_command_during_quit_is_refused_and_says_why() -> Result<()> {
     let endpoint = stack.sandbox.endpoint();
     let reply = stack.driver.call(&endpoint, "start", &json!({"name": "alpha"}))?;
     let reason = reply.get("reason").and_then(Value::as_str).unwrap_or_default();
-    ensure!(
-        reason == "arbiter is already running arbiter_stop command",
-        "{reply}"
-    );
+    ensure!(reason == "arbiter is already running arbiter_stop command", "{reply}");
     ensure!(reply.get("errno") == Some(&json!(5)), "{reply}");
     if let Some(mut daemon) = stack.daemon.take() {
         let code = daemon.wait(ringmaster_tests::stack::PATIENCE)?;

@@ -53,10 +53,7 @@ pub struct Outcome {
 
 impl Outcome {
     pub fn describe(&self) -> String {
-        format!(
-            "{} (stdout {:?}, stderr {:?})",
-            self.exit_code, self.stdout, self.stderr
-        )
+        format!("{} (stdout {:?}, stderr {:?})", self.exit_code, self.stdout, self.stderr)
     }
 }
 
@@ -78,9 +75,7 @@ impl Stage {
         for number in 0..6 {
             text = text.replace(&format!("@P{number}@"), &self.sandbox.port(number).to_string());
         }
-        let python = Venv::get()
-            .map(|venv| venv.program("python").display().to_string())
-            .unwrap_or_default();
+        let python = Venv::get().map(|venv| venv.program("python").display().to_string()).unwrap_or_default();
         let worker = crate::golden::folder().join("helpers/worker.py");
         text = text
             .replace("@DIR@", &self.sandbox.work().display().to_string())
@@ -97,16 +92,10 @@ impl Stage {
     pub fn fill_text(&self, text: &Text) -> Text {
         match text {
             Text::Exact(text) => Text::Exact(self.fill(text)),
-            Text::Help { mentions } => Text::Help {
-                mentions: mentions.clone(),
-            },
+            Text::Help { mentions } => Text::Help { mentions: mentions.clone() },
             Text::Usage { _usage } => Text::Usage { _usage: *_usage },
-            Text::Traceback { traceback } => Text::Traceback {
-                traceback: self.fill(traceback),
-            },
-            Text::Log { log } => Text::Log {
-                log: log.iter().map(|line| self.fill(line)).collect(),
-            },
+            Text::Traceback { traceback } => Text::Traceback { traceback: self.fill(traceback) },
+            Text::Log { log } => Text::Log { log: log.iter().map(|line| self.fill(line)).collect() },
         }
     }
 
@@ -151,24 +140,14 @@ impl Stage {
     ) -> Result<Vec<Answer>> {
         let endpoint = self.sandbox.endpoint();
         let (driver, subject) = (&mut self.driver, self.cast.daemon);
-        wait_until(
-            Duration::from_secs(10),
-            "housekeeping lets a command through",
-            || {
-                let answers = driver
-                    .exchange(&endpoint, socket, frames, wait)
-                    .map_err(|error| error.to_string())?;
-                let refused = answers
-                    .iter()
-                    .flat_map(|answer| &answer.frames)
-                    .any(|frame| is_housekeeping(subject, frame, golden.unwrap_or_default()));
-                if refused {
-                    Err("refused".to_owned())
-                } else {
-                    Ok(answers)
-                }
-            },
-        )
+        wait_until(Duration::from_secs(10), "housekeeping lets a command through", || {
+            let answers = driver.exchange(&endpoint, socket, frames, wait).map_err(|error| error.to_string())?;
+            let refused = answers
+                .iter()
+                .flat_map(|answer| &answer.frames)
+                .any(|frame| is_housekeeping(subject, frame, golden.unwrap_or_default()));
+            if refused { Err("refused".to_owned()) } else { Ok(answers) }
+        })
     }
 
     /// Tells circusd to end, and again while something that the last steps began is still going on.
@@ -180,13 +159,8 @@ impl Stage {
             let answers = driver.exchange(&endpoint, "DEALER", &[request.clone().into_bytes()], wait);
             let answers = answers.map_err(|error| error.to_string())?;
             let frames = answers.iter().flat_map(|answer| &answer.frames);
-            let texts: Vec<String> = frames
-                .map(|frame| String::from_utf8_lossy(frame).into_owned())
-                .collect();
-            if texts
-                .iter()
-                .any(|text| text.contains("arbiter is already running"))
-            {
+            let texts: Vec<String> = frames.map(|frame| String::from_utf8_lossy(frame).into_owned()).collect();
+            if texts.iter().any(|text| text.contains("arbiter is already running")) {
                 return Err(texts.concat());
             }
             Ok(())
@@ -199,44 +173,30 @@ impl Stage {
             Action::Sleep { s } => return self.driver.events(Duration::try_from_secs_f64(*s)?, None),
             Action::BindPid { var, watcher, index } => {
                 let pids = self.pids(watcher)?;
-                let pid = pids
-                    .get(*index)
-                    .with_context(|| format!("{watcher} has {pids:?}"))?;
+                let pid = pids.get(*index).with_context(|| format!("{watcher} has {pids:?}"))?;
                 self.bound.insert(var.clone(), vec![*pid]);
             }
             Action::BindPids { var, watcher } => {
                 let pids = self.pids(watcher)?;
                 self.bound.insert(var.clone(), pids);
             }
-            Action::Kill {
-                var,
-                index,
-                signal: number,
-            } => {
+            Action::Kill { var, index, signal: number } => {
                 let pids = self.bound.get(var).context("a bound name")?;
                 let number = Signal::from_named_raw(*number).context("a signal")?;
-                for pid in
-                    pids.iter()
-                        .skip(index.unwrap_or(0))
-                        .take(if index.is_some() { 1 } else { usize::MAX })
-                {
+                for pid in pids.iter().skip(index.unwrap_or(0)).take(if index.is_some() { 1 } else { usize::MAX }) {
                     signal(*pid, number);
                 }
             }
             Action::SignalDaemon { signal } => {
                 let number = signal_by_name(signal).with_context(|| format!("no signal {signal}"))?;
-                self.daemon
-                    .as_ref()
-                    .context("circusd was started")?
-                    .signal(number)?;
+                self.daemon.as_ref().context("circusd was started")?.signal(number)?;
             }
             Action::WaitExit { s } => {
                 self.wait_exit(Duration::try_from_secs_f64(*s)?)?;
             }
             Action::Occupy { port, var } => {
                 let port: u16 = self.fill(port).parse()?;
-                self.occupied
-                    .insert(var.clone(), TcpListener::bind((Ipv4Addr::LOCALHOST, port))?);
+                self.occupied.insert(var.clone(), TcpListener::bind((Ipv4Addr::LOCALHOST, port))?);
             }
             Action::Close { var } => {
                 self.occupied.remove(var);
@@ -256,21 +216,14 @@ impl Stage {
     /// Which of the processes bound to that name live.
     pub fn alive(&self, var: &str) -> Vec<bool> {
         let pids = self.bound.get(var).into_iter().flatten();
-        pids.map(|pid| ringmaster_tests::processes::is_alive(*pid))
-            .collect()
+        pids.map(|pid| ringmaster_tests::processes::is_alive(*pid)).collect()
     }
 
     pub fn pids(&mut self, watcher: &str) -> Result<Vec<i32>> {
         let endpoint = self.sandbox.endpoint();
         let reply = self.driver.call(&endpoint, "list", &json!({"name": watcher}))?;
-        let pids = reply
-            .get("pids")
-            .and_then(|pids| pids.as_array())
-            .with_context(|| reply.to_string())?;
-        Ok(pids
-            .iter()
-            .filter_map(|pid| i32::try_from(pid.as_i64()?).ok())
-            .collect())
+        let pids = reply.get("pids").and_then(|pids| pids.as_array()).with_context(|| reply.to_string())?;
+        Ok(pids.iter().filter_map(|pid| i32::try_from(pid.as_i64()?).ok()).collect())
     }
 
     pub fn daemon_pid(&self) -> i32 {
@@ -304,8 +257,7 @@ impl Stage {
         let (name, arguments) = argv.split_first().context("a program")?;
         let subject = self.subject_of(run);
         let is_default = argv.as_slice() == ["circusctl"] && run.env.is_empty();
-        if is_default && subject == Subject::Circus && TcpStream::connect((Ipv4Addr::LOCALHOST, 5555)).is_ok()
-        {
+        if is_default && subject == Subject::Circus && TcpStream::connect((Ipv4Addr::LOCALHOST, 5555)).is_ok() {
             println!("port 5555 is in use: the default endpoint is not tried");
             return Ok(None);
         }
@@ -321,11 +273,7 @@ impl Stage {
         }
         let mut child = command
             .args(arguments)
-            .stdin(if run.stdin.is_some() {
-                Stdio::piped()
-            } else {
-                Stdio::null()
-            })
+            .stdin(if run.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
@@ -357,13 +305,11 @@ impl Stage {
             pass(Duration::try_from_secs_f64(left)?);
             signal(i32::try_from(child.id())?, Signal::INT);
         }
-        let limit = run.limit.map(Duration::try_from_secs_f64).transpose()?.unwrap_or(
-            if run.argv.first().is_some_and(|name| name == "circusd") {
-                DAEMON
-            } else {
-                PROGRAM
-            },
-        );
+        let limit = run
+            .limit
+            .map(Duration::try_from_secs_f64)
+            .transpose()?
+            .unwrap_or(if run.argv.first().is_some_and(|name| name == "circusd") { DAEMON } else { PROGRAM });
         let ended = wait_until(limit, "the program ends", || match child.try_wait() {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err("it runs".to_owned()),

@@ -75,11 +75,7 @@ fn json_difference(golden: &str, observed: &str) -> Option<String> {
     }
     let mut found = judge::differences(&one, &other, &BTreeMap::new());
     if golden.lines().count() != observed.lines().count() {
-        found.push(format!(
-            "{} lines instead of {}",
-            observed.lines().count(),
-            golden.lines().count()
-        ));
+        found.push(format!("{} lines instead of {}", observed.lines().count(), golden.lines().count()));
     }
     (!found.is_empty()).then(|| found.join("; "))
 }

@@ -32,11 +32,7 @@ fn stack(name: &str) -> Result<Stack> {
 fn others_are_served(stack: &mut Stack) -> Result<()> {
     let reply = stack.call("numwatchers", &json!({}))?;
     ensure!(reply.get("numwatchers") == Some(&json!(1)), "{reply}");
-    let pid = stack
-        .daemon
-        .as_ref()
-        .map(ringmaster_tests::daemon::Daemon::pid)
-        .unwrap_or_default();
+    let pid = stack.daemon.as_ref().map(ringmaster_tests::daemon::Daemon::pid).unwrap_or_default();
     let resident = processes::status_number(pid, "VmRSS").unwrap_or(0);
     ensure!(resident < MEMORY_KIB, "circusd holds {resident} KiB");
     Ok(())
@@ -70,11 +66,7 @@ fn a_giant_length_before_the_handshake() -> Result<()> {
 fn a_giant_length_after_the_handshake() -> Result<()> {
     let mut stack = stack("giant2")?;
     for port in ports(&stack) {
-        let socket = if port == stack.sandbox.port(0) {
-            "DEALER"
-        } else {
-            "SUB"
-        };
+        let socket = if port == stack.sandbox.port(0) { "DEALER" } else { "SUB" };
         let mut peer = Peer::connect(port, socket, b"")?;
         let _ = peer.write(&[&[0x02_u8][..], &(1_u64 << 40).to_be_bytes()].concat());
         others_are_served(&mut stack)?;
@@ -118,10 +110,7 @@ fn two_clients_of_the_same_identity() -> Result<()> {
         let mut second = Peer::connect(port, "DEALER", identity)?;
         second.send(REQUEST)?;
         let answer = second.receive()?;
-        ensure!(
-            String::from_utf8_lossy(&answer).contains("\"flood\""),
-            "{answer:?}"
-        );
+        ensure!(String::from_utf8_lossy(&answer).contains("\"flood\""), "{answer:?}");
     }
     others_are_served(&mut stack)?;
     stack.end()
@@ -207,9 +196,7 @@ fn a_message_without_an_end() -> Result<()> {
 #[test]
 fn random_bytes() -> Result<()> {
     let mut stack = stack("random")?;
-    let given = std::env::var("RINGMASTER_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
+    let given = std::env::var("RINGMASTER_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed: u64 = given.unwrap_or_else(|| u64::from(std::process::id()) * 7919 + 1);
     println!("RINGMASTER_SEED={seed}");
     let mut state = seed;

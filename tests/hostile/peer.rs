@@ -40,10 +40,7 @@ impl Peer {
         stream.write_all(&GREETING)?;
         let mut greeting = [0; 64];
         stream.read_exact(&mut greeting)?;
-        ensure!(
-            greeting[0] == 0xff && greeting[9] == 0x7f,
-            "no ZMTP greeting: {greeting:?}"
-        );
+        ensure!(greeting[0] == 0xff && greeting[9] == 0x7f, "no ZMTP greeting: {greeting:?}");
         let mut peer = Self { stream };
         let mut properties = property(b"Socket-Type", kind.as_bytes())?;
         if !identity.is_empty() {

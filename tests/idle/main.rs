@@ -46,20 +46,13 @@ fn a_hundred_idle_children_cost_nothing() -> Result<()> {
         let before = switches(&pids);
         pass(SPAN);
         let after = switches(&pids);
-        if before == after {
-            Ok(())
-        } else {
-            Err(format!("{before:?}, then {after:?}"))
-        }
+        if before == after { Ok(()) } else { Err(format!("{before:?}, then {after:?}")) }
     })?;
     let before = switches(&pids);
     pass(SPAN);
     let after = switches(&pids);
     println!("context switches of {pids:?}: {before:?}, {SPAN:?} later {after:?}");
-    ensure!(
-        before == after,
-        "woken without a cause: {before:?}, then {after:?}"
-    );
+    ensure!(before == after, "woken without a cause: {before:?}, then {after:?}");
     stack.end()
 }
 
@@ -67,19 +60,11 @@ fn a_hundred_idle_children_cost_nothing() -> Result<()> {
 fn switches(pids: &[i32]) -> Vec<u64> {
     let of_thread = |text: String| -> u64 {
         let counts = text.lines().filter(|line| line.contains("ctxt_switches"));
-        counts
-            .filter_map(|line| line.rsplit('\t').next()?.trim().parse::<u64>().ok())
-            .sum()
+        counts.filter_map(|line| line.rsplit('\t').next()?.trim().parse::<u64>().ok()).sum()
     };
     let of_process = |pid: &i32| -> u64 {
-        let threads = fs::read_dir(format!("/proc/{pid}/task"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        threads
-            .filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok())
-            .map(of_thread)
-            .sum()
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok()).map(of_thread).sum()
     };
     pids.iter().map(of_process).collect()
 }

@@ -29,11 +29,7 @@ pub struct Daemon {
 
 impl Daemon {
     pub(crate) fn new(child: Child, stdout: PathBuf, stderr: PathBuf) -> Self {
-        Self {
-            child,
-            stdout,
-            stderr,
-        }
+        Self { child, stdout, stderr }
     }
 
     /// Its process number.
@@ -44,11 +40,7 @@ impl Daemon {
     /// Sends it a signal.
     pub fn signal(&self, number: Signal) -> Result<()> {
         if !signal(self.pid(), number) {
-            bail!(
-                "circusd {} is gone, signal {number:?} not sent\n{}",
-                self.pid(),
-                self.stderr()
-            );
+            bail!("circusd {} is gone, signal {number:?} not sent\n{}", self.pid(), self.stderr());
         }
         Ok(())
     }
@@ -86,10 +78,7 @@ fn read(path: &PathBuf) -> String {
 
 /// The exit status, or the negative number of the signal that ended the process.
 pub fn exit_code(status: ExitStatus) -> i32 {
-    status
-        .code()
-        .or_else(|| status.signal().map(|number| -number))
-        .unwrap_or(i32::MIN)
+    status.code().or_else(|| status.signal().map(|number| -number)).unwrap_or(i32::MIN)
 }
 
 /// The implementation that the stories run on: ours, or the real Circus when `RINGMASTER_TEST_SUBJECT` is `circus`,

@@ -60,10 +60,7 @@ impl Driver {
 
     /// The events that have come and those of the next `span`; stops early when `count` are there.
     pub fn events(&mut self, span: Duration, count: Option<usize>) -> Result<Vec<Event>> {
-        let answer = self.ask(
-            &json!({"op": "events", "for": span.as_secs_f64(), "count": count}),
-            span,
-        )?;
+        let answer = self.ask(&json!({"op": "events", "for": span.as_secs_f64(), "count": count}), span)?;
         let events = answer.get("events").and_then(Value::as_array).context("events")?;
         events.iter().map(read_event).collect()
     }
@@ -80,18 +77,8 @@ impl Driver {
         let request = json!({"op": "exchange", "endpoint": endpoint, "socket": socket, "frames": frames,
             "wait": wait.as_secs_f64()});
         let answer = self.ask(&request, wait)?;
-        let replies = answer
-            .get("replies")
-            .and_then(Value::as_array)
-            .context("replies")?;
-        replies
-            .iter()
-            .map(|reply| {
-                Ok(Answer {
-                    frames: read_frames(reply)?,
-                })
-            })
-            .collect()
+        let replies = answer.get("replies").and_then(Value::as_array).context("replies")?;
+        replies.iter().map(|reply| Ok(Answer { frames: read_frames(reply)? })).collect()
     }
 
     /// One call through `circus.client.CircusClient`.
@@ -110,10 +97,7 @@ impl Driver {
     pub fn round_trips(&mut self, endpoint: &str, count: usize) -> Result<Vec<f64>> {
         let request = json!({"op": "round_trips", "endpoint": endpoint, "count": count});
         let answer = self.ask(&request, Duration::from_secs(60))?;
-        let seconds = answer
-            .get("seconds")
-            .and_then(Value::as_array)
-            .context("seconds")?;
+        let seconds = answer.get("seconds").and_then(Value::as_array).context("seconds")?;
         Ok(seconds.iter().filter_map(Value::as_f64).collect())
     }
 
@@ -168,10 +152,7 @@ fn read_event(event: &Value) -> Result<Event> {
 
 fn read_frames(value: &Value) -> Result<Vec<Vec<u8>>> {
     let frames = value.get("frames").and_then(Value::as_array).context("frames")?;
-    frames
-        .iter()
-        .map(|frame| from_hex(frame.as_str().context("a frame is text")?))
-        .collect()
+    frames.iter().map(|frame| from_hex(frame.as_str().context("a frame is text")?)).collect()
 }
 
 fn to_hex(bytes: &[u8]) -> String {

@@ -23,10 +23,7 @@ pub fn all() -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
-    entries
-        .flatten()
-        .filter_map(|entry| read(entry.file_name().to_str()?.parse().ok()?))
-        .collect()
+    entries.flatten().filter_map(|entry| read(entry.file_name().to_str()?.parse().ok()?)).collect()
 }
 
 /// One process, if it lives.
@@ -41,15 +38,8 @@ pub fn read(pid: i32) -> Option<Process> {
     let parent = fields.next()?.parse().ok()?;
     let session = fields.nth(1)?.parse().ok()?;
     let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let command = String::from_utf8_lossy(&command)
-        .trim_end_matches('\0')
-        .replace('\0', " ");
-    Some(Process {
-        pid,
-        parent,
-        session,
-        command,
-    })
+    let command = String::from_utf8_lossy(&command).trim_end_matches('\0').replace('\0', " ");
+    Some(Process { pid, parent, session, command })
 }
 
 /// Whether the process lives and is no zombie.
@@ -60,9 +50,7 @@ pub fn is_alive(pid: i32) -> bool {
 /// A number of /proc/PID/status, in the unit given there (`VmRSS`: KiB).
 pub fn status_number(pid: i32, key: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
@@ -96,22 +84,15 @@ pub fn belonging(marker: &str, folder: &Path) -> Vec<Process> {
             break;
         }
     }
-    processes
-        .into_iter()
-        .filter(|process| found.contains(&process.pid))
-        .collect()
+    processes.into_iter().filter(|process| found.contains(&process.pid)).collect()
 }
 
 fn carries(process: &Process, marker: &str, folder: &Path) -> bool {
     let environment = fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
     let works_in = fs::read_link(format!("/proc/{}/cwd", process.pid)).unwrap_or_default();
-    environment
-        .split(|byte| *byte == 0)
-        .any(|variable| variable == marker.as_bytes())
+    environment.split(|byte| *byte == 0).any(|variable| variable == marker.as_bytes())
         || works_in.starts_with(folder)
-        || folder
-            .to_str()
-            .is_some_and(|folder| process.command.contains(folder))
+        || folder.to_str().is_some_and(|folder| process.command.contains(folder))
 }
 
 /// Sends a signal to exactly the process that has this number now. `false`: there is none.

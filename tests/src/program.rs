@@ -65,20 +65,13 @@ impl Program {
 pub fn profile_dir() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     let folder = program.parent().context("a test program lies in a folder")?;
-    let folder = if folder.ends_with("deps") {
-        folder.parent()
-    } else {
-        Some(folder)
-    };
+    let folder = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
     Ok(folder.context("the profile's folder")?.to_path_buf())
 }
 
 /// Cargo's target folder.
 pub fn target_dir() -> Result<PathBuf> {
-    Ok(profile_dir()?
-        .parent()
-        .context("the profile's folder has a parent")?
-        .to_path_buf())
+    Ok(profile_dir()?.parent().context("the profile's folder has a parent")?.to_path_buf())
 }
 
 /// The top folder of the repository.

@@ -34,9 +34,7 @@ pub struct Sandbox {
 impl Sandbox {
     /// A fresh one; `name` is for people who look at leftovers.
     pub fn new(name: &str) -> Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix(&format!("ringmaster-{name}-"))
-            .tempdir()?;
+        let folder = tempfile::Builder::new().prefix(&format!("ringmaster-{name}-")).tempdir()?;
         for part in ["work", "run", "out"] {
             fs::create_dir(folder.path().join(part))?;
         }
@@ -44,11 +42,7 @@ impl Sandbox {
         for port in &mut ports {
             *port = free_port()?;
         }
-        Ok(Self {
-            folder,
-            ports,
-            started: std::cell::Cell::new(0),
-        })
+        Ok(Self { folder, ports, started: std::cell::Cell::new(0) })
     }
 
     /// The folder in which the programs work.
@@ -78,11 +72,7 @@ impl Sandbox {
 
     /// The three lines with which most configurations begin.
     pub fn circus_section(&self) -> String {
-        format!(
-            "[circus]\nendpoint = {}\npubsub_endpoint = {}\n",
-            self.endpoint(),
-            self.pubsub_endpoint()
-        )
+        format!("[circus]\nendpoint = {}\npubsub_endpoint = {}\n", self.endpoint(), self.pubsub_endpoint())
     }
 
     /// Writes a file into the working folder.
@@ -124,11 +114,7 @@ impl Sandbox {
         self.started.set(number + 1);
         let stdout = self.folder.path().join(format!("out/stdout.{number}"));
         let stderr = self.folder.path().join(format!("out/stderr.{number}"));
-        let child = command
-            .args(arguments)
-            .stdout(File::create(&stdout)?)
-            .stderr(File::create(&stderr)?)
-            .spawn()?;
+        let child = command.args(arguments).stdout(File::create(&stdout)?).stderr(File::create(&stderr)?).spawn()?;
         Ok(Daemon::new(child, stdout, stderr))
     }
 
@@ -136,14 +122,10 @@ impl Sandbox {
     pub fn logs(&self) -> String {
         (0..self.started.get())
             .map(|number| {
-                let log =
-                    fs::read(self.folder.path().join(format!("out/stderr.{number}"))).unwrap_or_default();
+                let log = fs::read(self.folder.path().join(format!("out/stderr.{number}"))).unwrap_or_default();
                 let log = String::from_utf8_lossy(&log);
                 let lines: Vec<&str> = log.lines().collect();
-                let tail = lines
-                    .get(lines.len().saturating_sub(60)..)
-                    .unwrap_or_default()
-                    .join("\n");
+                let tail = lines.get(lines.len().saturating_sub(60)..).unwrap_or_default().join("\n");
                 format!("--- standard error of circusd {number}:\n{tail}\n")
             })
             .collect()
@@ -158,16 +140,9 @@ impl Sandbox {
     /// The end of a test: no process, no socket and no file of an instance is left. Processes get a moment to end.
     pub fn finish(self) -> Result<()> {
         let gone = wait_until(PATIENCE, "nothing of the test runs any more", || {
-            let left: Vec<String> = self
-                .processes()
-                .iter()
-                .map(|process| format!("{} {}", process.pid, process.command))
-                .collect();
-            if left.is_empty() {
-                Ok(())
-            } else {
-                Err(left.join(", "))
-            }
+            let left: Vec<String> =
+                self.processes().iter().map(|process| format!("{} {}", process.pid, process.command)).collect();
+            if left.is_empty() { Ok(()) } else { Err(left.join(", ")) }
         });
         gone.map_err(|error| error.context(self.logs()))?;
         let left = [files_below(&self.run())?, sockets_below(&self.work())?].concat();
@@ -184,11 +159,7 @@ impl Sandbox {
             for process in &left {
                 processes::signal(process.pid, Signal::KILL);
             }
-            if left.is_empty() {
-                Ok(())
-            } else {
-                Err(format!("{left:?}"))
-            }
+            if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
         });
         if let Err(error) = ended {
             eprintln!("{error}");
@@ -220,7 +191,6 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn sockets_below(folder: &Path) -> Result<Vec<PathBuf>> {
-    let is_socket =
-        |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    let is_socket = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     Ok(files_below(folder)?.into_iter().filter(is_socket).collect())
 }

@@ -36,20 +36,12 @@ impl Stack {
     /// A stack of a given implementation, without a configuration yet.
     pub fn empty(name: &str, subject: Subject) -> Result<Self> {
         let (sandbox, driver) = (Sandbox::new(name)?, Driver::start()?);
-        Ok(Self {
-            sandbox,
-            driver,
-            daemon: None,
-            subject,
-        })
+        Ok(Self { sandbox, driver, daemon: None, subject })
     }
 
     /// Writes the configuration as [`Stack::new`] does; for one that depends on the sandbox's own paths or ports.
     pub fn configure(&self, circus: &str, rest: &str) -> Result<()> {
-        self.sandbox.write(
-            "circus.ini",
-            &format!("{}{circus}\n{rest}", self.sandbox.circus_section()),
-        )?;
+        self.sandbox.write("circus.ini", &format!("{}{circus}\n{rest}", self.sandbox.circus_section()))?;
         Ok(())
     }
 
@@ -77,16 +69,9 @@ impl Stack {
             let answers = driver
                 .exchange(&endpoint, "DEALER", &request, Duration::from_millis(300))
                 .map_err(|error| error.to_string())?;
-            let frame = answers
-                .first()
-                .and_then(|answer| answer.frames.first())
-                .ok_or("no answer")?;
+            let frame = answers.first().and_then(|answer| answer.frames.first()).ok_or("no answer")?;
             let text = String::from_utf8_lossy(frame).into_owned();
-            if text.contains("\"starting\"") {
-                Err(text.into())
-            } else {
-                Ok(())
-            }
+            if text.contains("\"starting\"") { Err(text.into()) } else { Ok(()) }
         });
         answered.map_err(|error| error.context(self.sandbox.logs()))
     }
@@ -94,40 +79,25 @@ impl Stack {
     /// One call through the real `circus.client`; an error status is an error.
     pub fn call(&mut self, command: &str, properties: &Value) -> Result<Value> {
         let reply = self.driver.call(&self.sandbox.endpoint(), command, properties)?;
-        ensure!(
-            reply.get("status") != Some(&json!("error")),
-            "{command} {properties}: {reply}"
-        );
+        ensure!(reply.get("status") != Some(&json!("error")), "{command} {properties}: {reply}");
         Ok(reply)
     }
 
     /// The processes of a watcher.
     pub fn pids(&mut self, watcher: &str) -> Result<Vec<i32>> {
         let reply = self.call("list", &json!({"name": watcher}))?;
-        let pids = reply
-            .get("pids")
-            .and_then(Value::as_array)
-            .with_context(|| reply.to_string())?;
-        Ok(pids
-            .iter()
-            .filter_map(|pid| i32::try_from(pid.as_i64()?).ok())
-            .collect())
+        let pids = reply.get("pids").and_then(Value::as_array).with_context(|| reply.to_string())?;
+        Ok(pids.iter().filter_map(|pid| i32::try_from(pid.as_i64()?).ok()).collect())
     }
 
     /// The processes of each watcher by their number within it.
     pub fn wids(&mut self, watcher: &str) -> Result<BTreeMap<i64, i32>> {
         let reply = self.call("stats", &json!({"name": watcher}))?;
-        let infos = reply
-            .get("info")
-            .and_then(Value::as_object)
-            .with_context(|| reply.to_string())?;
+        let infos = reply.get("info").and_then(Value::as_object).with_context(|| reply.to_string())?;
         infos
             .iter()
             .map(|(pid, info)| {
-                let wid = info
-                    .get("wid")
-                    .and_then(Value::as_i64)
-                    .with_context(|| info.to_string())?;
+                let wid = info.get("wid").and_then(Value::as_i64).with_context(|| info.to_string())?;
                 Ok((wid, pid.parse()?))
             })
             .collect()
@@ -135,15 +105,11 @@ impl Stack {
 
     /// Waits until a watcher has exactly `count` processes and gives them.
     pub fn await_count(&mut self, watcher: &str, count: usize) -> Result<Vec<i32>> {
-        wait_until(
-            PATIENCE,
-            &format!("{watcher} has {count} processes"),
-            || match self.pids(watcher) {
-                Ok(pids) if pids.len() == count => Ok(pids),
-                Ok(pids) => Err(format!("{pids:?}")),
-                Err(error) => Err(format!("{error:#}")),
-            },
-        )
+        wait_until(PATIENCE, &format!("{watcher} has {count} processes"), || match self.pids(watcher) {
+            Ok(pids) if pids.len() == count => Ok(pids),
+            Ok(pids) => Err(format!("{pids:?}")),
+            Err(error) => Err(format!("{error:#}")),
+        })
     }
 
     /// The processes of the implementation itself: circusd and the core.
@@ -154,9 +120,7 @@ impl Stack {
         };
         let manager = self.daemon.iter().map(Daemon::pid);
         let all = self.sandbox.processes();
-        manager
-            .chain(all.iter().map(|process| process.pid).filter(|pid| is_core(*pid)))
-            .collect()
+        manager.chain(all.iter().map(|process| process.pid).filter(|pid| is_core(*pid))).collect()
     }
 
     /// Ends circusd as nothing can resist.
@@ -164,11 +128,7 @@ impl Stack {
         let mut daemon = self.daemon.take().context("circusd was started")?;
         daemon.signal(Signal::KILL)?;
         let code = daemon.wait(PATIENCE)?;
-        ensure!(
-            code == -9,
-            "circusd ended with {code} before it was killed\n{}",
-            daemon.stderr()
-        );
+        ensure!(code == -9, "circusd ended with {code} before it was killed\n{}", daemon.stderr());
         Ok(())
     }
 
@@ -177,11 +137,7 @@ impl Stack {
         self.call("quit", &json!({"waiting": true}))?;
         let mut daemon = self.daemon.take().context("circusd was started")?;
         let code = daemon.wait(PATIENCE)?;
-        ensure!(
-            code == 0,
-            "circusd ended with {code} after quit\n{}",
-            daemon.stderr()
-        );
+        ensure!(code == 0, "circusd ended with {code} after quit\n{}", daemon.stderr());
         Ok(())
     }
 

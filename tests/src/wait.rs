@@ -16,19 +16,13 @@ pub struct NotYet {
 impl NotYet {
     /// It never will be: waiting ends at once.
     pub fn never(state: impl Into<String>) -> Self {
-        Self {
-            state: state.into(),
-            hopeless: true,
-        }
+        Self { state: state.into(), hopeless: true }
     }
 }
 
 impl<T: Into<String>> From<T> for NotYet {
     fn from(state: T) -> Self {
-        Self {
-            state: state.into(),
-            hopeless: false,
-        }
+        Self { state: state.into(), hopeless: false }
     }
 }
 
@@ -44,10 +38,7 @@ pub fn wait_until<T, E: Into<NotYet>>(
     loop {
         match probe().map_err(Into::into) {
             Ok(value) => return Ok(value),
-            Err(NotYet {
-                state,
-                hopeless: true,
-            }) => bail!("{what} cannot come any more: {state}"),
+            Err(NotYet { state, hopeless: true }) => bail!("{what} cannot come any more: {state}"),
             Err(NotYet { state, .. }) if begin.elapsed() >= limit => {
                 bail!("not within {limit:?}: {what}; last seen: {state}")
             }
@@ -62,10 +53,7 @@ pub fn stays_true(span: Duration, what: &str, mut probe: impl FnMut() -> Result<
     let begin = Instant::now();
     while begin.elapsed() < span {
         if let Err(state) = probe() {
-            bail!(
-                "did not stay true for {span:?}: {what}; after {:?}: {state}",
-                begin.elapsed()
-            );
+            bail!("did not stay true for {span:?}: {what}; after {:?}: {state}", begin.elapsed());
         }
         pass(LONGEST_PAUSE.min(span));
     }
@@ -76,10 +64,7 @@ pub fn stays_true(span: Duration, what: &str, mut probe: impl FnMut() -> Result<
 /// hoping that something has happened: that is [`wait_until`].
 pub fn pass(span: Duration) {
     let end = Instant::now() + span;
-    while let Some(left) = end
-        .checked_duration_since(Instant::now())
-        .filter(|left| !left.is_zero())
-    {
+    while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
         std::thread::park_timeout(left);
     }
 }

@@ -31,14 +31,9 @@ fn refuses(stack: &mut Stack, status: i32, parts: &[&str]) -> Result<()> {
 }
 
 fn speaks_clearly(text: &str, parts: &[&str]) -> Result<()> {
-    let named = text
-        .lines()
-        .any(|line| parts.iter().all(|part| line.contains(part)));
+    let named = text.lines().any(|line| parts.iter().all(|part| line.contains(part)));
     ensure!(named, "no line with all of {parts:?} in:\n{text}");
-    ensure!(
-        !text.contains("panicked") && !text.contains("Traceback"),
-        "{text}"
-    );
+    ensure!(!text.contains("panicked") && !text.contains("Traceback"), "{text}");
     Ok(())
 }
 
@@ -46,22 +41,14 @@ fn speaks_clearly(text: &str, parts: &[&str]) -> Result<()> {
 fn goes_on(mut stack: Stack, parts: &[&str]) -> Result<()> {
     stack.start()?;
     stack.await_count("well", 1)?;
-    let text = stack
-        .daemon
-        .as_ref()
-        .map(|daemon| daemon.stderr())
-        .unwrap_or_default();
+    let text = stack.daemon.as_ref().map(|daemon| daemon.stderr()).unwrap_or_default();
     speaks_clearly(&text, parts)?;
     stack.end()
 }
 
 #[test]
 fn an_unknown_option() -> Result<()> {
-    let stack = Stack::new(
-        "unknown",
-        "",
-        "[watcher:well]\ncmd = sleep 3600\nnumproceses = 1\n",
-    )?;
+    let stack = Stack::new("unknown", "", "[watcher:well]\ncmd = sleep 3600\nnumproceses = 1\n")?;
     let line = line_of(&stack, "numproceses")?;
     goes_on(stack, &[&line, "watcher:well", "numproceses", "numprocesses"])
 }
@@ -76,11 +63,7 @@ fn a_bad_number_of_the_whole() -> Result<()> {
 
 #[test]
 fn a_bad_number_of_one_watcher() -> Result<()> {
-    let stack = Stack::new(
-        "number1",
-        "",
-        &format!("[watcher:bad]\ncmd = sleep 1\nnumprocesses = abc\n{HEALTHY}"),
-    )?;
+    let stack = Stack::new("number1", "", &format!("[watcher:bad]\ncmd = sleep 1\nnumprocesses = abc\n{HEALTHY}"))?;
     let line = line_of(&stack, "numprocesses")?;
     goes_on(stack, &[&line, "watcher:bad", "numprocesses", "abc"])
 }
@@ -103,11 +86,7 @@ fn no_such_file() -> Result<()> {
 
 #[test]
 fn a_watcher_without_a_command() -> Result<()> {
-    let stack = Stack::new(
-        "nocmd",
-        "",
-        &format!("[watcher:bad]\nnumprocesses = 1\n{HEALTHY}"),
-    )?;
+    let stack = Stack::new("nocmd", "", &format!("[watcher:bad]\nnumprocesses = 1\n{HEALTHY}"))?;
     goes_on(stack, &["bad", "cmd"])
 }
 
@@ -125,10 +104,7 @@ fn a_service_port_in_use() -> Result<()> {
     let mut stack = Stack::new("service", "", "")?;
     let port = stack.sandbox.port(3);
     let _held = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
-    let ini = format!(
-        "{}[socket:web]\nhost = 127.0.0.1\nport = {port}\n{HEALTHY}",
-        stack.sandbox.circus_section()
-    );
+    let ini = format!("{}[socket:web]\nhost = 127.0.0.1\nport = {port}\n{HEALTHY}", stack.sandbox.circus_section());
     stack.sandbox.write("circus.ini", &ini)?;
     refuses(&mut stack, 1, &["web", &format!("127.0.0.1:{port}"), "in use"])?;
     stack.sandbox.finish()
@@ -147,10 +123,7 @@ fn a_second_circusd_on_the_same_instance() -> Result<()> {
     stack.start()?;
     let before = stack.pids("well")?;
     let first = stack.daemon.take();
-    let pid = first
-        .as_ref()
-        .map(|daemon| daemon.pid().to_string())
-        .unwrap_or_default();
+    let pid = first.as_ref().map(|daemon| daemon.pid().to_string()).unwrap_or_default();
     refuses(&mut stack, 1, &["instance", &pid, "stop it first"])?;
     stack.daemon = first;
     let after = stack.pids("well")?;
@@ -187,8 +160,6 @@ fn as_nobody(sandbox: &Sandbox) -> Result<std::process::Command> {
         fs::copy(program.path()?, work.join(program.name()))?;
     }
     let mut command = sandbox.command("setpriv");
-    command
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .arg(work.join("circusd"));
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(work.join("circusd"));
     Ok(command)
 }

@@ -31,10 +31,7 @@ fn killing_circusd_two_hundred_times_changes_nothing() -> Result<()> {
 
 /// How often; `RINGMASTER_KILLS` overrides it.
 fn dose(default: u32) -> u32 {
-    std::env::var("RINGMASTER_KILLS")
-        .ok()
-        .and_then(|dose| dose.parse().ok())
-        .unwrap_or(default)
+    std::env::var("RINGMASTER_KILLS").ok().and_then(|dose| dose.parse().ok()).unwrap_or(default)
 }
 
 fn configuration(port: u16) -> Result<String> {
@@ -65,10 +62,7 @@ fn story(kills: u32) -> Result<()> {
     std::fs::create_dir(stack.sandbox.work().join("logs"))?;
     stack.start()?;
     let before = all_pids(&mut stack)?;
-    ensure!(
-        before.values().map(Vec::len).sum::<usize>() == WRITERS + 2,
-        "not everything runs: {before:?}"
-    );
+    ensure!(before.values().map(Vec::len).sum::<usize>() == WRITERS + 2, "not everything runs: {before:?}");
     let prober = Prober::start(port);
     let mut dice = Dice::new();
     for round in 0..kills {
@@ -91,36 +85,20 @@ fn story(kills: u32) -> Result<()> {
     stack.call("stop", &serde_json::json!({"waiting": true}))?;
     stack.quit()?;
     let tally = tally(&logs)?;
-    println!(
-        "{kills} kills, seed {}: {tally:?}; connections {count:?}",
-        dice.seed
-    );
+    println!("{kills} kills, seed {}: {tally:?}; connections {count:?}", dice.seed);
     ensure!(tally.lost == 0, "lines are lost (seed {}): {tally:?}", dice.seed);
-    ensure!(
-        count.refused == 0 && count.failed.is_empty(),
-        "connections (seed {}): {count:?}",
-        dice.seed
-    );
+    ensure!(count.refused == 0 && count.failed.is_empty(), "connections (seed {}): {count:?}", dice.seed);
     ensure!(count.served > 0, "the prober never got through");
     stack.sandbox.finish()
 }
 
 fn all_pids(stack: &mut Stack) -> Result<BTreeMap<String, Vec<i32>>> {
-    let names = (0..WRITERS)
-        .map(|number| format!("w{number}"))
-        .chain(["greeter".to_owned()]);
+    let names = (0..WRITERS).map(|number| format!("w{number}")).chain(["greeter".to_owned()]);
     names.map(|name| Ok((name.clone(), stack.pids(&name)?))).collect()
 }
 
-fn ensure_same(
-    before: &BTreeMap<String, Vec<i32>>,
-    now: &BTreeMap<String, Vec<i32>>,
-    round: u32,
-) -> Result<()> {
-    ensure!(
-        before == now,
-        "after {round} kills other processes run:\n{before:?}\n{now:?}"
-    );
+fn ensure_same(before: &BTreeMap<String, Vec<i32>>, now: &BTreeMap<String, Vec<i32>>, round: u32) -> Result<()> {
+    ensure!(before == now, "after {round} kills other processes run:\n{before:?}\n{now:?}");
     Ok(())
 }
 
@@ -147,12 +125,8 @@ struct Dice {
 
 impl Dice {
     fn new() -> Self {
-        let given = std::env::var("RINGMASTER_SEED")
-            .ok()
-            .and_then(|seed| seed.parse().ok());
-        let drawn = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(1, |time| time.as_secs());
+        let given = std::env::var("RINGMASTER_SEED").ok().and_then(|seed| seed.parse().ok());
+        let drawn = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_secs());
         let seed = given.unwrap_or(drawn).max(1);
         Self { seed, state: seed }
     }

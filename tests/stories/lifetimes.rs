@@ -27,14 +27,8 @@ fn quit_leaves_persistent_services_and_the_next_circusd_takes_them_back() -> Res
     stack.start()?;
     let (kept, leased) = (stack.wids("kept")?, stack.wids("leased")?);
     stack.quit()?;
-    all_end(
-        &leased.values().copied().collect::<Vec<_>>(),
-        Duration::from_secs(10),
-    )?;
-    ensure!(
-        kept.values().all(|pid| is_alive(*pid)),
-        "{kept:?} were stopped by quit"
-    );
+    all_end(&leased.values().copied().collect::<Vec<_>>(), Duration::from_secs(10))?;
+    ensure!(kept.values().all(|pid| is_alive(*pid)), "{kept:?} were stopped by quit");
     stack.start()?;
     let again = stack.wids("kept")?;
     ensure!(kept == again, "{kept:?} became {again:?}");
@@ -64,15 +58,9 @@ fn leased_services_end_when_no_manager_comes_back() -> Result<()> {
     stack.start()?;
     let (kept, leased) = (stack.pids("kept")?, stack.pids("leased")?);
     stack.kill_daemon()?;
-    ensure!(
-        leased.iter().all(|pid| is_alive(*pid)),
-        "stopped without any grace"
-    );
+    ensure!(leased.iter().all(|pid| is_alive(*pid)), "stopped without any grace");
     all_end(&leased, GRACE)?;
-    ensure!(
-        kept.iter().all(|pid| is_alive(*pid)),
-        "persistent services were stopped"
-    );
+    ensure!(kept.iter().all(|pid| is_alive(*pid)), "persistent services were stopped");
     stack.start()?;
     let again = stack.pids("kept")?;
     ensure!(kept == again, "{kept:?} became {again:?}");
@@ -93,11 +81,7 @@ fn stop_really_stops_a_persistent_service() -> Result<()> {
 fn all_end(pids: &[i32], limit: Duration) -> Result<()> {
     wait_until(limit, "the leased services end", || {
         let left: Vec<&i32> = pids.iter().filter(|pid| is_alive(**pid)).collect();
-        if left.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("{left:?} live"))
-        }
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?} live")) }
     })
 }
 
@@ -107,10 +91,6 @@ fn log_grows(stack: &Stack, name: &str) -> Result<()> {
     let before = size();
     wait_until(Duration::from_secs(10), &format!("{name} grows"), || {
         let now = size();
-        if now > before {
-            Ok(())
-        } else {
-            Err(format!("{now} bytes"))
-        }
+        if now > before { Ok(()) } else { Err(format!("{now} bytes")) }
     })
 }

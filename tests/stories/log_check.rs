@@ -26,34 +26,22 @@ pub fn check(path: &Path, stream: &str) -> Result<Tally> {
     }
     let text = String::from_utf8(text).context("the writer writes ASCII")?;
     let (tally, ended) = count(&text, stream);
-    ensure!(
-        ended,
-        "{}: the writer's last line is missing; {tally:?}",
-        path.display()
-    );
+    ensure!(ended, "{}: the writer's last line is missing; {tally:?}", path.display());
     Ok(tally)
 }
 
 /// The files of one log, oldest first.
 fn generations(path: &Path) -> Result<Vec<PathBuf>> {
     let folder = path.parent().context("a log lies in a folder")?;
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .context("a name")?;
+    let name = path.file_name().and_then(|name| name.to_str()).context("a name")?;
     let mut older = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?.file_name();
-        let suffix = entry
-            .to_str()
-            .and_then(|entry| entry.strip_prefix(name)?.strip_prefix('.'));
+        let suffix = entry.to_str().and_then(|entry| entry.strip_prefix(name)?.strip_prefix('.'));
         older.extend(suffix.and_then(|suffix| suffix.parse::<u32>().ok()));
     }
     older.sort_unstable_by(|one, other| other.cmp(one));
-    let mut files: Vec<PathBuf> = older
-        .iter()
-        .map(|number| folder.join(format!("{name}.{number}")))
-        .collect();
+    let mut files: Vec<PathBuf> = older.iter().map(|number| folder.join(format!("{name}.{number}"))).collect();
     files.push(path.to_path_buf());
     Ok(files)
 }
@@ -101,27 +89,13 @@ mod tests {
     #[test]
     fn all_lines_in_order() {
         let tally = counted(&[line(0), line(1), "w.out:2:END\n".to_owned()]);
-        assert_eq!(
-            tally,
-            Tally {
-                lines: 3,
-                ..Tally::default()
-            }
-        );
+        assert_eq!(tally, Tally { lines: 3, ..Tally::default() });
     }
 
     #[test]
     fn a_gap_is_lost_and_an_old_number_repeated() {
         let tally = counted(&[line(0), line(3), line(2), line(4)]);
-        assert_eq!(
-            tally,
-            Tally {
-                lines: 3,
-                repeated: 1,
-                lost: 2,
-                broken: 0
-            }
-        );
+        assert_eq!(tally, Tally { lines: 3, repeated: 1, lost: 2, broken: 0 });
     }
 
     #[test]
@@ -129,14 +103,6 @@ mod tests {
         // `w.out:1:xxx` was cut, then output went on from the middle of line 0.
         let cut = format!("{}w.out:1:xxx", line(0));
         let again = format!("xxx\n{}{}", line(1), line(2));
-        assert_eq!(
-            counted(&[cut, again]),
-            Tally {
-                lines: 3,
-                repeated: 0,
-                broken: 1,
-                lost: 0
-            }
-        );
+        assert_eq!(counted(&[cut, again]), Tally { lines: 3, repeated: 0, broken: 1, lost: 0 });
     }
 }

@@ -18,9 +18,5 @@ use std::path::Path;
 /// A command line that runs one of the Python programs of the tests.
 fn python(script: &str) -> anyhow::Result<String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script);
-    Ok(format!(
-        "{} {}",
-        Venv::get()?.program("python").display(),
-        script.display()
-    ))
+    Ok(format!("{} {}", Venv::get()?.program("python").display(), script.display()))
 }

@@ -51,9 +51,7 @@ impl Prober {
     /// Stops and gives the counts.
     pub fn stop(self) -> Result<Count> {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread
-            .join()
-            .map_err(|_panic| anyhow::anyhow!("the prober panicked"))
+        self.thread.join().map_err(|_panic| anyhow::anyhow!("the prober panicked"))
     }
 }
 

@@ -17,20 +17,13 @@ fn example() -> Result<Stack> {
     let target = stack.sandbox.work().join("docs/examples");
     copy(&source, &target)?;
     let ini = fs::read_to_string(source.join("quickstart.ini"))?;
-    ensure!(
-        ini.contains("\nport = 8080\n"),
-        "quickstart.ini serves on another port than the README says"
+    ensure!(ini.contains("\nport = 8080\n"), "quickstart.ini serves on another port than the README says");
+    let own = ini.replace("\nport = 8080\n", &format!("\nport = {}\n", stack.sandbox.port(3))).replacen(
+        "[circus]\n",
+        &stack.sandbox.circus_section(),
+        1,
     );
-    let own = ini
-        .replace(
-            "\nport = 8080\n",
-            &format!("\nport = {}\n", stack.sandbox.port(3)),
-        )
-        .replacen("[circus]\n", &stack.sandbox.circus_section(), 1);
-    ensure!(
-        own.contains(&stack.sandbox.endpoint()),
-        "quickstart.ini has a [circus] section"
-    );
+    ensure!(own.contains(&stack.sandbox.endpoint()), "quickstart.ini has a [circus] section");
     stack.sandbox.write("circus.ini", &own)?;
     Ok(stack)
 }
@@ -58,10 +51,7 @@ fn get(port: u16) -> Result<String> {
     connection.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
     let mut answer = String::new();
     connection.read_to_string(&mut answer)?;
-    ensure!(
-        answer.starts_with("HTTP/1.") && answer.contains(" 200 "),
-        "{answer}"
-    );
+    ensure!(answer.starts_with("HTTP/1.") && answer.contains(" 200 "), "{answer}");
     Ok(answer)
 }
 
@@ -72,9 +62,7 @@ fn the_quickstart_survives_kill_9() -> Result<()> {
     stack.start()?;
     let before = (stack.wids("web")?, stack.wids("ticker")?);
     ensure!(before.0.len() == 3 && before.1.len() == 1, "{before:?}");
-    wait_until(Duration::from_secs(30), "the workers answer", || {
-        get(port).map_err(|error| error.to_string())
-    })?;
+    wait_until(Duration::from_secs(30), "the workers answer", || get(port).map_err(|error| error.to_string()))?;
     stack.kill_daemon()?;
     get(port).context("without circusd")?;
     stack.start()?;
@@ -90,29 +78,17 @@ fn ticks(stack: &Stack) -> Result<()> {
     let path = stack.sandbox.work().join("docs/examples/logs/ticker.log");
     let numbers = || -> Vec<u64> {
         let text = fs::read_to_string(&path).unwrap_or_default();
-        let whole = text
-            .rsplit_once('\n')
-            .map(|(whole, _)| whole.to_owned())
-            .unwrap_or_default();
-        whole
-            .lines()
-            .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
-            .collect()
+        let whole = text.rsplit_once('\n').map(|(whole, _)| whole.to_owned()).unwrap_or_default();
+        whole.lines().filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect()
     };
     let before = numbers().len();
     wait_until(Duration::from_secs(20), "the ticker's log goes on", || {
         let now = numbers();
-        if now.len() > before.max(2) {
-            Ok(())
-        } else {
-            Err(format!("{now:?}"))
-        }
+        if now.len() > before.max(2) { Ok(()) } else { Err(format!("{now:?}")) }
     })?;
     let mut seen = numbers();
     seen.dedup();
-    let gap = seen
-        .windows(2)
-        .find(|pair| pair.first().map(|first| first + 1) != pair.last().copied());
+    let gap = seen.windows(2).find(|pair| pair.first().map(|first| first + 1) != pair.last().copied());
     ensure!(gap.is_none(), "{}: {gap:?} in {seen:?}", path.display());
     Ok(())
 }

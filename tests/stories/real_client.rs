@@ -49,11 +49,7 @@ fn the_real_circusctl_drives_it() -> Result<()> {
     ensure!(options.contains("numprocesses: 1"), "{options}");
     circusctl(&stack, 3, &["start", "nosuch"])?;
     circusctl(&stack, 0, &["quit", "--waiting"])?;
-    let code = stack
-        .daemon
-        .take()
-        .context("circusd runs")?
-        .wait(ringmaster_tests::stack::PATIENCE)?;
+    let code = stack.daemon.take().context("circusd runs")?.wait(ringmaster_tests::stack::PATIENCE)?;
     ensure!(code == 0, "circusd ended with {code}");
     stack.sandbox.finish()
 }
@@ -83,18 +79,12 @@ fn the_real_client_drives_it() -> Result<()> {
     }
     stack.await_count("alpha", 1)?;
     let restarted = stack.call("restart", &alpha(json!({})))?;
-    let started = restarted
-        .pointer("/info/started")
-        .and_then(Value::as_array)
-        .map(Vec::len);
+    let started = restarted.pointer("/info/started").and_then(Value::as_array).map(Vec::len);
     ensure!(started == Some(1), "{restarted}");
     let stats = stack.call("stats", &json!({}))?;
     ensure!(stats.pointer("/infos/alpha").is_some(), "{stats}");
     let options = stack.call("options", &json!({"name": "alpha"}))?;
-    ensure!(
-        options.pointer("/options/cmd") == Some(&json!("sleep 3600")),
-        "{options}"
-    );
+    ensure!(options.pointer("/options/cmd") == Some(&json!("sleep 3600")), "{options}");
     println!("driven: {:?}", subject());
     stack.end()
 }
@@ -107,27 +97,16 @@ fn events_reach_a_subscriber_in_order() -> Result<()> {
     stack.driver.subscribe(&pubsub)?;
     // A subscription takes a moment to arrive; a restart later its events must be complete.
     ringmaster_tests::wait::wait_until(ringmaster_tests::stack::PATIENCE, "a first event", || {
-        stack
-            .call("restart", &json!({"name": "a", "waiting": true}))
-            .map_err(|error| error.to_string())?;
-        let events = stack
-            .driver
-            .events(std::time::Duration::from_millis(300), Some(5));
-        events.map_err(|error| error.to_string()).and_then(|events| {
-            if events.len() >= 5 {
-                Ok(())
-            } else {
-                Err(format!("{events:?}"))
-            }
-        })
+        stack.call("restart", &json!({"name": "a", "waiting": true})).map_err(|error| error.to_string())?;
+        let events = stack.driver.events(std::time::Duration::from_millis(300), Some(5));
+        events
+            .map_err(|error| error.to_string())
+            .and_then(|events| if events.len() >= 5 { Ok(()) } else { Err(format!("{events:?}")) })
     })?;
     stack.driver.events(std::time::Duration::from_millis(300), None)?;
     stack.call("stop", &json!({"name": "a", "waiting": true}))?;
     let events = stack.driver.events(std::time::Duration::from_secs(5), Some(3))?;
     let topics: Vec<&str> = events.iter().map(|event| event.topic.as_str()).collect();
-    ensure!(
-        topics == ["watcher.a.kill", "watcher.a.reap", "watcher.a.stop"],
-        "{topics:?}"
-    );
+    ensure!(topics == ["watcher.a.kill", "watcher.a.reap", "watcher.a.stop"], "{topics:?}");
     stack.end()
 }

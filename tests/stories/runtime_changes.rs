@@ -18,14 +18,8 @@ fn changes_outlive_circusd_until_the_file_is_read_again() -> Result<()> {
     stack.start()?;
     let original = stack.pids("a")?;
     stack.call("incr", &json!({"name": "a", "nb": 2, "waiting": true}))?;
-    stack.call(
-        "set",
-        &json!({"name": "a", "options": {"graceful_timeout": 7}, "waiting": true}),
-    )?;
-    stack.call(
-        "add",
-        &json!({"name": "New", "cmd": "sleep", "args": ["3600"], "start": true, "waiting": true}),
-    )?;
+    stack.call("set", &json!({"name": "a", "options": {"graceful_timeout": 7}, "waiting": true}))?;
+    stack.call("add", &json!({"name": "New", "cmd": "sleep", "args": ["3600"], "start": true, "waiting": true}))?;
     stack.call("rm", &json!({"name": "b", "waiting": true}))?;
     let before = (stack.wids("a")?, stack.wids("new")?);
 
@@ -34,14 +28,8 @@ fn changes_outlive_circusd_until_the_file_is_read_again() -> Result<()> {
     ensure!(names(&mut stack)? == json!(["a", "new"]));
     let after = (stack.wids("a")?, stack.wids("new")?);
     ensure!(before == after, "{before:?} became {after:?}");
-    let options = stack.call(
-        "get",
-        &json!({"name": "a", "keys": ["numprocesses", "graceful_timeout"]}),
-    )?;
-    ensure!(
-        options.get("options") == Some(&json!({"numprocesses": 3, "graceful_timeout": 7.0})),
-        "{options}"
-    );
+    let options = stack.call("get", &json!({"name": "a", "keys": ["numprocesses", "graceful_timeout"]}))?;
+    ensure!(options.get("options") == Some(&json!({"numprocesses": 3, "graceful_timeout": 7.0})), "{options}");
 
     stack.call("reloadconfig", &json!({"waiting": true}))?;
     ensure!(names(&mut stack)? == json!(["a", "b"]));
@@ -69,10 +57,7 @@ fn what_rm_leaves_running_is_nobodys_also_for_the_next_circusd() -> Result<()> {
     stack.start()?;
     ensure!(names(&mut stack)? == json!(["a"]));
     // Its number is still taken at the core: the namesake starts all the same.
-    stack.call(
-        "add",
-        &json!({"name": "b", "cmd": "sleep 3600", "start": true, "waiting": true}),
-    )?;
+    stack.call("add", &json!({"name": "b", "cmd": "sleep 3600", "start": true, "waiting": true}))?;
     let new = stack.pids("b")?;
     ensure!(new.len() == 1 && new != left, "{new:?}, {left:?}");
     let alive = |pid: &i32| ringmaster_tests::processes::is_alive(*pid);
@@ -103,12 +88,7 @@ fn a_socket_moves_with_those_who_hold_it_or_nothing_changes() -> Result<()> {
     stack.configure("", &with_socket(second))?;
     let occupied = TcpListener::bind((Ipv4Addr::LOCALHOST, second))?;
     let refused = stack.call("reloadconfig", &json!({"waiting": true}));
-    ensure!(
-        refused
-            .as_ref()
-            .is_err_and(|error| error.to_string().contains("server error")),
-        "{refused:?}"
-    );
+    ensure!(refused.as_ref().is_err_and(|error| error.to_string().contains("server error")), "{refused:?}");
     TcpStream::connect((Ipv4Addr::LOCALHOST, first))
         .with_context(|| format!("the old port is served again\n{}", stack.sandbox.logs()))?;
     drop(occupied);

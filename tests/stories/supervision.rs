@@ -18,31 +18,21 @@ const LONG_ENOUGH: Duration = Duration::from_millis(1200);
 
 #[test]
 fn a_crashed_process_is_replaced_at_once() -> Result<()> {
-    let mut stack = Stack::new(
-        "respawn",
-        "check_delay = 5",
-        "[watcher:a]\ncmd = sleep 3600\nnumprocesses = 3\n",
-    )?;
+    let mut stack = Stack::new("respawn", "check_delay = 5", "[watcher:a]\ncmd = sleep 3600\nnumprocesses = 3\n")?;
     stack.start()?;
     let mut slowest = Duration::ZERO;
     for _ in 0..5 {
         let before = stack.await_count("a", 3)?;
         stays_true(LONG_ENOUGH, "the processes run", || {
-            if before.iter().all(|pid| is_alive(*pid)) {
-                Ok(())
-            } else {
-                Err(format!("{before:?}"))
-            }
+            if before.iter().all(|pid| is_alive(*pid)) { Ok(()) } else { Err(format!("{before:?}")) }
         })?;
         let begin = Instant::now();
         for pid in &before {
             signal(*pid, Signal::KILL);
         }
-        wait_until(Duration::from_secs(20), "three new processes", || {
-            match stack.pids("a") {
-                Ok(now) if now.len() == 3 && now.iter().all(|pid| !before.contains(pid)) => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
+        wait_until(Duration::from_secs(20), "three new processes", || match stack.pids("a") {
+            Ok(now) if now.len() == 3 && now.iter().all(|pid| !before.contains(pid)) => Ok(()),
+            other => Err(format!("{other:?}")),
         })?;
         slowest = slowest.max(begin.elapsed());
     }
@@ -62,21 +52,13 @@ fn a_program_that_dies_at_once_is_retried_with_back_off() -> Result<()> {
     let starts = || fs::read(&path).map(|lines| lines.len()).unwrap_or(0);
     wait_until(Duration::from_secs(20), "five starts", || {
         let now = starts();
-        if now >= 5 {
-            Ok(())
-        } else {
-            Err(format!("{now} starts"))
-        }
+        if now >= 5 { Ok(()) } else { Err(format!("{now} starts")) }
     })?;
     let (begin, before) = (Instant::now(), starts());
     stays_true(Duration::from_secs(4), "few starts", || {
         // One a second is what check_delay allows; two more for the edges.
         let (limit, now) = (before + 6, starts());
-        if now <= limit {
-            Ok(())
-        } else {
-            Err(format!("{} starts in {:?}", now - before, begin.elapsed()))
-        }
+        if now <= limit { Ok(()) } else { Err(format!("{} starts in {:?}", now - before, begin.elapsed())) }
     })?;
     ensure!(starts() > before, "it is not tried any more");
     ensure!(stack.pids("well")?.len() == 1, "the healthy neighbour suffers");
@@ -98,11 +80,7 @@ fn a_tree_is_killed_whole() -> Result<()> {
     stack.call("stop", &json!({"name": "tree", "waiting": true}))?;
     wait_until(Duration::from_secs(5), "no descendant lives", || {
         let left: Vec<&i32> = descendants.iter().filter(|pid| is_alive(**pid)).collect();
-        if left.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("{left:?} live"))
-        }
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?} live")) }
     })?;
     stack.end()
 }

@@ -13,15 +13,8 @@ fn no_link_is_dead() -> Result<()> {
     let link = Regex::new(r"\]\(([^)\s]+)\)")?;
     let mut complaints = Vec::new();
     for file in files(&["md"])? {
-        let folder = repository().join(
-            Path::new(&file.path)
-                .parent()
-                .context("a file lies in a folder")?,
-        );
-        for target in link
-            .captures_iter(&file.text)
-            .filter_map(|captures| captures.get(1))
-        {
+        let folder = repository().join(Path::new(&file.path).parent().context("a file lies in a folder")?);
+        for target in link.captures_iter(&file.text).filter_map(|captures| captures.get(1)) {
             let target = target.as_str();
             let path = target.split('#').next().unwrap_or_default();
             let elsewhere = target.contains("://") || target.starts_with("mailto:") || path.is_empty();
@@ -37,8 +30,7 @@ fn no_link_is_dead() -> Result<()> {
 #[test]
 fn every_difference_is_explained() -> Result<()> {
     let table = fs::read_to_string(repository().join("tests/compat/differences.rs"))?;
-    let document =
-        fs::read_to_string(repository().join("docs/COMPATIBILITY.md")).context("docs/COMPATIBILITY.md")?;
+    let document = fs::read_to_string(repository().join("docs/COMPATIBILITY.md")).context("docs/COMPATIBILITY.md")?;
     let capture = |pattern: &str, text: &str| -> Result<BTreeSet<String>> {
         let pattern = Regex::new(pattern)?;
         let names = pattern.captures_iter(text).filter_map(|captures| captures.get(1));
@@ -50,10 +42,6 @@ fn every_difference_is_explained() -> Result<()> {
         .difference(&explained)
         .map(|name| format!("no section ### `{name}` in docs/COMPATIBILITY.md"))
         .collect();
-    complaints.extend(
-        explained
-            .difference(&reasons)
-            .map(|name| format!("no test holds `{name}`")),
-    );
+    complaints.extend(explained.difference(&reasons).map(|name| format!("no test holds `{name}`")));
     report("differences and their explanations", &complaints)
 }

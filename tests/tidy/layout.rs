@@ -10,11 +10,7 @@ use std::fs;
 const FOLDERS: &[&str] = &["kernel", "manager", "ctl", "protocol", "tests", "docs"];
 
 /// The files that two builds exchange bytes by.
-const WIRE: &[&str] = &[
-    "protocol/src/frame.rs",
-    "protocol/src/message/",
-    "protocol/src/ring.rs",
-];
+const WIRE: &[&str] = &["protocol/src/frame.rs", "protocol/src/message/", "protocol/src/ring.rs"];
 
 #[test]
 fn only_the_folders_of_the_design() -> Result<()> {
@@ -57,9 +53,7 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 #[test]
 fn every_dependency_has_its_reason() -> Result<()> {
     let manifest = fs::read_to_string(repository().join("Cargo.toml"))?;
-    let (_, table) = manifest
-        .split_once("[workspace.dependencies]")
-        .context("the table of dependencies")?;
+    let (_, table) = manifest.split_once("[workspace.dependencies]").context("the table of dependencies")?;
     let table = table.split_once("\n[").map_or(table, |(table, _)| table);
     let name = Regex::new(r"(?m)^([a-z][a-z0-9_-]*) *=")?;
     let path = "docs/adr/0001-dependencies.md";

@@ -35,10 +35,7 @@ fn files(endings: &[&str]) -> Result<Vec<SourceFile>> {
         .filter(wanted)
         .map(|path| {
             let text = fs::read_to_string(top.join(&path)).with_context(|| path.display().to_string())?;
-            Ok(SourceFile {
-                path: path.display().to_string(),
-                text,
-            })
+            Ok(SourceFile { path: path.display().to_string(), text })
         })
         .collect()
 }

@@ -8,8 +8,8 @@ use super::report;
 use anyhow::{Context, Result};
 use ringmaster_manager::commands::COMMANDS;
 use ringmaster_manager::options::{
-    CIRCUS_OPTIONS, Change, CircusOptions, Effect, Kind, SOCKET_OPTIONS, SocketDraft, WATCHER_OPTIONS,
-    WatcherOption, WatcherOptions,
+    CIRCUS_OPTIONS, Change, CircusOptions, Effect, Kind, SOCKET_OPTIONS, SocketDraft, WATCHER_OPTIONS, WatcherOption,
+    WatcherOptions,
 };
 use ringmaster_manager::streams::CLASSES;
 use ringmaster_tests::program::repository;
@@ -21,14 +21,8 @@ use std::fs;
 const MANUAL: &str = "docs/manual";
 
 /// What a command's page tells, in this order.
-const PARTS: &[&str] = &[
-    "## Command line",
-    "## Request",
-    "## Reply",
-    "## Errors",
-    "## Waiting",
-    "## Different from Circus",
-];
+const PARTS: &[&str] =
+    &["## Command line", "## Request", "## Reply", "## Errors", "## Waiting", "## Different from Circus"];
 
 /// A table: the page that holds it, its name there, and how it is made.
 type Table = (&'static str, &'static str, fn() -> Vec<Vec<String>>);
@@ -94,10 +88,7 @@ fn the_tables_of_the_manual_are_those_of_the_programs() -> Result<()> {
             complaints.push(format!("{MANUAL}/{page}: table {name}"));
         }
     }
-    report(
-        "not as in the programs (write_the_tables_of_the_manual mends it)",
-        &complaints,
-    )
+    report("not as in the programs (write_the_tables_of_the_manual mends it)", &complaints)
 }
 
 #[test]
@@ -116,13 +107,9 @@ fn renewed(page: &str, (path, name, rows): &Table) -> Result<String> {
     let opening = format!("<!-- table: {name} -->\n");
     let missing = || format!("{path}: no {opening}");
     let (before, rest) = page.split_once(&opening).with_context(missing)?;
-    let (_, after) = rest
-        .split_once("<!-- end of table -->")
-        .with_context(|| format!("{path}: table {name} has no end"))?;
-    Ok(format!(
-        "{before}{opening}{}<!-- end of table -->{after}",
-        markdown(&rows())
-    ))
+    let (_, after) =
+        rest.split_once("<!-- end of table -->").with_context(|| format!("{path}: table {name} has no end"))?;
+    Ok(format!("{before}{opening}{}<!-- end of table -->{after}", markdown(&rows())))
 }
 
 /// The first row is the heading.
@@ -144,11 +131,7 @@ fn commands() -> Vec<Vec<String>> {
     let mut rows = vec![cells(["Command", "Purpose", "Required"])];
     for command in COMMANDS {
         let required: Vec<String> = command.required.iter().map(|name| code(name)).collect();
-        rows.push(cells([
-            &link(command.name),
-            command.summary,
-            &required.join(", "),
-        ]));
+        rows.push(cells([&link(command.name), command.summary, &required.join(", ")]));
     }
     rows
 }
@@ -192,23 +175,14 @@ fn socket() -> Vec<Vec<String>> {
     let defaults = SocketDraft::default();
     let mut rows = vec![cells(["Option", "Type", "Default", "Meaning"])];
     for row in SOCKET_OPTIONS {
-        rows.push(cells([
-            &code(row.name),
-            type_of(&row.kind),
-            &default_of(&row.kind, &defaults),
-            row.help,
-        ]));
+        rows.push(cells([&code(row.name), type_of(&row.kind), &default_of(&row.kind, &defaults), row.help]));
     }
     rows
 }
 
 fn classes() -> Vec<Vec<String>> {
     let mut rows = vec![cells(["Class", "What it does"])];
-    rows.extend(
-        CLASSES
-            .iter()
-            .map(|class| cells([&code(class.name), class.summary])),
-    );
+    rows.extend(CLASSES.iter().map(|class| cells([&code(class.name), class.summary])));
     rows
 }
 
@@ -216,12 +190,7 @@ fn settings() -> Vec<Vec<String>> {
     let mut rows = vec![cells(["Class", "Setting", "Value", "Without it"])];
     for class in CLASSES {
         for setting in class.settings {
-            rows.push(cells([
-                &code(class.name),
-                &code(setting.key),
-                setting.expected,
-                setting.default,
-            ]));
+            rows.push(cells([&code(class.name), &code(setting.key), setting.expected, setting.default]));
         }
     }
     rows

@@ -49,11 +49,8 @@ fn no_file_is_too_long() -> Result<()> {
 
 #[test]
 fn every_module_says_what_it_is_for() -> Result<()> {
-    let complaints: Vec<String> = files(&["rs"])?
-        .into_iter()
-        .filter(|file| !file.text.starts_with("//! "))
-        .map(|file| file.path)
-        .collect();
+    let complaints: Vec<String> =
+        files(&["rs"])?.into_iter().filter(|file| !file.text.starts_with("//! ")).map(|file| file.path).collect();
     report("does not begin with a //! paragraph", &complaints)
 }
 
@@ -62,11 +59,7 @@ fn modules_have_names_that_say_something() -> Result<()> {
     let complaints: Vec<String> = files(&["rs"])?
         .into_iter()
         .map(|file| file.path)
-        .filter(|path| {
-            path.trim_end_matches(".rs")
-                .split('/')
-                .any(|part| EMPTY_NAMES.contains(&part))
-        })
+        .filter(|path| path.trim_end_matches(".rs").split('/').any(|part| EMPTY_NAMES.contains(&part)))
         .collect();
     report("a name that says nothing", &complaints)
 }
@@ -76,28 +69,15 @@ fn nobody_sleeps() -> Result<()> {
     let call = Regex::new(r"(thread|time)::sleep\b|\bsleep\(Duration")?;
     // tokio's timers belong to the manager's shell; a test never waits for time alone.
     let is_std = |line: &str| call.is_match(line) && !line.contains("tokio::time::sleep");
-    let complaints = complain(
-        &files(&["rs"])?,
-        |file| file.path != "tests/tidy/sources.rs",
-        is_std,
-    );
+    let complaints = complain(&files(&["rs"])?, |file| file.path != "tests/tidy/sources.rs", is_std);
     report("thread::sleep hides races; wait for a condition", &complaints)
 }
 
 #[test]
 fn nothing_names_the_place_where_it_was_written() -> Result<()> {
-    let patterns = [
-        concat!("/wo", "rk/"),
-        concat!("../sha", "red"),
-        concat!("/tmp/", "wt"),
-        concat!("/tmp/", "brief"),
-    ];
+    let patterns = [concat!("/wo", "rk/"), concat!("../sha", "red"), concat!("/tmp/", "wt"), concat!("/tmp/", "brief")];
     let all = files(&["rs", "py", "md", "toml", "ini", "json", "yml", "txt"])?;
-    let complaints = complain(
-        &all,
-        |_| true,
-        |line| patterns.iter().any(|pattern| line.contains(pattern)),
-    );
+    let complaints = complain(&all, |_| true, |line| patterns.iter().any(|pattern| line.contains(pattern)));
     report("a path of somebody's machine", &complaints)
 }
 

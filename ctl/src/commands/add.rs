@@ -12,17 +12,10 @@ pub(super) const COMMAND: Command = Command {
     arity: Arity::new(2, usize::MAX),
     options: &[START],
     completes: &[Complete::Free],
-    action: Action::Ask(Ask {
-        properties,
-        answer: just_ok,
-    }),
+    action: Action::Ask(Ask { properties, answer: just_ok }),
 };
 
-const START: CommandOption = CommandOption {
-    name: "start",
-    value: None,
-    help: "start it at once",
-};
+const START: CommandOption = CommandOption { name: "start", value: None, help: "start it at once" };
 
 fn properties(arguments: &Arguments) -> Result<Properties, ArgumentError> {
     let mut properties = Properties::new();

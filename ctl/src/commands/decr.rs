@@ -11,8 +11,5 @@ pub(super) const COMMAND: Command = Command {
     arity: Arity::new(1, 2),
     options: &[WAITING],
     completes: &[Complete::Watcher],
-    action: Action::Ask(Ask {
-        properties: incr::properties,
-        answer: incr::answer,
-    }),
+    action: Action::Ask(Ask { properties: incr::properties, answer: incr::answer }),
 };

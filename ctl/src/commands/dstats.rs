@@ -12,10 +12,7 @@ pub(super) const COMMAND: Command = Command {
     arity: Arity::new(0, 0).or("Invalid message"),
     options: &[],
     completes: &[],
-    action: Action::Ask(Ask {
-        properties: |_| Ok(Properties::new()),
-        answer,
-    }),
+    action: Action::Ask(Ask { properties: |_| Ok(Properties::new()), answer }),
 };
 
 fn answer(reply: &Reply) -> Answer {
@@ -23,9 +20,8 @@ fn answer(reply: &Reply) -> Answer {
         let mut lines = vec!["Main Process:".to_owned()];
         if let Some(info) = reply.object("info") {
             lines.push(format!("    {}", stats::process_line(info)));
-            let children: Vec<String> = stats::children(info)
-                .map(|child| format!("    {}", stats::process_line(child)))
-                .collect();
+            let children: Vec<String> =
+                stats::children(info).map(|child| format!("    {}", stats::process_line(child))).collect();
             if !children.is_empty() {
                 lines.push("Children:".to_owned());
                 lines.extend(children);

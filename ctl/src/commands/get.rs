@@ -11,10 +11,7 @@ pub(super) const COMMAND: Command = Command {
     arity: Arity::new(2, usize::MAX),
     options: &[],
     completes: &[Complete::Watcher, Complete::ShownOption],
-    action: Action::Ask(Ask {
-        properties,
-        answer: options::answer,
-    }),
+    action: Action::Ask(Ask { properties, answer: options::answer }),
 };
 
 fn properties(arguments: &Arguments) -> Result<Properties, ArgumentError> {

@@ -24,9 +24,5 @@ fn properties(arguments: &Arguments) -> Result<Properties, ArgumentError> {
 
 /// The one command that shows a refusal without `error: ` in front (spec c.7).
 fn answer(reply: &Reply) -> Answer {
-    if reply.is_ok() {
-        Answer::Done(options::lines(reply))
-    } else {
-        Answer::Refused(reply.reason())
-    }
+    if reply.is_ok() { Answer::Done(options::lines(reply)) } else { Answer::Refused(reply.reason()) }
 }

@@ -33,8 +33,6 @@ pub(super) fn answer(reply: &Reply) -> Answer {
         if reply.get("singleton").is_some() {
             return "This watcher is a Singleton - not changing the number of processes".to_owned();
         }
-        reply
-            .get("numprocesses")
-            .map_or_else(|| "ok".to_owned(), python::text)
+        reply.get("numprocesses").map_or_else(|| "ok".to_owned(), python::text)
     })
 }

@@ -13,10 +13,7 @@ pub(super) const COMMAND: Command = Command {
     arity: Arity::new(0, 0).or("Invalid message"),
     options: &[],
     completes: &[],
-    action: Action::Ask(Ask {
-        properties: |_| Ok(Properties::new()),
-        answer,
-    }),
+    action: Action::Ask(Ask { properties: |_| Ok(Properties::new()), answer }),
 };
 
 /// Whatever the daemon says about it, there is no shell to talk to.

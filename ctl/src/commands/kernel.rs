@@ -16,14 +16,8 @@ pub(super) const COMMAND: Command = Command {
 };
 
 /// The name of the core's instance.
-pub const INSTANCE: CommandOption = CommandOption {
-    name: "instance",
-    value: Some("NAME"),
-    help: "the instance, as in [circus] instance",
-};
+pub const INSTANCE: CommandOption =
+    CommandOption { name: "instance", value: Some("NAME"), help: "the instance, as in [circus] instance" };
 /// The path of the core's socket.
-pub const SOCKET: CommandOption = CommandOption {
-    name: "socket",
-    value: Some("PATH"),
-    help: "the core's socket, when papa_endpoint moved it",
-};
+pub const SOCKET: CommandOption =
+    CommandOption { name: "socket", value: Some("PATH"), help: "the core's socket, when papa_endpoint moved it" };

@@ -12,10 +12,7 @@ pub(super) const COMMAND: Command = Command {
     arity: Arity::new(1, 2),
     options: &[WAITING, SIGNUM, GRACEFUL_TIMEOUT],
     completes: &[Complete::Watcher],
-    action: Action::Ask(Ask {
-        properties,
-        answer: just_ok,
-    }),
+    action: Action::Ask(Ask { properties, answer: just_ok }),
 };
 
 const SIGNUM: CommandOption = CommandOption {

@@ -13,10 +13,7 @@ pub(super) const COMMAND: Command = Command {
     arity: Arity::new(0, 1),
     options: &[],
     completes: &[Complete::Watcher],
-    action: Action::Ask(Ask {
-        properties: optional_name,
-        answer,
-    }),
+    action: Action::Ask(Ask { properties: optional_name, answer }),
 };
 
 fn answer(reply: &Reply) -> Answer {

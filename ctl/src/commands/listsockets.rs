@@ -15,10 +15,7 @@ pub(super) const COMMAND: Command = Command {
     arity: Arity::new(0, 0),
     options: &[],
     completes: &[],
-    action: Action::Ask(Ask {
-        properties: |_| Ok(Properties::new()),
-        answer,
-    }),
+    action: Action::Ask(Ask { properties: |_| Ok(Properties::new()), answer }),
 };
 
 fn answer(reply: &Reply) -> Answer {

@@ -112,10 +112,7 @@ impl Ask {
     /// What [`ArgumentError`] lists.
     pub fn request(&self, command: &Command, arguments: &Arguments) -> Result<Request, ArgumentError> {
         command.check(arguments)?;
-        Ok(Request {
-            command: command.name,
-            properties: (self.properties)(arguments)?,
-        })
+        Ok(Request { command: command.name, properties: (self.properties)(arguments)? })
     }
 }
 
@@ -152,11 +149,7 @@ pub struct Arity {
 impl Arity {
     /// `least` to `most` words, with the text that most commands have.
     const fn new(least: usize, most: usize) -> Self {
-        Self {
-            least,
-            most,
-            otherwise: "Invalid number of arguments",
-        }
+        Self { least, most, otherwise: "Invalid number of arguments" }
     }
 
     /// The same with another text.
@@ -177,11 +170,8 @@ pub struct CommandOption {
 }
 
 /// Answer when the work is done, and with its result.
-const WAITING: CommandOption = CommandOption {
-    name: "waiting",
-    value: None,
-    help: "answer when the work is done, not when it has begun",
-};
+const WAITING: CommandOption =
+    CommandOption { name: "waiting", value: None, help: "answer when the work is done, not when it has begun" };
 
 /// How NAME selects watchers.
 const MATCH: CommandOption = CommandOption {
@@ -203,9 +193,7 @@ impl Command {
     pub fn check(&self, arguments: &Arguments) -> Result<(), ArgumentError> {
         let count = arguments.words().len();
         if count < self.arity.least || count > self.arity.most {
-            return Err(ArgumentError::Count {
-                wording: self.arity.otherwise,
-            });
+            return Err(ArgumentError::Count { wording: self.arity.otherwise });
         }
         Ok(())
     }
@@ -216,10 +204,10 @@ impl Command {
             return None;
         }
         let goes_on = self.arity.most == usize::MAX;
-        let what = *self.completes.get(position).or(self
+        let what = *self
             .completes
-            .last()
-            .filter(|last| goes_on && **last != Complete::Watcher))?;
+            .get(position)
+            .or(self.completes.last().filter(|last| goes_on && **last != Complete::Watcher))?;
         // Keys and values take turns.
         let is_value = what == Complete::SettableOption && position.is_multiple_of(2);
         Some(if is_value { Complete::Free } else { what })
@@ -238,10 +226,7 @@ fn matching(arguments: &Arguments) -> Result<Properties, ArgumentError> {
     let mut properties = Properties::new();
     insert_word(&mut properties, "name", arguments, 0);
     properties.insert("waiting".into(), arguments.flag(WAITING.name).into());
-    properties.insert(
-        "match".into(),
-        arguments.value(MATCH.name).unwrap_or("glob").into(),
-    );
+    properties.insert("match".into(), arguments.value(MATCH.name).unwrap_or("glob").into());
     Ok(properties)
 }
 

@@ -12,10 +12,7 @@ pub(super) const COMMAND: Command = Command {
     arity: Arity::new(0, 1).or("message invalid"),
     options: &[],
     completes: &[Complete::Watcher],
-    action: Action::Ask(Ask {
-        properties: optional_name,
-        answer,
-    }),
+    action: Action::Ask(Ask { properties: optional_name, answer }),
 };
 
 fn answer(reply: &Reply) -> Answer {

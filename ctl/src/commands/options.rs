@@ -14,10 +14,7 @@ pub(super) const COMMAND: Command = Command {
     arity: Arity::new(1, 1).or("number of arguments invalid"),
     options: &[],
     completes: &[Complete::Watcher],
-    action: Action::Ask(Ask {
-        properties: optional_name,
-        answer,
-    }),
+    action: Action::Ask(Ask { properties: optional_name, answer }),
 };
 
 /// Text of options and get.
@@ -41,10 +38,8 @@ fn value_text(key: &str, value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::Object(variables) if key == "env" => {
-            let mut variables: Vec<String> = variables
-                .iter()
-                .map(|(name, value)| format!("{name}={}", python::text(value)))
-                .collect();
+            let mut variables: Vec<String> =
+                variables.iter().map(|(name, value)| format!("{name}={}", python::text(value))).collect();
             variables.sort();
             variables.join(",")
         }

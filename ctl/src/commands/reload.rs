@@ -13,22 +13,12 @@ pub(super) const COMMAND: Command = Command {
     arity: Arity::new(0, 1).or("invalid number of arguments"),
     options: &[WAITING, SEQUENTIAL, TERMINATE],
     completes: &[Complete::Watcher],
-    action: Action::Ask(Ask {
-        properties,
-        answer: just_ok,
-    }),
+    action: Action::Ask(Ask { properties, answer: just_ok }),
 };
 
-const SEQUENTIAL: CommandOption = CommandOption {
-    name: "sequential",
-    value: None,
-    help: "replace the processes one after another",
-};
-const TERMINATE: CommandOption = CommandOption {
-    name: "terminate",
-    value: None,
-    help: "stop the old processes first",
-};
+const SEQUENTIAL: CommandOption =
+    CommandOption { name: "sequential", value: None, help: "replace the processes one after another" };
+const TERMINATE: CommandOption = CommandOption { name: "terminate", value: None, help: "stop the old processes first" };
 
 fn properties(arguments: &Arguments) -> Result<Properties, ArgumentError> {
     let mut properties = Properties::new();

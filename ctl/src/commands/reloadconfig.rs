@@ -14,14 +14,9 @@ pub(super) const COMMAND: Command = Command {
     arity: Arity::new(0, 0),
     options: &[WAITING],
     completes: &[],
-    action: Action::Ask(Ask {
-        properties,
-        answer: just_ok,
-    }),
+    action: Action::Ask(Ask { properties, answer: just_ok }),
 };
 
 fn properties(arguments: &Arguments) -> Result<Properties, ArgumentError> {
-    Ok([("waiting".to_owned(), arguments.flag(WAITING.name).into())]
-        .into_iter()
-        .collect())
+    Ok([("waiting".to_owned(), arguments.flag(WAITING.name).into())].into_iter().collect())
 }

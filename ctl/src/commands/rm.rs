@@ -1,8 +1,6 @@
 //! `rm`: takes a watcher away.
 
-use super::{
-    Action, Arity, Ask, Command, CommandOption, Complete, WAITING, insert_flag, insert_word, just_ok,
-};
+use super::{Action, Arity, Ask, Command, CommandOption, Complete, WAITING, insert_flag, insert_word, just_ok};
 use crate::request::{ArgumentError, Arguments, Properties};
 
 pub(super) const COMMAND: Command = Command {
@@ -13,17 +11,10 @@ pub(super) const COMMAND: Command = Command {
     arity: Arity::new(1, 1),
     options: &[NOSTOP, WAITING],
     completes: &[Complete::Watcher],
-    action: Action::Ask(Ask {
-        properties,
-        answer: just_ok,
-    }),
+    action: Action::Ask(Ask { properties, answer: just_ok }),
 };
 
-const NOSTOP: CommandOption = CommandOption {
-    name: "nostop",
-    value: None,
-    help: "let the processes run on",
-};
+const NOSTOP: CommandOption = CommandOption { name: "nostop", value: None, help: "let the processes run on" };
 
 /// Circus parses both flags and sends neither (spec n.2); here they arrive.
 fn properties(arguments: &Arguments) -> Result<Properties, ArgumentError> {

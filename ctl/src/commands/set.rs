@@ -1,8 +1,6 @@
 //! `set`: changes options of a watcher. Texts become JSON values here, by the type that the options table gives a key.
 
-use ringmaster_manager::options::{
-    Expected, HOOK_NAMES, Kind, Signal, WatcherOption, WatcherOptions, python,
-};
+use ringmaster_manager::options::{Expected, HOOK_NAMES, Kind, Signal, WatcherOption, WatcherOptions, python};
 use serde_json::{Map, Value, json};
 
 use super::{Action, Arity, Ask, Command, Complete, WAITING, insert_flag, insert_word, just_ok};
@@ -20,10 +18,7 @@ pub(super) const COMMAND: Command = Command {
     arity: Arity::new(3, usize::MAX),
     options: &[WAITING],
     completes: &[Complete::Watcher, Complete::SettableOption],
-    action: Action::Ask(Ask {
-        properties,
-        answer: just_ok,
-    }),
+    action: Action::Ask(Ask { properties, answer: just_ok }),
 };
 
 /// A key that circusd takes and forgets, as Circus does (spec c.8); it has no row in the table.
@@ -39,9 +34,7 @@ fn properties(arguments: &Arguments) -> Result<Properties, ArgumentError> {
     let words = arguments.words().get(1..).unwrap_or_default();
     let (pairs, rest) = words.as_chunks::<2>();
     if !rest.is_empty() {
-        return Err(ArgumentError::Count {
-            wording: "List of key/values is invalid",
-        });
+        return Err(ArgumentError::Count { wording: "List of key/values is invalid" });
     }
     let mut options = Map::new();
     for [key, text] in pairs {
@@ -59,12 +52,8 @@ fn value(key: &str, text: &str) -> Result<Value, ArgumentError> {
     if key == FORGOTTEN_KEY {
         return float(text).ok_or_else(|| ArgumentError::value(key, Expected::Period, text));
     }
-    let row = WatcherOption::find(key)
-        .filter(|row| row.settable)
-        .ok_or_else(unknown)?;
-    let member = key
-        .strip_prefix(row.name)
-        .and_then(|rest| rest.strip_prefix(row.separator?));
+    let row = WatcherOption::find(key).filter(|row| row.settable).ok_or_else(unknown)?;
+    let member = key.strip_prefix(row.name).and_then(|rest| rest.strip_prefix(row.separator?));
     match (&row.kind, member) {
         (Kind::Hooks(_), None) => hooks(text),
         (Kind::Hooks(_), Some(name)) => hook_name(name).map(|_| text.into()),
@@ -169,9 +158,6 @@ fn hook_name(name: &str) -> Result<&str, ArgumentError> {
     if HOOK_NAMES.contains(&name) {
         Ok(name)
     } else {
-        Err(ArgumentError::UnknownHook {
-            name: name.to_owned(),
-            known: HOOK_NAMES,
-        })
+        Err(ArgumentError::UnknownHook { name: name.to_owned(), known: HOOK_NAMES })
     }
 }

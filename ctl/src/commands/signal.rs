@@ -12,22 +12,13 @@ pub(super) const COMMAND: Command = Command {
     arity: Arity::new(2, 3),
     options: &[CHILDREN, RECURSIVE],
     completes: &[Complete::Watcher, Complete::Signal],
-    action: Action::Ask(Ask {
-        properties,
-        answer: just_ok,
-    }),
+    action: Action::Ask(Ask { properties, answer: just_ok }),
 };
 
-const CHILDREN: CommandOption = CommandOption {
-    name: "children",
-    value: None,
-    help: "signal the children of the processes instead",
-};
-const RECURSIVE: CommandOption = CommandOption {
-    name: "recursive",
-    value: None,
-    help: "signal the processes and all their descendants",
-};
+const CHILDREN: CommandOption =
+    CommandOption { name: "children", value: None, help: "signal the children of the processes instead" };
+const RECURSIVE: CommandOption =
+    CommandOption { name: "recursive", value: None, help: "signal the processes and all their descendants" };
 
 fn properties(arguments: &Arguments) -> Result<Properties, ArgumentError> {
     let mut properties = Properties::new();

@@ -19,11 +19,8 @@ pub(super) const COMMAND: Command = Command {
     action: Action::Ask(Ask { properties, answer }),
 };
 
-const EXTENDED: CommandOption = CommandOption {
-    name: "extended",
-    value: None,
-    help: "let the watcher's extended_stats hook add its values",
-};
+const EXTENDED: CommandOption =
+    CommandOption { name: "extended", value: None, help: "let the watcher's extended_stats hook add its values" };
 
 fn properties(arguments: &Arguments) -> Result<Properties, ArgumentError> {
     let mut properties = Properties::new();
@@ -74,25 +71,12 @@ fn push_process(lines: &mut Vec<String>, pid: &str, info: &Value) {
 
 /// The children of a process info object.
 pub(super) fn children(info: &Map<String, Value>) -> impl Iterator<Item = &Map<String, Value>> {
-    info.get("children")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_object)
+    info.get("children").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object)
 }
 
 /// `PID  CMDLINE USER NICE RSS VMS CPU MEM CTIME`, two spaces after the pid.
 pub(super) fn process_line(info: &Map<String, Value>) -> String {
-    const AFTER_PID: [&str; 8] = [
-        "cmdline",
-        "username",
-        "nice",
-        "mem_info1",
-        "mem_info2",
-        "cpu",
-        "mem",
-        "ctime",
-    ];
+    const AFTER_PID: [&str; 8] = ["cmdline", "username", "nice", "mem_info1", "mem_info2", "cpu", "mem", "ctime"];
     let field = |name: &str| info.get(name).map_or_else(|| "N/A".to_owned(), python::text);
     format!("{}  {}", field("pid"), AFTER_PID.map(field).join(" "))
 }

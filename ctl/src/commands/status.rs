@@ -13,20 +13,15 @@ pub(super) const COMMAND: Command = Command {
     arity: Arity::new(0, 1).or("message invalid"),
     options: &[],
     completes: &[Complete::Watcher],
-    action: Action::Ask(Ask {
-        properties: optional_name,
-        answer,
-    }),
+    action: Action::Ask(Ask { properties: optional_name, answer }),
 };
 
 /// With a name the daemon answers `"status": "active"` and so on (spec c.3): the status of the reply *is* the
 /// answer, and an error shows as the bare word `error`, as in Circus.
 fn answer(reply: &Reply) -> Answer {
     if let Some(statuses) = reply.object("statuses") {
-        let mut lines: Vec<String> = statuses
-            .iter()
-            .map(|(name, status)| format!("{name}: {}", python::text(status)))
-            .collect();
+        let mut lines: Vec<String> =
+            statuses.iter().map(|(name, status)| format!("{name}: {}", python::text(status))).collect();
         lines.sort();
         return Answer::Done(lines.join("\n"));
     }

@@ -13,8 +13,5 @@ pub(super) const COMMAND: Command = Command {
     arity: Arity::new(0, usize::MAX),
     options: &[WAITING, MATCH],
     completes: &[Complete::Watcher],
-    action: Action::Ask(Ask {
-        properties: matching,
-        answer: just_ok,
-    }),
+    action: Action::Ask(Ask { properties: matching, answer: just_ok }),
 };

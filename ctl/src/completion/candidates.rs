@@ -21,10 +21,8 @@ pub struct Candidate {
 pub type Watchers<'a> = &'a mut dyn FnMut() -> Vec<(String, String)>;
 
 /// The words of the shell's own that are no commands.
-const SHELL_WORDS: &[(&str, &str)] = &[
-    ("help", "List the commands, or explain one"),
-    ("EOF", "Leave the shell, like Ctrl-D"),
-];
+const SHELL_WORDS: &[(&str, &str)] =
+    &[("help", "List the commands, or explain one"), ("EOF", "Leave the shell, like Ctrl-D")];
 
 /// Completes a line of the interactive shell.
 pub fn in_shell(before: &[String], partial: &str, watchers: Watchers<'_>) -> Vec<Candidate> {
@@ -62,11 +60,7 @@ pub fn in_command_line(before: &[String], partial: &str, watchers: Watchers<'_>)
         }
     }
     let found = match open {
-        Some(option) => option
-            .values
-            .iter()
-            .map(|value| candidate(value.as_str(), ""))
-            .collect(),
+        Some(option) => option.values.iter().map(|value| candidate(value.as_str(), "")).collect(),
         None if partial.starts_with('-') => globals.into_iter().map(|option| option.candidate).collect(),
         None => commands(),
     };
@@ -77,20 +71,14 @@ pub fn in_command_line(before: &[String], partial: &str, watchers: Watchers<'_>)
 fn in_command(command: &Command, before: &[String], partial: &str, watchers: Watchers<'_>) -> Vec<Candidate> {
     let takes_value = |word: &String| {
         let is_word = |name: &str| word.strip_prefix("--") == Some(name);
-        command
-            .options
-            .iter()
-            .any(|option| option.value.is_some() && is_word(option.name))
+        command.options.iter().any(|option| option.value.is_some() && is_word(option.name))
     };
     if before.last().is_some_and(takes_value) {
         return Vec::new();
     }
     if partial.starts_with('-') {
         let help = candidate("--help", "Show this command's help");
-        let options = command
-            .options
-            .iter()
-            .map(|option| candidate(format!("--{}", option.name), option.help));
+        let options = command.options.iter().map(|option| candidate(format!("--{}", option.name), option.help));
         return options.chain([help]).collect();
     }
     let mut position = 0;
@@ -102,38 +90,24 @@ fn in_command(command: &Command, before: &[String], partial: &str, watchers: Wat
             position += 1;
         }
     }
-    command
-        .completes_at(position)
-        .map(|what| words_of(what, watchers))
-        .unwrap_or_default()
+    command.completes_at(position).map(|what| words_of(what, watchers)).unwrap_or_default()
 }
 
 fn words_of(what: Complete, watchers: Watchers<'_>) -> Vec<Candidate> {
     match what {
-        Complete::Watcher => watchers()
-            .into_iter()
-            .map(|(name, status)| candidate(name, status))
-            .collect(),
+        Complete::Watcher => watchers().into_iter().map(|(name, status)| candidate(name, status)).collect(),
         Complete::ShownOption => WATCHER_OPTIONS.iter().filter_map(shown_option).collect(),
-        Complete::SettableOption => WATCHER_OPTIONS
-            .iter()
-            .filter(|row| row.settable)
-            .flat_map(settable_option)
-            .collect(),
+        Complete::SettableOption => {
+            WATCHER_OPTIONS.iter().filter(|row| row.settable).flat_map(settable_option).collect()
+        }
         Complete::GlobalOption => GLOBAL_OPTIONS.iter().map(|name| candidate(*name, "")).collect(),
-        Complete::Signal => SIGNAL_NAMES
-            .iter()
-            .map(|(name, number)| candidate(*name, number.to_string()))
-            .collect(),
+        Complete::Signal => SIGNAL_NAMES.iter().map(|(name, number)| candidate(*name, number.to_string())).collect(),
         Complete::Topic => {
             let own = watchers().into_iter().map(|(name, _)| {
                 let topic = name.to_lowercase().replace(' ', "_");
                 candidate(format!("watcher.{topic}."), name)
             });
-            [candidate("watcher.", "all watchers")]
-                .into_iter()
-                .chain(own)
-                .collect()
+            [candidate("watcher.", "all watchers")].into_iter().chain(own).collect()
         }
         Complete::Free => Vec::new(),
     }
@@ -157,10 +131,7 @@ fn settable_option(row: &WatcherOption) -> Vec<Candidate> {
     match &row.kind {
         Kind::Rlimits(_) => family(RLIMIT_NAMES),
         Kind::Stream(..) => family(&["class", "filename"]),
-        Kind::Hooks(_) => [candidate(row.name, row.help)]
-            .into_iter()
-            .chain(family(HOOK_NAMES))
-            .collect(),
+        Kind::Hooks(_) => [candidate(row.name, row.help)].into_iter().chain(family(HOOK_NAMES)).collect(),
         Kind::Flag(_)
         | Kind::MaybeFlag(_)
         | Kind::Count(_)
@@ -187,10 +158,7 @@ fn settable_option(row: &WatcherOption) -> Vec<Candidate> {
 }
 
 fn commands() -> Vec<Candidate> {
-    COMMANDS
-        .iter()
-        .map(|command| candidate(command.name, command.summary))
-        .collect()
+    COMMANDS.iter().map(|command| candidate(command.name, command.summary)).collect()
 }
 
 /// A global option.
@@ -219,19 +187,13 @@ fn globals() -> Vec<Global> {
 }
 
 fn candidate(word: impl Into<String>, about: impl Into<String>) -> Candidate {
-    Candidate {
-        word: word.into(),
-        about: about.into(),
-    }
+    Candidate { word: word.into(), about: about.into() }
 }
 
 /// Those that begin with `partial`, whatever the case: watchers' names are looked up like that, too.
 fn fitting(found: Vec<Candidate>, partial: &str) -> Vec<Candidate> {
     let partial = partial.to_lowercase();
-    found
-        .into_iter()
-        .filter(|candidate| candidate.word.to_lowercase().starts_with(&partial))
-        .collect()
+    found.into_iter().filter(|candidate| candidate.word.to_lowercase().starts_with(&partial)).collect()
 }
 
 #[cfg(test)]
@@ -239,10 +201,7 @@ mod tests {
     use super::*;
     use crate::completion::split;
 
-    fn words(
-        line: &str,
-        complete: fn(&[String], &str, Watchers<'_>) -> Vec<Candidate>,
-    ) -> (Vec<String>, usize) {
+    fn words(line: &str, complete: fn(&[String], &str, Watchers<'_>) -> Vec<Candidate>) -> (Vec<String>, usize) {
         let split = split(line);
         let mut asked = 0;
         let found = complete(&split.before, &split.partial, &mut || {
@@ -277,11 +236,8 @@ mod tests {
             ("nosuch ", ""),
             ("--j", ""),
         ] {
-            let expected: Vec<&str> = if line.starts_with("stop ") {
-                expected.split(',').collect()
-            } else {
-                expected.split(' ').collect()
-            };
+            let expected: Vec<&str> =
+                if line.starts_with("stop ") { expected.split(',').collect() } else { expected.split(' ').collect() };
             let expected: Vec<&str> = expected.into_iter().filter(|word| !word.is_empty()).collect();
             assert_eq!(words(line, in_shell).0, expected, "{line}");
         }
@@ -317,11 +273,7 @@ mod tests {
             let words = command.arity.most.min(3);
             let named = (0..words).filter(|position| command.completes_at(*position).is_some());
             let wants_watcher = command.arguments.contains("NAME") && command.name != "add";
-            assert!(
-                !wants_watcher || command.completes_at(0) == Some(Complete::Watcher),
-                "{}",
-                command.name
-            );
+            assert!(!wants_watcher || command.completes_at(0) == Some(Complete::Watcher), "{}", command.name);
             assert!(named.count() <= words, "{}", command.name);
         }
     }

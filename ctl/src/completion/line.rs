@@ -42,11 +42,7 @@ pub fn split(line: &str) -> Split {
         }
     }
     let (start, partial) = word.unwrap_or((line.len(), String::new()));
-    Split {
-        before,
-        partial,
-        start,
-    }
+    Split { before, partial, start }
 }
 
 #[cfg(test)]

@@ -48,10 +48,7 @@ impl Asked {
         let mut words = line.split_whitespace().skip(1).map(str::to_owned);
         let position = text("COMP_CWORD")?.trim().parse::<usize>().ok()?.checked_sub(1)?;
         let before = words.by_ref().take(position).collect();
-        Some(Self::Words {
-            before,
-            partial: words.next().unwrap_or_default(),
-        })
+        Some(Self::Words { before, partial: words.next().unwrap_or_default() })
     }
 }
 
@@ -61,9 +58,7 @@ impl Asked {
 /// [`Failure::Stdout`].
 pub fn print(runtime: &tokio::runtime::Runtime, asked: &Asked, lookup: Lookup<'_>) -> Result<Exit, Failure> {
     let complete = |before: &[String], partial: &str| {
-        in_command_line(before, partial, &mut || {
-            watchers(runtime, before, lookup(ENDPOINT_VARIABLE))
-        })
+        in_command_line(before, partial, &mut || watchers(runtime, before, lookup(ENDPOINT_VARIABLE)))
     };
     let (text, exit) = match asked {
         Asked::Words { before, partial } => {
@@ -92,11 +87,7 @@ pub fn print(runtime: &tokio::runtime::Runtime, asked: &Asked, lookup: Lookup<'_
 }
 
 /// The watchers of the daemon that the line so far means. A tunnel is not built for a completion.
-fn watchers(
-    runtime: &tokio::runtime::Runtime,
-    before: &[String],
-    variable: Option<OsString>,
-) -> Vec<(String, String)> {
+fn watchers(runtime: &tokio::runtime::Runtime, before: &[String], variable: Option<OsString>) -> Vec<(String, String)> {
     let value = |option: &str| {
         let joined = format!("{option}=");
         let parts = before.iter().find_map(|word| word.strip_prefix(&joined));
@@ -134,15 +125,8 @@ mod tests {
     #[test]
     fn the_environment_asks_in_two_ways() {
         assert_eq!(asked(&[]), None);
-        let circus = asked(&[
-            ("AUTO_COMPLETE", "1"),
-            ("COMP_WORDS", "circusctl list al"),
-            ("COMP_CWORD", "2"),
-        ]);
-        let expected = Asked::Words {
-            before: vec!["list".into()],
-            partial: "al".into(),
-        };
+        let circus = asked(&[("AUTO_COMPLETE", "1"), ("COMP_WORDS", "circusctl list al"), ("COMP_CWORD", "2")]);
+        let expected = Asked::Words { before: vec!["list".into()], partial: "al".into() };
         assert_eq!(circus, Some(expected));
         let ours = asked(&[("AUTO_COMPLETE", "lines"), ("COMP_LINE", "circusctl st")]);
         assert_eq!(ours, Some(Asked::Line("circusctl st".into())));

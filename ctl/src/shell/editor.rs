@@ -121,16 +121,9 @@ struct TabKey<'a> {
 impl Completer for TabKey<'_> {
     type Candidate = Pair;
 
-    fn complete(
-        &self,
-        line: &str,
-        position: usize,
-        _context: &Context<'_>,
-    ) -> rustyline::Result<(usize, Vec<Pair>)> {
+    fn complete(&self, line: &str, position: usize, _context: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
         let split = split(line.get(..position).unwrap_or(line));
-        let found = in_shell(&split.before, &split.partial, &mut || {
-            self.daemon.borrow_mut().watchers()
-        });
+        let found = in_shell(&split.before, &split.partial, &mut || self.daemon.borrow_mut().watchers());
         Ok((split.start, found.into_iter().map(pair).collect()))
     }
 }
@@ -138,15 +131,8 @@ impl Completer for TabKey<'_> {
 /// Shown as it is, inserted quoted and with a space; the beginning of a topic goes on.
 fn pair(candidate: Candidate) -> Pair {
     let quoted = shell_words::quote(&candidate.word);
-    let replacement = if quoted.ends_with('.') {
-        quoted.into_owned()
-    } else {
-        format!("{quoted} ")
-    };
-    Pair {
-        display: candidate.word,
-        replacement,
-    }
+    let replacement = if quoted.ends_with('.') { quoted.into_owned() } else { format!("{quoted} ") };
+    Pair { display: candidate.word, replacement }
 }
 
 impl Hinter for TabKey<'_> {
@@ -170,29 +156,16 @@ mod tests {
         };
         let expected = |path: &str| Some(PathBuf::from(path));
         assert_eq!(place(&[]), None);
-        assert_eq!(
-            place(&[("HOME", "/h")]),
-            expected("/h/.local/state/circusctl/history")
-        );
-        assert_eq!(
-            place(&[("HOME", "/h"), ("XDG_STATE_HOME", "/s")]),
-            expected("/s/circusctl/history")
-        );
-        assert_eq!(
-            place(&[("HOME", "/h"), ("XDG_STATE_HOME", "s")]),
-            expected("/h/.local/state/circusctl/history")
-        );
+        assert_eq!(place(&[("HOME", "/h")]), expected("/h/.local/state/circusctl/history"));
+        assert_eq!(place(&[("HOME", "/h"), ("XDG_STATE_HOME", "/s")]), expected("/s/circusctl/history"));
+        assert_eq!(place(&[("HOME", "/h"), ("XDG_STATE_HOME", "s")]), expected("/h/.local/state/circusctl/history"));
     }
 
     #[test]
     fn words_are_inserted_so_that_they_are_read_back() {
         let inserted = |word: &str| {
             let about = String::new();
-            pair(Candidate {
-                word: word.into(),
-                about,
-            })
-            .replacement
+            pair(Candidate { word: word.into(), about }).replacement
         };
         assert_eq!(inserted("stop"), "stop ");
         assert_eq!(inserted("with space"), "'with space' ");

@@ -39,11 +39,7 @@ impl<'a> Lines<'a> {
     ///
     /// # Errors
     /// [`Failure::Input`] when the terminal cannot be used, [`Failure::Runtime`] when signals cannot be caught.
-    pub fn open(
-        runtime: &'a Runtime,
-        daemon: &'a RefCell<Daemon<'a>>,
-        lookup: Lookup<'_>,
-    ) -> Result<Self, Failure> {
+    pub fn open(runtime: &'a Runtime, daemon: &'a RefCell<Daemon<'a>>, lookup: Lookup<'_>) -> Result<Self, Failure> {
         if io::stdin().is_terminal() && io::stdout().is_terminal() {
             LineEditor::open(daemon, lookup).map(|editor| Self::Edited(Box::new(editor)))
         } else {

@@ -28,18 +28,9 @@ const PROMPT: &str = "(circusctl) ";
 ///
 /// # Errors
 /// No usable endpoint, or no usable stdin or stdout.
-pub fn run(
-    runtime: &tokio::runtime::Runtime,
-    settings: Settings,
-    lookup: Lookup<'_>,
-) -> Result<Exit, Failure> {
+pub fn run(runtime: &tokio::runtime::Runtime, settings: Settings, lookup: Lookup<'_>) -> Result<Exit, Failure> {
     let daemon = RefCell::new(Daemon::new(runtime, &settings, lookup(ENDPOINT_VARIABLE))?);
-    let mut shell = Shell {
-        daemon: &daemon,
-        settings,
-        lookup,
-        last: String::new(),
-    };
+    let mut shell = Shell { daemon: &daemon, settings, lookup, last: String::new() };
     show(&format!("circusctl {CIRCUS_VERSION}")).map_err(Failure::Stdout)?;
     shell.line("status")?;
     shell.last.clear();
@@ -106,9 +97,7 @@ impl Shell<'_> {
 
     fn command(&self, line: &str) -> Result<(), Failure> {
         // `?` is short for help, with or without a space behind it.
-        let line = line
-            .strip_prefix('?')
-            .map_or_else(|| line.to_owned(), |topic| format!("help {topic}"));
+        let line = line.strip_prefix('?').map_or_else(|| line.to_owned(), |topic| format!("help {topic}"));
         let Ok(words) = shell_words::split(&line) else {
             complain("error: a quote is open at the end of the line");
             return Ok(());
@@ -158,15 +147,9 @@ fn help(topic: Option<&str>) -> Result<(), Failure> {
 }
 
 fn overview() -> String {
-    let width = COMMANDS
-        .iter()
-        .map(|command| command.name.len())
-        .max()
-        .unwrap_or_default();
-    let mut lines: Vec<String> = COMMANDS
-        .iter()
-        .map(|command| format!("{:width$}  {}", command.name, command.summary))
-        .collect();
+    let width = COMMANDS.iter().map(|command| command.name.len()).max().unwrap_or_default();
+    let mut lines: Vec<String> =
+        COMMANDS.iter().map(|command| format!("{:width$}  {}", command.name, command.summary)).collect();
     lines.insert(0, "Commands (help COMMAND explains one):".to_owned());
     lines.push("An empty line repeats the last command; Ctrl-D leaves.".to_owned());
     lines.join("\n")

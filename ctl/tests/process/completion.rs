@@ -10,9 +10,7 @@ use crate::stage::{against, circusctl, circusd, finish, texts};
 async fn asked(variables: &[(&str, &str)]) -> (i32, String, String) {
     let command = |endpoint: &str| {
         let mut command = circusctl(&[]);
-        command
-            .envs(variables.iter().copied())
-            .env("CIRCUSCTL_ENDPOINT", endpoint);
+        command.envs(variables.iter().copied()).env("CIRCUSCTL_ENDPOINT", endpoint);
         command
     };
     texts(&against(command, circusd).await.0)
@@ -27,22 +25,14 @@ async fn circuss_way() {
         ("circusctl stop ", "2", "idle Beta\n"),
         ("circusctl stop be", "2", "Beta\n"),
     ] {
-        let variables = [
-            ("AUTO_COMPLETE", "1"),
-            ("COMP_WORDS", words),
-            ("COMP_CWORD", position),
-        ];
+        let variables = [("AUTO_COMPLETE", "1"), ("COMP_WORDS", words), ("COMP_CWORD", position)];
         let (code, stdout, stderr) = asked(&variables).await;
         let sorted = |text: &str| {
             let mut words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
             words.sort();
             words
         };
-        assert_eq!(
-            (code, sorted(&stdout), stderr.as_str()),
-            (1, sorted(expected), ""),
-            "{words}"
-        );
+        assert_eq!((code, sorted(&stdout), stderr.as_str()), (1, sorted(expected), ""), "{words}");
     }
 }
 

@@ -63,16 +63,8 @@ fn healthy(request: &Request, id: u32) -> Frame {
             clients: 2,
             buffered_bytes: 4096,
             lost_bytes: 0,
-            lease: Some(LeaseInfo {
-                pid: 12,
-                holder: "circusd".into(),
-                epoch: 4,
-            }),
-            guarantees: vec![Guarantee {
-                name: "some-promise".into(),
-                holds: false,
-                reason: "it is a test".into(),
-            }],
+            lease: Some(LeaseInfo { pid: 12, holder: "circusd".into(), epoch: 4 }),
+            guarantees: vec![Guarantee { name: "some-promise".into(), holds: false, reason: "it is a test".into() }],
             ext: Vec::new(),
         };
         status.into()
@@ -133,22 +125,13 @@ async fn no_core_a_bad_name_and_a_refusal() {
     let (code, stdout, stderr) = ask(folder.path(), &["kernel"]).await;
     let socket = folder.path().join("default/sock");
     assert_eq!((code, stdout.as_str()), (1, ""));
-    assert!(
-        stderr.starts_with(&format!("error: no core at {}: ", socket.display())),
-        "{stderr}"
-    );
+    assert!(stderr.starts_with(&format!("error: no core at {}: ", socket.display())), "{stderr}");
     let (code, _, stderr) = ask(folder.path(), &["kernel", "--instance", "../x"]).await;
     assert!(code == 1 && stderr.starts_with("error: --instance: "), "{stderr}");
     let core = core(folder.path(), "red", |request, id| {
-        Refusal::Unsupported {
-            message: request.number(),
-        }
-        .frame(request.number(), id)
+        Refusal::Unsupported { message: request.number() }.frame(request.number(), id)
     });
     let (code, _, stderr) = ask(folder.path(), &["kernel", "--instance", "red"]).await;
     core.join().unwrap();
-    assert!(
-        code == 1 && stderr.starts_with("error: the core refused: "),
-        "{stderr}"
-    );
+    assert!(code == 1 && stderr.starts_with("error: the core refused: "), "{stderr}");
 }

@@ -21,11 +21,7 @@ impl Listener {
     fn start(endpoint: &str, topics: &[&str]) -> Self {
         let mut arguments = vec!["--endpoint", endpoint, "listen"];
         arguments.extend(topics);
-        let mut child = circusctl(&arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = circusctl(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         Self {
             events: BufReader::new(child.stdout.take().unwrap()).lines(),
             remarks: BufReader::new(child.stderr.take().unwrap()).lines(),
@@ -76,16 +72,10 @@ async fn events_become_lines_of_json() {
     let line = listen
         .event(|| {
             publisher.publish("watcher.beta.stop", br#"{"time": 1.5}"#);
-            publisher.publish(
-                "watcher.alpha.reap",
-                br#"{"process_pid": 3, "time": 1.5, "exit_code": -9}"#,
-            );
+            publisher.publish("watcher.alpha.reap", br#"{"process_pid": 3, "time": 1.5, "exit_code": -9}"#);
         })
         .await;
-    assert_eq!(
-        line,
-        r#"{"topic": "watcher.alpha.reap", "process_pid": 3, "time": 1.5, "exit_code": -9}"#
-    );
+    assert_eq!(line, r#"{"topic": "watcher.alpha.reap", "process_pid": 3, "time": 1.5, "exit_code": -9}"#);
     assert_eq!(listen.interrupt().await, Some(1));
 }
 
@@ -98,15 +88,9 @@ async fn it_waits_for_a_circusd_that_went_away() {
     let kept = listener.try_clone().unwrap();
     let first = publisher(listener);
     let mut listen = Listener::start(&endpoint, &[]);
-    assert_eq!(
-        listen.event(|| first.publish("a", b"{}")).await,
-        r#"{"topic": "a"}"#
-    );
+    assert_eq!(listen.event(|| first.publish("a", b"{}")).await, r#"{"topic": "a"}"#);
     drop(first);
-    assert_eq!(
-        listen.remark().await,
-        format!("circusd at {endpoint} went away; waiting for it")
-    );
+    assert_eq!(listen.remark().await, format!("circusd at {endpoint} went away; waiting for it"));
     let second = publisher(kept);
     assert_eq!(listen.remark().await, format!("circusd at {endpoint} is back"));
     let mut line = String::new();
@@ -123,8 +107,7 @@ async fn the_control_endpoint_is_named_and_the_right_one_told() {
     let (code, stdout, stderr) = texts(&output);
     assert_eq!((code, stdout.as_str()), (1, ""));
     assert!(
-        stderr.contains("is circusd's control endpoint")
-            && stderr.contains("--endpoint tcp://127.0.0.1:5559 "),
+        stderr.contains("is circusd's control endpoint") && stderr.contains("--endpoint tcp://127.0.0.1:5559 "),
         "{stderr}"
     );
 }
@@ -136,8 +119,5 @@ async fn nobody_there_is_told_at_once() {
     drop(gone);
     let (code, stdout, stderr) = texts(&finish(circusctl(&["--endpoint", &endpoint, "listen"])).await);
     assert_eq!((code, stdout.as_str()), (1, ""));
-    assert!(
-        stderr.starts_with(&format!("error: cannot reach circusd at {endpoint}")),
-        "{stderr}"
-    );
+    assert!(stderr.starts_with(&format!("error: cannot reach circusd at {endpoint}")), "{stderr}");
 }

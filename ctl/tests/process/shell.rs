@@ -12,18 +12,12 @@ use crate::stage::{PATIENCE, circusctl, circusd, router, serve, texts};
 const BEGIN: &str = "circusctl 0.19.0\nBeta: active\nidle: stopped\nwith space: active\n";
 
 async fn fed(mut command: Command, input: &str) -> Output {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let write = async move { stdin.write_all(input.as_bytes()).await.unwrap() };
-    let (output, ()) =
-        tokio::time::timeout(PATIENCE, async { tokio::join!(child.wait_with_output(), write) })
-            .await
-            .expect("the shell does not end");
+    let (output, ()) = tokio::time::timeout(PATIENCE, async { tokio::join!(child.wait_with_output(), write) })
+        .await
+        .expect("the shell does not end");
     output.unwrap()
 }
 
@@ -52,10 +46,7 @@ async fn shell(options: &[&str], input: &str) -> (i32, String, String, Vec<Value
 #[tokio::test]
 async fn a_command_a_line_and_an_end() {
     let (code, stdout, stderr, _) = shell(&[], "numwatchers\n").await;
-    assert_eq!(
-        (code, stdout.as_str(), stderr.as_str()),
-        (0, "(circusctl) 3\n(circusctl) \n", "")
-    );
+    assert_eq!((code, stdout.as_str(), stderr.as_str()), (0, "(circusctl) 3\n(circusctl) \n", ""));
     let (code, stdout, _, requests) = shell(&[], "EOF\nnumwatchers\n").await;
     assert_eq!((code, stdout.as_str(), requests.len()), (0, "(circusctl) \n", 0));
 }
@@ -65,11 +56,7 @@ async fn an_empty_line_repeats_the_last_one() {
     let (_, stdout, _, requests) = shell(&[], "\nincr 'with space' 2\n\n  \nnosuch\n\n").await;
     let incr = json!(["incr", {"name": "with space", "nb": 2, "waiting": false}]);
     assert_eq!(requests, [incr.clone(), incr.clone(), incr]);
-    assert_eq!(
-        stdout.matches("*** Unknown syntax: nosuch\n").count(),
-        2,
-        "{stdout}"
-    );
+    assert_eq!(stdout.matches("*** Unknown syntax: nosuch\n").count(), 2, "{stdout}");
 }
 
 #[tokio::test]
@@ -94,12 +81,7 @@ async fn what_makes_no_sense_is_told_and_does_not_end_it() {
 #[tokio::test]
 async fn help() {
     let (_, stdout, _, requests) = shell(&[], "help\n? incr\nhelp nosuch\nincr --help\n").await;
-    for text in [
-        "reloadconfig   Read",
-        "NB is how many",
-        "*** No help on nosuch\n",
-        "--waiting",
-    ] {
+    for text in ["reloadconfig   Read", "NB is how many", "*** No help on nosuch\n", "--waiting"] {
         assert!(stdout.contains(text), "{text} is missing in {stdout}");
     }
     assert!(requests.is_empty());
@@ -116,11 +98,7 @@ async fn nobody_there_is_told_for_each_line() {
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("tcp://{}", gone.local_addr().unwrap());
     drop(gone);
-    let output = fed(
-        circusctl(&["--endpoint", &endpoint]),
-        "numwatchers\nstatus idle\n",
-    )
-    .await;
+    let output = fed(circusctl(&["--endpoint", &endpoint]), "numwatchers\nstatus idle\n").await;
     let (code, stdout, stderr) = texts(&output);
     let expected = "circusctl 0.19.0\n(circusctl) (circusctl) (circusctl) \n";
     assert_eq!((code, stdout.as_str()), (0, expected));
@@ -131,11 +109,7 @@ async fn nobody_there_is_told_for_each_line() {
 #[tokio::test]
 async fn a_signal_ends_the_wait_for_a_line() {
     let (router, endpoint) = router().await;
-    let mut child = circusctl(&["--endpoint", &endpoint])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = circusctl(&["--endpoint", &endpoint]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     // Kept open: the end of the input would end the shell, too.
     let _stdin = child.stdin.take();
     let mut stdout = child.stdout.take().unwrap();
@@ -173,11 +147,7 @@ const CONVERSATION: &[(&str, &str)] = &[
 
 /// Has the [`CONVERSATION`] with `command` and returns its exit status.
 async fn converse(mut command: Command) -> Option<i32> {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let mut seen = Vec::new();
     for (awaited, typed) in CONVERSATION {

@@ -12,19 +12,12 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub fn circusctl(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_circusctl"));
-    command
-        .args(arguments)
-        .env_remove("CIRCUSCTL_ENDPOINT")
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
+    command.args(arguments).env_remove("CIRCUSCTL_ENDPOINT").stdin(Stdio::null()).kill_on_drop(true);
     command
 }
 
 pub async fn finish(mut command: Command) -> Output {
-    tokio::time::timeout(PATIENCE, command.output())
-        .await
-        .expect("circusctl does not end")
-        .unwrap()
+    tokio::time::timeout(PATIENCE, command.output()).await.expect("circusctl does not end").unwrap()
 }
 
 pub fn texts(output: &Output) -> (i32, String, String) {
@@ -44,15 +37,9 @@ pub async fn router() -> (RouterSocket, String) {
 
 /// One request: the sender's identity and the decoded payload. Panics unless it is exactly one frame.
 pub async fn request(router: &mut RouterSocket) -> (Vec<u8>, Value) {
-    let message = tokio::time::timeout(PATIENCE, router.recv())
-        .await
-        .expect("no request")
-        .unwrap();
+    let message = tokio::time::timeout(PATIENCE, router.recv()).await.expect("no request").unwrap();
     assert_eq!(message.len(), 2, "identity and one payload frame");
-    (
-        message.get(0).unwrap().to_vec(),
-        serde_json::from_slice(message.get(1).unwrap()).unwrap(),
-    )
+    (message.get(0).unwrap().to_vec(), serde_json::from_slice(message.get(1).unwrap()).unwrap())
 }
 
 pub async fn reply(router: &mut RouterSocket, identity: &[u8], payload: &str) {

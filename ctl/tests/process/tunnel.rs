@@ -47,10 +47,7 @@ impl Stage {
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap());
         let mut command = circusctl(arguments);
-        command
-            .env("PATH", path)
-            .env("TEST", self.folder.path())
-            .env("XDG_RUNTIME_DIR", self.path("run"));
+        command.env("PATH", path).env("TEST", self.folder.path()).env("XDG_RUNTIME_DIR", self.path("run"));
         command
     }
 
@@ -68,9 +65,7 @@ impl Stage {
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, gone)
-            .await
-            .expect("ssh is still there");
+        tokio::time::timeout(PATIENCE, gone).await.expect("ssh is still there");
     }
 }
 
@@ -80,15 +75,8 @@ async fn a_command_through_the_tunnel() {
     let mut router = RouterSocket::new();
     let near = format!("ipc://{}", stage.path("router").display());
     router.bind(&near).await.unwrap();
-    let arguments = [
-        "--ssh",
-        "ann@db1:2222",
-        "--ssh_keyfile",
-        "/key",
-        "--endpoint",
-        "tcp://127.0.0.1:5999",
-        "numwatchers",
-    ];
+    let arguments =
+        ["--ssh", "ann@db1:2222", "--ssh_keyfile", "/key", "--endpoint", "tcp://127.0.0.1:5999", "numwatchers"];
     let output = tokio::select! {
         output = finish(stage.circusctl(&arguments)) => output,
         () = serve(router, circusd) => unreachable!("serve never ends"),
@@ -116,19 +104,13 @@ async fn ssh_that_refuses_has_the_word() {
 #[tokio::test]
 async fn a_signal_takes_it_down() {
     let stage = Stage::new(HANGS);
-    let mut child = stage
-        .circusctl(&["--ssh", "db1", "list"])
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = stage.circusctl(&["--ssh", "db1", "list"]).stderr(Stdio::null()).spawn().unwrap();
     let started = async {
         while !fs::read_to_string(stage.path("pid")).is_ok_and(|pid| pid.ends_with('\n')) {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, started)
-        .await
-        .expect("ssh is not started");
+    tokio::time::timeout(PATIENCE, started).await.expect("ssh is not started");
     let pid = rustix::process::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     let status = tokio::time::timeout(PATIENCE, child.wait()).await;
@@ -145,15 +127,9 @@ async fn bad_servers_and_no_ssh() {
     let mut command = stage.circusctl(&["--ssh", "db1", "list"]);
     command.env("PATH", "/nowhere");
     let (code, _, stderr) = texts(&finish(command).await);
-    assert!(
-        code == 1 && stderr.starts_with("error: --ssh: cannot run the program ssh: "),
-        "{stderr}"
-    );
+    assert!(code == 1 && stderr.starts_with("error: --ssh: cannot run the program ssh: "), "{stderr}");
     let (code, _, stderr) = texts(&finish(stage.circusctl(&["--ssh", "db1", "kernel"])).await);
-    assert!(
-        code == 1 && stderr.contains("kernel asks the core of this host"),
-        "{stderr}"
-    );
+    assert!(code == 1 && stderr.contains("kernel asks the core of this host"), "{stderr}");
     let (code, _, stderr) = texts(&finish(stage.circusctl(&["--ssh_keyfile", "k", "list"])).await);
     assert!(code == 2 && stderr.contains("--ssh"), "{stderr}");
     stage.assert_clean().await;

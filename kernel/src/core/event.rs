@@ -2,8 +2,7 @@
 
 use super::ring::{Capture, Captured, Ring};
 use ringmaster_protocol::message::{
-    Exit, ExitStatus, Listen, Notice, ProcessId, Refusal, Reply, Request, Rusage, SocketAddress, Spawn,
-    Target,
+    Exit, ExitStatus, Listen, Notice, ProcessId, Refusal, Reply, Request, Rusage, SocketAddress, Spawn, Target,
 };
 use ringmaster_protocol::ring::Stream;
 

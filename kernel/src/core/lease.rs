@@ -49,11 +49,7 @@ impl Lease {
 
     pub fn info(&self, epoch: u64) -> Option<LeaseInfo> {
         match self {
-            Self::Held { pid, holder, .. } => Some(LeaseInfo {
-                pid: *pid,
-                holder: holder.clone(),
-                epoch,
-            }),
+            Self::Held { pid, holder, .. } => Some(LeaseInfo { pid: *pid, holder: holder.clone(), epoch }),
             Self::Free | Self::Grace { .. } => None,
         }
     }
@@ -70,19 +66,12 @@ impl Core {
 
     pub(super) fn take_lease(&mut self, to: ReplyTo, take: TakeLease, out: &mut Effects) -> Answer {
         if take.grace_ms > MAX_GRACE_MS {
-            return Err(invalid(
-                "grace_ms",
-                take.grace_ms,
-                &format!("at most {MAX_GRACE_MS}"),
-            ));
+            return Err(invalid("grace_ms", take.grace_ms, &format!("at most {MAX_GRACE_MS}")));
         }
         let holder: String = take.holder.chars().take(MAX_NAME).collect();
         match &self.lease {
             Lease::Held { client, pid, holder } if *client != to.client => {
-                return Err(Refusal::LeaseHeld {
-                    pid: *pid,
-                    holder: holder.clone(),
-                });
+                return Err(Refusal::LeaseHeld { pid: *pid, holder: holder.clone() });
             }
             Lease::Held { .. } => {}
             Lease::Free => self.epoch += 1,
@@ -94,21 +83,11 @@ impl Core {
         let Some(pid) = self.clients.get(&to.client).map(|client| client.pid) else {
             return Ok(None);
         };
-        self.lease = Lease::Held {
-            client: to.client,
-            pid,
-            holder,
-        };
+        self.lease = Lease::Held { client: to.client, pid, holder };
         self.grace_ms = take.grace_ms;
         self.leaving = false;
         self.save_lease(true, out);
-        Ok(Some(
-            Leased {
-                epoch: self.epoch,
-                ext: Vec::new(),
-            }
-            .into(),
-        ))
+        Ok(Some(Leased { epoch: self.epoch, ext: Vec::new() }.into()))
     }
 
     pub(super) fn put_lease(&mut self, to: ReplyTo, out: &mut Effects) -> Answer {
@@ -121,10 +100,7 @@ impl Core {
 
     /// The holder's connection broke, or a former core left a lease.
     pub(super) fn begin_grace(&mut self) {
-        let until = self
-            .now
-            .boot_ns
-            .saturating_add(self.grace_ms.saturating_mul(1_000_000));
+        let until = self.now.boot_ns.saturating_add(self.grace_ms.saturating_mul(1_000_000));
         self.lease = Lease::Grace { until };
         self.timers.insert((until, Timer::Lease));
     }
@@ -140,10 +116,7 @@ impl Core {
     fn end_lease(&mut self, out: &mut Effects) {
         self.lease = Lease::Free;
         self.save_lease(false, out);
-        let leased = self
-            .processes
-            .values()
-            .filter(|process| process.lifetime == Lifetime::Leased);
+        let leased = self.processes.values().filter(|process| process.lifetime == Lifetime::Leased);
         for id in leased.map(|process| process.id).collect::<Vec<ProcessId>>() {
             self.condemn(id, out);
         }
@@ -156,10 +129,6 @@ impl Core {
     }
 
     fn save_lease(&self, leased: bool, out: &mut Effects) {
-        out.push(Effect::SaveLease {
-            epoch: self.epoch,
-            leased,
-            grace_ms: self.grace_ms,
-        });
+        out.push(Effect::SaveLease { epoch: self.epoch, leased, grace_ms: self.grace_ms });
     }
 }

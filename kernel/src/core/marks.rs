@@ -18,13 +18,7 @@ pub(super) enum Mark {
 
 impl Mark {
     /// In the order in which they are told.
-    pub const ALL: [Self; 5] = [
-        Self::Stdout,
-        Self::Stderr,
-        Self::StdoutEnd,
-        Self::StderrEnd,
-        Self::Exit,
-    ];
+    pub const ALL: [Self; 5] = [Self::Stdout, Self::Stderr, Self::StdoutEnd, Self::StderrEnd, Self::Exit];
 
     fn bit(self) -> u8 {
         match self {
@@ -68,9 +62,6 @@ impl Marks {
     pub fn take(&mut self) -> Option<(ProcessId, impl Iterator<Item = Mark> + use<>)> {
         let process = self.order.pop_front()?;
         let bits = self.bits.remove(&process).unwrap_or(0);
-        Some((
-            process,
-            Mark::ALL.into_iter().filter(move |mark| bits & mark.bit() != 0),
-        ))
+        Some((process, Mark::ALL.into_iter().filter(move |mark| bits & mark.bit() != 0)))
     }
 }

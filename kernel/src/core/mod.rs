@@ -151,37 +151,14 @@ impl Core {
                 self.insert(*spawn, *made, out);
             }
             Input::Readable { process, stream } => self.readable(process, stream, out),
-            Input::Captured {
-                process,
-                stream,
-                outcome,
-            } => self.captured(process, stream, outcome, out),
-            Input::Ended {
-                process,
-                status,
-                rusage,
-                pending,
-            } => {
+            Input::Captured { process, stream, outcome } => self.captured(process, stream, outcome, out),
+            Input::Ended { process, status, rusage, pending } => {
                 self.ended(process, status, rusage, pending, now, out);
             }
             Input::OrphanEnded => self.orphan_ended(out),
-            Input::Signalled {
-                process,
-                purpose,
-                outcome,
-            } => self.signalled(process, purpose, outcome, out),
-            Input::Bound {
-                to,
-                listen,
-                number,
-                outcome,
-            } => self.bound(to, *listen, number, outcome, out),
-            Input::ValueStored {
-                to,
-                name,
-                number,
-                outcome,
-            } => self.value_stored(to, name, number, outcome, out),
+            Input::Signalled { process, purpose, outcome } => self.signalled(process, purpose, outcome, out),
+            Input::Bound { to, listen, number, outcome } => self.bound(to, *listen, number, outcome, out),
+            Input::ValueStored { to, name, number, outcome } => self.value_stored(to, name, number, outcome, out),
             Input::ValueLoaded { to, outcome } => self.value_loaded(to, outcome, out),
             Input::Abandon { to, process } => {
                 let answer = self.abandon(to, process, out);
@@ -236,10 +213,7 @@ impl Core {
 
     /// Clients that have something to be told.
     pub fn marked(&self) -> impl Iterator<Item = ClientId> + '_ {
-        self.clients
-            .iter()
-            .filter(|(_, client)| !client.marks.is_empty())
-            .map(|(id, _)| *id)
+        self.clients.iter().filter(|(_, client)| !client.marks.is_empty()).map(|(id, _)| *id)
     }
 
     /// One process, as clients see it.
@@ -263,12 +237,7 @@ impl Core {
     }
 
     fn tick(&mut self, out: &mut Effects) {
-        while let Some((at, timer)) = self
-            .timers
-            .first()
-            .copied()
-            .filter(|(at, _)| *at <= self.now.boot_ns)
-        {
+        while let Some((at, timer)) = self.timers.first().copied().filter(|(at, _)| *at <= self.now.boot_ns) {
             self.timers.remove(&(at, timer));
             match timer {
                 Timer::Lease => self.end_grace(out),
@@ -285,11 +254,7 @@ impl Core {
         }
         match answer {
             Ok(None) => {}
-            Ok(Some(reply)) => out.push(Effect::Reply {
-                to,
-                reply: Box::new(reply),
-                attachment,
-            }),
+            Ok(Some(reply)) => out.push(Effect::Reply { to, reply: Box::new(reply), attachment }),
             Err(refusal) => out.push(Effect::Refuse { to, refusal }),
         }
     }

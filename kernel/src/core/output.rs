@@ -41,16 +41,9 @@ enum Pipe {
 impl Captures {
     pub fn new(rings: [Option<(Ring, bool)>; 2], seq: u64) -> Self {
         let streams = rings.map(|ring| {
-            ring.map(|(ring, open)| Capturing {
-                ring,
-                pipe: if open { Pipe::Watched } else { Pipe::Ended },
-            })
+            ring.map(|(ring, open)| Capturing { ring, pipe: if open { Pipe::Watched } else { Pipe::Ended } })
         });
-        Self {
-            streams,
-            seq,
-            newest: None,
-        }
+        Self { streams, seq, newest: None }
     }
 
     fn get(&self, stream: Stream) -> Option<&Capturing> {
@@ -71,17 +64,15 @@ impl Captures {
 
     pub fn states(&self) -> [StreamState; 2] {
         self.streams.each_ref().map(|stream| {
-            stream
-                .as_ref()
-                .map_or_else(StreamState::default, |stream| StreamState {
-                    captured: true,
-                    open: stream.pipe != Pipe::Ended,
-                    low: stream.ring.low(),
-                    head: stream.ring.head(),
-                    first_record: stream.ring.first_record(),
-                    records: stream.ring.records(),
-                    lost: stream.ring.lost(),
-                })
+            stream.as_ref().map_or_else(StreamState::default, |stream| StreamState {
+                captured: true,
+                open: stream.pipe != Pipe::Ended,
+                low: stream.ring.low(),
+                head: stream.ring.head(),
+                first_record: stream.ring.first_record(),
+                records: stream.ring.records(),
+                lost: stream.ring.lost(),
+            })
         })
     }
 
@@ -102,20 +93,17 @@ impl Captures {
 
     /// Streams that wait for a time.
     pub fn waiting(&self) -> impl Iterator<Item = (u64, Stream)> + '_ {
-        Stream::ALL
-            .into_iter()
-            .filter_map(|stream| match self.get(stream)?.pipe {
-                Pipe::Held { until } => Some((until?, stream)),
-                Pipe::Watched | Pipe::Ended => None,
-            })
+        Stream::ALL.into_iter().filter_map(|stream| match self.get(stream)?.pipe {
+            Pipe::Held { until } => Some((until?, stream)),
+            Pipe::Watched | Pipe::Ended => None,
+        })
     }
 
     /// Streams that are left alone for now.
     pub fn held(&self) -> impl Iterator<Item = Stream> + '_ {
-        Stream::ALL.into_iter().filter(|stream| {
-            self.get(*stream)
-                .is_some_and(|captured| matches!(captured.pipe, Pipe::Held { .. }))
-        })
+        Stream::ALL
+            .into_iter()
+            .filter(|stream| self.get(*stream).is_some_and(|captured| matches!(captured.pipe, Pipe::Held { .. })))
     }
 }
 
@@ -149,11 +137,7 @@ impl Core {
                     process.captures.seq = record.seq + 1;
                     process.captures.newest = Some(stream);
                 }
-                out.push(Effect::Capture {
-                    process: id,
-                    stream,
-                    capture,
-                });
+                out.push(Effect::Capture { process: id, stream, capture });
             }
         }
     }
@@ -162,18 +146,12 @@ impl Core {
     fn patience(&self, id: ProcessId) -> Option<u64> {
         let holder = self.clients.get(&self.lease.holder()?)?;
         let name = &self.processes.get(&id)?.name;
-        let watches = holder
-            .watches
-            .iter()
-            .filter(|watch| name.starts_with(&watch.prefix));
+        let watches = holder.watches.iter().filter(|watch| name.starts_with(&watch.prefix));
         watches.map(|watch| watch.since_ns).max()
     }
 
     fn hold(&mut self, process: ProcessId, stream: Stream, until: Option<u64>, out: &mut Effects) {
-        let captures = self
-            .processes
-            .get_mut(&process)
-            .map(|process| &mut process.captures);
+        let captures = self.processes.get_mut(&process).map(|process| &mut process.captures);
         if let Some(captured) = captures.and_then(|captures| captures.get_mut(stream)) {
             captured.pipe = Pipe::Held { until };
             if let Some(until) = until {
@@ -185,10 +163,7 @@ impl Core {
 
     /// Looks at a pipe again that was left alone.
     pub(super) fn resume(&mut self, process: ProcessId, stream: Stream, out: &mut Effects) {
-        let captures = self
-            .processes
-            .get_mut(&process)
-            .map(|process| &mut process.captures);
+        let captures = self.processes.get_mut(&process).map(|process| &mut process.captures);
         let Some(captured) = captures.and_then(|captures| captures.get_mut(stream)) else {
             return;
         };
@@ -207,11 +182,7 @@ impl Core {
     /// The manager has gone or come: nobody waits for it in vain.
     pub(super) fn resume_all(&mut self, out: &mut Effects) {
         let held = |(id, process): (&ProcessId, &super::process::Process)| {
-            process
-                .captures
-                .held()
-                .map(|stream| (*id, stream))
-                .collect::<Vec<_>>()
+            process.captures.held().map(|stream| (*id, stream)).collect::<Vec<_>>()
         };
         for (id, stream) in self.processes.iter().flat_map(held).collect::<Vec<_>>() {
             self.resume(id, stream, out);
@@ -228,11 +199,7 @@ impl Core {
             Captured::Bytes(bytes) => {
                 captured.ring.advance(bytes, now);
                 self.mark_output(id, stream);
-                if self
-                    .processes
-                    .get(&id)
-                    .is_some_and(|process| process.fate == Fate::Abandoned)
-                {
+                if self.processes.get(&id).is_some_and(|process| process.fate == Fate::Abandoned) {
                     self.let_go(id, stream, None, out);
                 }
             }
@@ -246,11 +213,7 @@ impl Core {
                 captured.ring.failed();
                 let retry = u64::try_from(RETRY.as_nanos()).unwrap_or(0);
                 let error = std::io::Error::from_raw_os_error(errno);
-                let text = format!(
-                    "process {}: {} is not captured for now: {error}",
-                    id.0,
-                    stream.name()
-                );
+                let text = format!("process {}: {} is not captured for now: {error}", id.0, stream.name());
                 out.push(Effect::Log { text });
                 self.hold(id, stream, Some(now.boot_ns + retry), out);
             }
@@ -275,10 +238,7 @@ impl Core {
     /// Everything below `offset` may be overwritten; `None`: everything so far.
     fn let_go(&mut self, process: ProcessId, stream: Stream, offset: Option<u64>, out: &mut Effects) {
         let now = self.now;
-        let captures = self
-            .processes
-            .get_mut(&process)
-            .map(|process| &mut process.captures);
+        let captures = self.processes.get_mut(&process).map(|process| &mut process.captures);
         let Some(captured) = captures.and_then(|captures| captures.get_mut(stream)) else {
             return;
         };

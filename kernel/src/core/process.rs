@@ -7,8 +7,8 @@ use super::{Answer, Core, Effects, Now, Timer};
 use crate::limits::{FD_RESERVE, FDS_PER_PROCESS, MAX_PROCESSES};
 use ringmaster_protocol::limits::MAX_PAGE;
 use ringmaster_protocol::message::{
-    Exit, ExitStatus, Forget, Lifetime, List, Listing, OpenProcess, Overflow, ProcessFile, ProcessId,
-    ProcessInfo, Refusal, Reply, Rusage, Signal, Signalled, Spawn, Spawned, Stdin, StopPlan, Target,
+    Exit, ExitStatus, Forget, Lifetime, List, Listing, OpenProcess, Overflow, ProcessFile, ProcessId, ProcessInfo,
+    Refusal, Reply, Rusage, Signal, Signalled, Spawn, Spawned, Stdin, StopPlan, Target,
 };
 
 /// One process.
@@ -74,18 +74,9 @@ impl Core {
         check_spawn(&spawn)?;
         if let Some(known) = self.names.get(&spawn.name).and_then(|id| self.processes.get(id)) {
             if known.token == spawn.token {
-                return Ok(Some(
-                    Spawned {
-                        process: known.info(),
-                        ext: Vec::new(),
-                    }
-                    .into(),
-                ));
+                return Ok(Some(Spawned { process: known.info(), ext: Vec::new() }.into()));
             }
-            return Err(Refusal::NameTaken {
-                what: "process".into(),
-                name: spawn.name,
-            });
+            return Err(Refusal::NameTaken { what: "process".into(), name: spawn.name });
         }
         if spawn.lifetime == Lifetime::Leased && !self.lease.is_held_by(to.client) {
             return Err(Refusal::NoLease);
@@ -97,17 +88,11 @@ impl Core {
         };
         for name in spawn.sockets.iter().chain(inherited) {
             if !self.sockets.contains_key(name) {
-                return Err(Refusal::NotFound {
-                    what: "socket".into(),
-                    name: name.clone(),
-                });
+                return Err(Refusal::NotFound { what: "socket".into(), name: name.clone() });
             }
         }
         self.leaving = false;
-        out.push(Effect::Start {
-            to,
-            spawn: Box::new(spawn),
-        });
+        out.push(Effect::Start { to, spawn: Box::new(spawn) });
         Ok(None)
     }
 
@@ -116,14 +101,10 @@ impl Core {
             return Err(limit("processes", MAX_PROCESSES));
         }
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        let used = count(self.processes.len()) * FDS_PER_PROCESS
-            + count(self.sockets.len())
-            + count(self.clients.len());
+        let used =
+            count(self.processes.len()) * FDS_PER_PROCESS + count(self.sockets.len()) + count(self.clients.len());
         if used + FDS_PER_PROCESS + FD_RESERVE > self.facts.max_fds {
-            return Err(Refusal::Limit {
-                limit: "open files".into(),
-                value: self.facts.max_fds,
-            });
+            return Err(Refusal::Limit { limit: "open files".into(), value: self.facts.max_fds });
         }
         Ok(())
     }
@@ -137,13 +118,7 @@ impl Core {
     ) {
         let answer = outcome.map(|made| {
             let process = self.insert(spawn, *made, out);
-            Some(
-                Spawned {
-                    process,
-                    ext: Vec::new(),
-                }
-                .into(),
-            )
+            Some(Spawned { process, ext: Vec::new() }.into())
         });
         self.answer(to, answer, None, out);
     }
@@ -201,15 +176,7 @@ impl Core {
     ) {
         match purpose {
             SignalFor::Client(to) => {
-                let answer = outcome.map(|pids| {
-                    Some(
-                        Signalled {
-                            pids,
-                            ext: Vec::new(),
-                        }
-                        .into(),
-                    )
-                });
+                let answer = outcome.map(|pids| Some(Signalled { pids, ext: Vec::new() }.into()));
                 self.answer(to, answer, None, out);
             }
             SignalFor::Stop => {}
@@ -230,20 +197,12 @@ impl Core {
             .filter(|process| process.name.starts_with(&list.prefix));
         let processes = matching.by_ref().take(page).map(Process::info).collect();
         let more = matching.next().is_some();
-        Listing {
-            processes,
-            more,
-            ext: Vec::new(),
-        }
-        .into()
+        Listing { processes, more, ext: Vec::new() }.into()
     }
 
     pub(super) fn open_process(&mut self, to: ReplyTo, open: &OpenProcess, out: &mut Effects) -> Answer {
         let process = self.find(open.process)?.info();
-        let reply = ProcessFile {
-            process,
-            ext: Vec::new(),
-        };
+        let reply = ProcessFile { process, ext: Vec::new() };
         let attachment = Some(Attachment::Process(open.process));
         self.answer(to, Ok(Some(reply.into())), attachment, out);
         Ok(None)
@@ -254,9 +213,7 @@ impl Core {
         let process = self.find(forget.process)?;
         match process.life {
             Life::Running => {
-                return Err(Refusal::StillRunning {
-                    name: process.name.clone(),
-                });
+                return Err(Refusal::StillRunning { name: process.name.clone() });
             }
             Life::Exited(_) => {}
         }
@@ -301,12 +258,7 @@ impl Core {
             Life::Running => {}
         }
         let heads = process.captures.heads_with(pending);
-        let exit = Exit {
-            status,
-            realtime_ns: now.real_ns,
-            rusage,
-            heads,
-        };
+        let exit = Exit { status, realtime_ns: now.real_ns, rusage, heads };
         process.life = Life::Exited(exit);
         let fate = process.fate;
         out.push(Effect::SaveExit { process: id, exit });
@@ -330,21 +282,14 @@ impl Core {
 
     fn probe(&self, process: ProcessId, out: &mut Effects) {
         let (signal, target, purpose) = (0, Target::Tree, SignalFor::Probe);
-        out.push(Effect::Signal {
-            process,
-            signal,
-            target,
-            purpose,
-        });
+        out.push(Effect::Signal { process, signal, target, purpose });
     }
 
     /// Its lease has run out: asks the whole tree to end, and sets the time at which what is left is killed.
     pub(super) fn condemn(&mut self, id: ProcessId, out: &mut Effects) {
         let now = self.now;
-        let Some(process) = self
-            .processes
-            .get_mut(&id)
-            .filter(|process| !matches!(process.fate, Fate::Condemned { .. }))
+        let Some(process) =
+            self.processes.get_mut(&id).filter(|process| !matches!(process.fate, Fate::Condemned { .. }))
         else {
             return;
         };
@@ -353,16 +298,8 @@ impl Core {
         process.fate = Fate::Condemned { kill_at };
         let signal = process.stop.signal;
         self.timers.insert((kill_at, Timer::Kill(id)));
-        out.push(Effect::Signal {
-            process: id,
-            signal,
-            target: Target::Tree,
-            purpose: SignalFor::Stop,
-        });
-        let ended = self
-            .processes
-            .get(&id)
-            .is_some_and(|process| matches!(process.life, Life::Exited(_)));
+        out.push(Effect::Signal { process: id, signal, target: Target::Tree, purpose: SignalFor::Stop });
+        let ended = self.processes.get(&id).is_some_and(|process| matches!(process.life, Life::Exited(_)));
         if ended {
             self.probe(id, out);
         }
@@ -374,12 +311,7 @@ impl Core {
             return;
         };
         let (signal, target) = (libc::SIGKILL, Target::Tree);
-        out.push(Effect::Signal {
-            process: id,
-            signal,
-            target,
-            purpose: SignalFor::Stop,
-        });
+        out.push(Effect::Signal { process: id, signal, target, purpose: SignalFor::Stop });
         match process.life {
             // Its end comes soon and finds it condemned.
             Life::Running => {}
@@ -411,10 +343,7 @@ impl Core {
     }
 
     pub(super) fn find(&self, id: ProcessId) -> Result<&Process, Refusal> {
-        let missing = || Refusal::NotFound {
-            what: "process".into(),
-            name: id.0.to_string(),
-        };
+        let missing = || Refusal::NotFound { what: "process".into(), name: id.0.to_string() };
         self.processes.get(&id).ok_or_else(missing)
     }
 }

@@ -230,12 +230,7 @@ impl Ring {
         let header_low = (self.head + length > self.header_low + self.capacity).then(|| self.low());
         self.header_low = header_low.unwrap_or(self.header_low);
         let record = self.wants_record(about).then(|| self.add_record(about));
-        Plan::Capture(Capture {
-            header_low,
-            lost,
-            record,
-            length,
-        })
+        Plan::Capture(Capture { header_low, lost, record, length })
     }
 
     /// Bytes have come.
@@ -331,26 +326,15 @@ mod tests {
     use super::*;
 
     fn at(ms: u64) -> Now {
-        Now {
-            boot_ns: ms * MS,
-            real_ns: ms * MS + 7,
-        }
+        Now { boot_ns: ms * MS, real_ns: ms * MS + 7 }
     }
 
     fn about(ms: u64) -> Circumstances {
-        Circumstances {
-            now: at(ms),
-            seq: 0,
-            interleaved: false,
-            hold_until: None,
-            overflow: Overflow::DropOldest,
-        }
+        Circumstances { now: at(ms), seq: 0, interleaved: false, hold_until: None, overflow: Overflow::DropOldest }
     }
 
     fn capture(ring: &mut Ring, about: &Circumstances, bytes: u64) -> Capture {
-        let Plan::Capture(capture) = ring.plan(about) else {
-            panic!("held: {ring:?}")
-        };
+        let Plan::Capture(capture) = ring.plan(about) else { panic!("held: {ring:?}") };
         ring.advance(bytes.min(capture.length), about.now);
         capture
     }
@@ -360,10 +344,7 @@ mod tests {
         let mut ring = Ring::new(4096, 128, at(0));
         assert_eq!(capture(&mut ring, &about(5), 10).record.unwrap().0, 0);
         assert_eq!(capture(&mut ring, &about(5), 10).record, None);
-        let other = Circumstances {
-            interleaved: true,
-            ..about(5)
-        };
+        let other = Circumstances { interleaved: true, ..about(5) };
         assert_eq!(capture(&mut ring, &other, 10).record.unwrap().1.offset, 20);
         assert_eq!(capture(&mut ring, &about(6), 10).record.unwrap().1.offset, 30);
         assert!(ring.acknowledge(25, at(7)));
@@ -384,21 +365,12 @@ mod tests {
     fn a_full_ring_waits_for_a_reader_then_drops_and_counts() {
         let mut ring = Ring::new(4096, 16, at(0));
         capture(&mut ring, &about(0), 4096);
-        let reader = Circumstances {
-            hold_until: Some(9 * MS),
-            ..about(1)
-        };
+        let reader = Circumstances { hold_until: Some(9 * MS), ..about(1) };
         assert_eq!(ring.plan(&reader), Plan::Hold { until: Some(9 * MS) });
-        let block = Circumstances {
-            overflow: Overflow::Block,
-            ..about(10)
-        };
+        let block = Circumstances { overflow: Overflow::Block, ..about(10) };
         assert_eq!(ring.plan(&block), Plan::Hold { until: None });
         let step = capture(&mut ring, &about(10), 4096);
-        assert_eq!(
-            (step.lost, step.header_low, step.length),
-            (Some((1024, 0)), Some(1024), 1024)
-        );
+        assert_eq!((step.lost, step.header_low, step.length), (Some((1024, 0)), Some(1024), 1024));
         assert!(!ring.acknowledge(1023, at(11)));
         assert!(!ring.acknowledge(5121, at(11)));
         assert!(ring.acknowledge(5120, at(11)));

@@ -7,11 +7,7 @@ use ringmaster_protocol::message::{Refusal, Spawn, Stdin, Stdout};
 pub(super) fn check_spawn(spawn: &Spawn) -> Result<(), Refusal> {
     check_name(&spawn.name)?;
     if spawn.note.len() > MAX_NOTE {
-        return Err(invalid(
-            "note",
-            spawn.note.len(),
-            &format!("at most {MAX_NOTE} bytes"),
-        ));
+        return Err(invalid("note", spawn.note.len(), &format!("at most {MAX_NOTE} bytes")));
     }
     if spawn.argv.first().is_none_or(Vec::is_empty) {
         return Err(invalid("argv", "empty", "a program"));
@@ -23,42 +19,19 @@ pub(super) fn check_spawn(spawn: &Spawn) -> Result<(), Refusal> {
         return Err(invalid("umask", format!("{umask:o}"), "0 to 777 (octal)"));
     }
     if spawn.stdout == Stdout::Merged {
-        return Err(invalid(
-            "stdout",
-            "merged",
-            "captured, null or passed; only stderr can be merged",
-        ));
+        return Err(invalid("stdout", "merged", "captured, null or passed; only stderr can be merged"));
     }
     let captured = [spawn.stdout, spawn.stderr].contains(&Stdout::Captured);
     if captured && !(MIN_RING..=MAX_RING).contains(&spawn.ring) {
-        return Err(invalid(
-            "ring",
-            spawn.ring,
-            &format!("{MIN_RING} to {MAX_RING} bytes"),
-        ));
+        return Err(invalid("ring", spawn.ring, &format!("{MIN_RING} to {MAX_RING} bytes")));
     }
-    let strings = spawn
-        .argv
-        .iter()
-        .chain(spawn.env.iter().flat_map(|(key, value)| [key, value]));
+    let strings = spawn.argv.iter().chain(spawn.env.iter().flat_map(|(key, value)| [key, value]));
     if strings.chain(&spawn.cwd).any(|text| text.contains(&0)) {
-        return Err(invalid(
-            "argv, env or cwd",
-            "a text with a NUL byte",
-            "texts without one",
-        ));
+        return Err(invalid("argv, env or cwd", "a text with a NUL byte", "texts without one"));
     }
-    if let Some((key, _)) = spawn
-        .env
-        .iter()
-        .find(|(key, _)| key.is_empty() || key.contains(&b'='))
-    {
+    if let Some((key, _)) = spawn.env.iter().find(|(key, _)| key.is_empty() || key.contains(&b'=')) {
         let key = String::from_utf8_lossy(key);
-        return Err(invalid(
-            "env",
-            format!("{key:?}"),
-            "names that are not empty and have no '='",
-        ));
+        return Err(invalid("env", format!("{key:?}"), "names that are not empty and have no '='"));
     }
     let passed = spawn.passed();
     if usize::from(passed) > MAX_FDS {
@@ -88,18 +61,11 @@ impl Passed for Spawn {
 }
 
 pub(super) fn invalid(field: &str, value: impl ToString, expected: &str) -> Refusal {
-    Refusal::Invalid {
-        field: field.into(),
-        value: value.to_string(),
-        expected: expected.into(),
-    }
+    Refusal::Invalid { field: field.into(), value: value.to_string(), expected: expected.into() }
 }
 
 pub(super) fn limit(name: &str, value: usize) -> Refusal {
-    Refusal::Limit {
-        limit: name.into(),
-        value: u64::try_from(value).unwrap_or(u64::MAX),
-    }
+    Refusal::Limit { limit: name.into(), value: u64::try_from(value).unwrap_or(u64::MAX) }
 }
 
 /// Refuses a name that is empty or too long.

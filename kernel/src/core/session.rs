@@ -7,19 +7,14 @@ use super::{Answer, Client, Core, Effects, Watching, invalid, limit};
 use crate::limits::MAX_WATCHES;
 use ringmaster_protocol::limits::MAX_NAME;
 use ringmaster_protocol::message::{
-    Exited, Exiting, Ext, Hello, Notice, Output, PROTOCOL, ProcessId, Refusal, Reply, Request, StatusReply,
-    StreamEnd, Watch, Welcome,
+    Exited, Exiting, Ext, Hello, Notice, Output, PROTOCOL, ProcessId, Refusal, Reply, Request, StatusReply, StreamEnd,
+    Watch, Welcome,
 };
 use ringmaster_protocol::ring::Stream;
 
 impl Core {
     pub(super) fn connected(&mut self, client: ClientId, pid: i32) {
-        let known = Client {
-            pid,
-            greeted: false,
-            watches: Vec::new(),
-            marks: Marks::default(),
-        };
+        let known = Client { pid, greeted: false, watches: Vec::new(), marks: Marks::default() };
         self.clients.insert(client, known);
     }
 
@@ -39,21 +34,14 @@ impl Core {
         }
         let tags = extensions(request).iter().map(|(tag, _)| *tag);
         match tags.filter(|tag| tag % 2 == 0).min() {
-            Some(tag) => Err(invalid(
-                "ext",
-                tag,
-                "only additions that this core knows, or odd ones",
-            )),
+            Some(tag) => Err(invalid("ext", tag, "only additions that this core knows, or odd ones")),
             None => Ok(()),
         }
     }
 
     pub(super) fn hello(&mut self, to: ReplyTo, hello: &Hello) -> Answer {
         if !(hello.oldest..=hello.newest).contains(&PROTOCOL) {
-            return Err(Refusal::Version {
-                oldest: PROTOCOL,
-                newest: PROTOCOL,
-            });
+            return Err(Refusal::Version { oldest: PROTOCOL, newest: PROTOCOL });
         }
         if let Some(client) = self.clients.get_mut(&to.client) {
             client.greeted = true;
@@ -93,17 +81,10 @@ impl Core {
 
     pub(super) fn watch(&mut self, to: ReplyTo, watch: Watch) -> Answer {
         if watch.prefix.len() > MAX_NAME {
-            return Err(invalid(
-                "prefix",
-                format!("{} bytes", watch.prefix.len()),
-                "the beginning of a name",
-            ));
+            return Err(invalid("prefix", format!("{} bytes", watch.prefix.len()), "the beginning of a name"));
         }
         let since_ns = self.now.boot_ns;
-        let matching = self
-            .processes
-            .values()
-            .filter(|process| process.name.starts_with(&watch.prefix));
+        let matching = self.processes.values().filter(|process| process.name.starts_with(&watch.prefix));
         let matching: Vec<ProcessId> = matching.map(|process| process.id).collect();
         let Some(client) = self.clients.get_mut(&to.client) else {
             return Ok(None);
@@ -112,10 +93,7 @@ impl Core {
         if client.watches.len() >= MAX_WATCHES {
             return Err(limit("watches", MAX_WATCHES));
         }
-        client.watches.push(Watching {
-            prefix: watch.prefix,
-            since_ns,
-        });
+        client.watches.push(Watching { prefix: watch.prefix, since_ns });
         for id in matching {
             self.mark_state(id, Some(to.client));
         }
@@ -169,12 +147,7 @@ impl Core {
             return;
         };
         for (client_id, client) in &mut self.clients {
-            let watches = || {
-                client
-                    .watches
-                    .iter()
-                    .any(|watch| process.name.starts_with(&watch.prefix))
-            };
+            let watches = || client.watches.iter().any(|watch| process.name.starts_with(&watch.prefix));
             if only.is_none_or(|only| only == *client_id) && watches() {
                 client.marks.set(id, mark);
             }
@@ -208,16 +181,10 @@ impl Core {
 
     /// Ends when nothing is owned, or when what is left is on its way out by our own hand.
     pub(super) fn exit_if_idle(&mut self) -> Reply {
-        let condemned = self
-            .processes
-            .values()
-            .all(|process| matches!(process.fate, super::process::Fate::Condemned { .. }));
+        let condemned =
+            self.processes.values().all(|process| matches!(process.fate, super::process::Fate::Condemned { .. }));
         self.leaving = condemned && self.sockets.is_empty() && self.values.is_empty();
-        Exiting {
-            exits: self.leaving,
-            ext: Vec::new(),
-        }
-        .into()
+        Exiting { exits: self.leaving, ext: Vec::new() }.into()
     }
 
     /// A stray SIGTERM must not lose living services: it ends only a core that owns nothing.
@@ -241,33 +208,17 @@ fn notice(process: &super::process::Process, mark: Mark) -> Option<Notice> {
     let id = process.id;
     let [out, err] = process.captures.states();
     let output = |stream, state: ringmaster_protocol::message::StreamState| {
-        Notice::from(Output {
-            process: id,
-            stream,
-            head: state.head,
-            records: state.records,
-        })
+        Notice::from(Output { process: id, stream, head: state.head, records: state.records })
     };
     let end = |stream, state: ringmaster_protocol::message::StreamState| {
-        Notice::from(StreamEnd {
-            process: id,
-            stream,
-            head: state.head,
-            records: state.records,
-        })
+        Notice::from(StreamEnd { process: id, stream, head: state.head, records: state.records })
     };
     match (mark, &process.life) {
         (Mark::Stdout, _) => Some(output(Stream::Stdout, out)),
         (Mark::Stderr, _) => Some(output(Stream::Stderr, err)),
         (Mark::StdoutEnd, _) => Some(end(Stream::Stdout, out)),
         (Mark::StderrEnd, _) => Some(end(Stream::Stderr, err)),
-        (Mark::Exit, Life::Exited(exit)) => Some(
-            Exited {
-                process: id,
-                exit: *exit,
-            }
-            .into(),
-        ),
+        (Mark::Exit, Life::Exited(exit)) => Some(Exited { process: id, exit: *exit }.into()),
         (Mark::Exit, Life::Running) => None,
     }
 }

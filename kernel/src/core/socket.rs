@@ -34,9 +34,7 @@ impl Listener {
 
 fn any_port(asked: &SocketAddress, bound: &SocketAddress) -> bool {
     match (asked, bound) {
-        (SocketAddress::Inet(asked), SocketAddress::Inet(bound)) => {
-            asked.port() == 0 && asked.ip() == bound.ip()
-        }
+        (SocketAddress::Inet(asked), SocketAddress::Inet(bound)) => asked.port() == 0 && asked.ip() == bound.ip(),
         (SocketAddress::Unix(_), _) | (_, SocketAddress::Unix(_)) => false,
     }
 }
@@ -48,16 +46,9 @@ impl Core {
         check_address(&listen)?;
         if let Some(known) = self.sockets.get(&listen.name) {
             if !known.satisfies(&listen) {
-                return Err(Refusal::NameTaken {
-                    what: "socket".into(),
-                    name: listen.name,
-                });
+                return Err(Refusal::NameTaken { what: "socket".into(), name: listen.name });
             }
-            let reply = Listening {
-                socket: known.info.clone(),
-                created: false,
-                ext: Vec::new(),
-            };
+            let reply = Listening { socket: known.info.clone(), created: false, ext: Vec::new() };
             let attachment = attachment(&known.info);
             self.answer(to, Ok(Some(reply.into())), attachment, out);
             return Ok(None);
@@ -76,11 +67,7 @@ impl Core {
         let taken: Vec<u32> = self.sockets.values().map(|socket| socket.info.number).collect();
         let number = (3..).find(|number| !taken.contains(number)).unwrap_or(3);
         self.leaving = false;
-        out.push(Effect::Bind {
-            to,
-            listen: Box::new(listen),
-            number,
-        });
+        out.push(Effect::Bind { to, listen: Box::new(listen), number });
         Ok(None)
     }
 
@@ -102,63 +89,35 @@ impl Core {
             number,
         });
         if let Ok(info) = &info {
-            let listener = Listener {
-                asked: listen,
-                info: info.clone(),
-            };
+            let listener = Listener { asked: listen, info: info.clone() };
             self.sockets.insert(info.name.clone(), listener);
         }
         let Some(to) = to else {
             return;
         };
         let attachment = info.as_ref().ok().and_then(attachment);
-        let reply = info.map(|socket| {
-            Some(
-                Listening {
-                    socket,
-                    created: true,
-                    ext: Vec::new(),
-                }
-                .into(),
-            )
-        });
+        let reply = info.map(|socket| Some(Listening { socket, created: true, ext: Vec::new() }.into()));
         self.answer(to, reply, attachment, out);
     }
 
     pub(super) fn open_socket(&mut self, to: ReplyTo, open: &OpenSocket, out: &mut Effects) -> Answer {
-        let missing = || Refusal::NotFound {
-            what: "socket".into(),
-            name: open.name.clone(),
-        };
+        let missing = || Refusal::NotFound { what: "socket".into(), name: open.name.clone() };
         let known = self.sockets.get(&open.name).ok_or_else(missing)?;
-        let reply = Listening {
-            socket: known.info.clone(),
-            created: false,
-            ext: Vec::new(),
-        };
+        let reply = Listening { socket: known.info.clone(), created: false, ext: Vec::new() };
         self.answer(to, Ok(Some(reply.into())), attachment(&known.info), out);
         Ok(None)
     }
 
     pub(super) fn list_sockets(&self) -> Reply {
         let sockets = self.sockets.values().map(|socket| socket.info.clone()).collect();
-        SocketList {
-            sockets,
-            ext: Vec::new(),
-        }
-        .into()
+        SocketList { sockets, ext: Vec::new() }.into()
     }
 
     pub(super) fn remove_socket(&mut self, to: ReplyTo, remove: &RemoveSocket, out: &mut Effects) -> Answer {
         self.may_change(to.client)?;
-        let missing = || Refusal::NotFound {
-            what: "socket".into(),
-            name: remove.name.clone(),
-        };
+        let missing = || Refusal::NotFound { what: "socket".into(), name: remove.name.clone() };
         self.sockets.remove(&remove.name).ok_or_else(missing)?;
-        out.push(Effect::Unbind {
-            name: remove.name.clone(),
-        });
+        out.push(Effect::Unbind { name: remove.name.clone() });
         Ok(Some(super::done()))
     }
 }
@@ -178,11 +137,7 @@ fn check_address(listen: &Listen) -> Result<(), Refusal> {
             let shown = || String::from_utf8_lossy(path).into_owned();
             let absolute = path.first() == Some(&b'/') && !path.contains(&0) && !path.ends_with(b"/");
             if !absolute || path.len() > MAX_UNIX_PATH {
-                return Err(invalid(
-                    "path",
-                    shown(),
-                    &format!("an absolute path of at most {MAX_UNIX_PATH} bytes"),
-                ));
+                return Err(invalid("path", shown(), &format!("an absolute path of at most {MAX_UNIX_PATH} bytes")));
             }
             if listen.reuse_port {
                 return Err(invalid("reuse_port", "on with a path", "off for a Unix socket"));
@@ -190,9 +145,7 @@ fn check_address(listen: &Listen) -> Result<(), Refusal> {
         }
     }
     match &listen.interface {
-        Some(device)
-            if device.is_empty() || device.len() > 15 || Path::new(device).components().count() != 1 =>
-        {
+        Some(device) if device.is_empty() || device.len() > 15 || Path::new(device).components().count() != 1 => {
             Err(invalid("interface", device, "a device name of 1 to 15 bytes"))
         }
         Some(_) | None => Ok(()),

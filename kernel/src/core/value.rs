@@ -5,20 +5,14 @@ use super::rules::{invalid, limit};
 use super::{Answer, Core, Effects, check_name};
 use crate::limits::MAX_VALUES;
 use ringmaster_protocol::limits::{MAX_PAGE, MAX_VALUE};
-use ringmaster_protocol::message::{
-    GetValue, ListValues, Refusal, RemoveValue, Reply, SetValue, Value, ValueNames,
-};
+use ringmaster_protocol::message::{GetValue, ListValues, Refusal, RemoveValue, Reply, SetValue, Value, ValueNames};
 use std::ops::Bound;
 
 impl Core {
     pub(super) fn set_value(&mut self, to: ReplyTo, set: SetValue, out: &mut Effects) -> Answer {
         check_name(&set.name)?;
         if set.value.len() > MAX_VALUE {
-            return Err(invalid(
-                "value",
-                format!("{} bytes", set.value.len()),
-                &format!("at most {MAX_VALUE}"),
-            ));
+            return Err(invalid("value", format!("{} bytes", set.value.len()), &format!("at most {MAX_VALUE}")));
         }
         let known = self.values.get(&set.name).copied();
         if known.is_none() && self.values.len() >= MAX_VALUES {
@@ -27,12 +21,7 @@ impl Core {
         let next = self.values.values().max().map_or(1, |highest| highest + 1);
         let number = known.unwrap_or(next);
         self.leaving = false;
-        out.push(Effect::StoreValue {
-            to,
-            name: set.name,
-            number,
-            value: set.value,
-        });
+        out.push(Effect::StoreValue { to, name: set.name, number, value: set.value });
         Ok(None)
     }
 
@@ -54,28 +43,14 @@ impl Core {
 
     pub(super) fn get_value(&self, to: ReplyTo, get: &GetValue, out: &mut Effects) -> Answer {
         let Some(number) = self.values.get(&get.name).copied() else {
-            return Ok(Some(
-                Value {
-                    value: None,
-                    ext: Vec::new(),
-                }
-                .into(),
-            ));
+            return Ok(Some(Value { value: None, ext: Vec::new() }.into()));
         };
         out.push(Effect::LoadValue { to, number });
         Ok(None)
     }
 
     pub(super) fn value_loaded(&self, to: ReplyTo, outcome: Result<Vec<u8>, Refusal>, out: &mut Effects) {
-        let reply = outcome.map(|value| {
-            Some(
-                Value {
-                    value: Some(value),
-                    ext: Vec::new(),
-                }
-                .into(),
-            )
-        });
+        let reply = outcome.map(|value| Some(Value { value: Some(value), ext: Vec::new() }.into()));
         self.answer(to, reply, None, out);
     }
 
@@ -89,12 +64,7 @@ impl Core {
             .filter(|name| name.starts_with(&list.prefix));
         let names = matching.by_ref().take(page).cloned().collect();
         let more = matching.next().is_some();
-        ValueNames {
-            names,
-            more,
-            ext: Vec::new(),
-        }
-        .into()
+        ValueNames { names, more, ext: Vec::new() }.into()
     }
 
     pub(super) fn remove_value(&mut self, remove: &RemoveValue, out: &mut Effects) -> Answer {

@@ -61,10 +61,7 @@ pub struct Child {
 impl Child {
     /// Who it is.
     pub fn identity(&self) -> Identity {
-        Identity {
-            pid: self.facts.pid,
-            start: self.facts.start_ticks,
-        }
+        Identity { pid: self.facts.pid, start: self.facts.start_ticks }
     }
 
     /// The pipe of a stream, while it is open.
@@ -80,9 +77,7 @@ impl Child {
 
     /// Bytes that wait in a pipe.
     pub fn pending(&mut self, stream: Stream) -> u64 {
-        self.pipe(stream)
-            .and_then(|pipe| rustix::io::ioctl_fionread(&pipe.read).ok())
-            .unwrap_or(0)
+        self.pipe(stream).and_then(|pipe| rustix::io::ioctl_fionread(&pipe.read).ok()).unwrap_or(0)
     }
 
     /// Carries out one capture.
@@ -90,12 +85,7 @@ impl Child {
         let Some(pipe) = of(self.pipes.each_ref(), stream) else {
             return Captured::End;
         };
-        let mut files = Files {
-            slot: self.slot,
-            file: &self.file,
-            pipe,
-            stream,
-        };
+        let mut files = Files { slot: self.slot, file: &self.file, pipe, stream };
         carry_out(capture, &mut files)
     }
 
@@ -108,20 +98,12 @@ impl Child {
 
     /// Living members of the tree besides the process itself: descendants, its session, those seen before, and orphans
     /// that write to its pipes; and what descends from them.
-    pub fn tree(
-        &mut self,
-        snapshot: &tree::Snapshot,
-        core: i32,
-        mains: impl Fn(i32) -> bool,
-    ) -> Vec<Identity> {
+    pub fn tree(&mut self, snapshot: &tree::Snapshot, core: i32, mains: impl Fn(i32) -> bool) -> Vec<Identity> {
         let main = self.identity();
         let pipes = self.facts.pipes;
         let mut roots = snapshot.session(main);
         roots.extend(snapshot.still(&self.remembered));
-        let orphans = snapshot
-            .adopted_by(core)
-            .into_iter()
-            .filter(|orphan| !mains(orphan.pid));
+        let orphans = snapshot.adopted_by(core).into_iter().filter(|orphan| !mains(orphan.pid));
         roots.extend(orphans.filter(|orphan| tree::writes_to(orphan.pid, pipes)));
         let mut members = snapshot.descendants([main].into_iter().chain(roots.iter().copied()));
         members.extend(roots);
@@ -136,10 +118,7 @@ impl Child {
     pub fn descendants(&mut self, snapshot: &tree::Snapshot) -> Vec<Identity> {
         let mut found = snapshot.descendants([self.identity()]);
         let earlier = snapshot.still(&self.remembered);
-        let missing = earlier
-            .into_iter()
-            .filter(|known| !found.contains(known))
-            .collect::<Vec<_>>();
+        let missing = earlier.into_iter().filter(|known| !found.contains(known)).collect::<Vec<_>>();
         found.extend(missing);
         self.remembered = found.iter().copied().take(MAX_REMEMBERED).collect();
         found
@@ -160,9 +139,7 @@ fn number(error: &io::Error) -> i32 {
 
 impl RingStore for Files<'_> {
     fn write_low(&mut self, low: u64) -> Result<(), i32> {
-        self.file
-            .write_low(self.stream, low)
-            .map_err(|error| number(&error))
+        self.file.write_low(self.stream, low).map_err(|error| number(&error))
     }
 
     fn store_lost(&mut self, lost: u64, first_record: u64) {
@@ -172,25 +149,17 @@ impl RingStore for Files<'_> {
     }
 
     fn write_record(&mut self, at: u64, record: &Record) -> Result<(), i32> {
-        self.file
-            .write_record(self.stream, at, record)
-            .map_err(|error| number(&error))
+        self.file.write_record(self.stream, at, record).map_err(|error| number(&error))
     }
 
     fn store_records(&mut self, records: u64, seq: u64) {
         self.slot.seq().store(seq, Ordering::Release);
-        self.slot
-            .stream(self.stream)
-            .records()
-            .store(records, Ordering::Release);
+        self.slot.stream(self.stream).records().store(records, Ordering::Release);
     }
 
     fn splice(&mut self, length: u64) -> Captured {
         let entry = self.file.entry(self.stream);
-        let position = self
-            .slot
-            .stream(self.stream)
-            .position(entry.data_at, entry.capacity);
+        let position = self.slot.stream(self.stream).position(entry.data_at, entry.capacity);
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         let target = match self.file.target() {
             Ok(target) => target,

@@ -18,10 +18,7 @@ fn nanoseconds(time: Timespec) -> u64 {
 }
 
 /// Not to wait at all.
-pub const NOW: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 0,
-};
+pub const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// How long to wait for a deadline, rounded up to the next millisecond so that the wait never ends too early.
 pub fn until(deadline_ns: u64, now: Now) -> Timespec {

@@ -11,8 +11,8 @@ use ringmaster_protocol::frame::{Frame, FrameError, FrameReader, GREETING, PREFA
 use ringmaster_protocol::limits::MAX_FDS;
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
 };
 use std::collections::VecDeque;
 use std::io::{IoSlice, IoSliceMut};
@@ -237,10 +237,7 @@ impl Connection {
 
     /// What it should be waited for now: requests unless answers pile up, room while they do.
     pub fn wanted(&self) -> (Interest, Interest) {
-        (
-            Interest::when(!self.is_clogged() && !self.ending),
-            Interest::when(self.has_backlog()),
-        )
+        (Interest::when(!self.is_clogged() && !self.ending), Interest::when(self.has_backlog()))
     }
 
     /// Whether something waits to be sent.
@@ -258,39 +255,25 @@ impl Connection {
         self.backlog += text.len();
         match self.outgoing.back_mut() {
             Some(tail) => tail.bytes.extend_from_slice(text),
-            None => self.outgoing.push_back(Segment {
-                bytes: text.to_vec(),
-                sent: 0,
-                descriptor: None,
-            }),
+            None => self.outgoing.push_back(Segment { bytes: text.to_vec(), sent: 0, descriptor: None }),
         }
     }
 
     /// Queues a frame.
     pub fn queue(&mut self, frame: &Frame, descriptor: Option<OwnedFd>) -> Result<(), Dropped> {
         let before = self.backlog;
-        let tail = self
-            .outgoing
-            .back_mut()
-            .filter(|tail| tail.bytes.len() < CLIENT_BACKLOG);
+        let tail = self.outgoing.back_mut().filter(|tail| tail.bytes.len() < CLIENT_BACKLOG);
         match (tail, descriptor) {
             (Some(tail), None) => {
                 let length = tail.bytes.len();
-                frame
-                    .encode(&mut tail.bytes)
-                    .then_some(())
-                    .ok_or(Dropped::Reply)?;
+                frame.encode(&mut tail.bytes).then_some(()).ok_or(Dropped::Reply)?;
                 self.backlog += tail.bytes.len() - length;
             }
             (_, descriptor) => {
                 let mut bytes = Vec::new();
                 frame.encode(&mut bytes).then_some(()).ok_or(Dropped::Reply)?;
                 self.backlog = before + bytes.len();
-                self.outgoing.push_back(Segment {
-                    bytes,
-                    sent: 0,
-                    descriptor,
-                });
+                self.outgoing.push_back(Segment { bytes, sent: 0, descriptor });
             }
         }
         Ok(())
@@ -318,11 +301,7 @@ impl Connection {
 
     /// Says in Papa's manner why the connection ends; best effort.
     pub fn send_text(&self, text: &str) {
-        let _ = rustix::net::send(
-            &self.socket,
-            text.as_bytes(),
-            SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
-        );
+        let _ = rustix::net::send(&self.socket, text.as_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     }
 }
 

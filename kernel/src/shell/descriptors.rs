@@ -34,10 +34,7 @@ pub fn sources<'a>(
     fresh: &'a BTreeMap<String, OwnedFd>,
     pipes: &'a [Option<Ends>; 2],
 ) -> Result<Sources<'a>, Refusal> {
-    let missing = |what: &str| Refusal::NotFound {
-        what: "descriptor".into(),
-        name: what.into(),
-    };
+    let missing = |what: &str| Refusal::NotFound { what: "descriptor".into(), name: what.into() };
     let given = |n: u8| passed.get(usize::from(n)).map(AsFd::as_fd);
     let socket = |name: &str| {
         let kept = sockets.get(name).and_then(|socket| socket.socket.as_ref());
@@ -60,14 +57,9 @@ pub fn sources<'a>(
         sources.insert(target, source.ok_or_else(|| missing("stdout or stderr"))?);
     }
     for name in &spawn.sockets {
-        let number = sockets
-            .get(name)
-            .and_then(|known| RawFd::try_from(known.number).ok());
+        let number = sockets.get(name).and_then(|known| RawFd::try_from(known.number).ok());
         let (Some(number), Some(source)) = (number, socket(name)) else {
-            return Err(Refusal::NotFound {
-                what: "socket".into(),
-                name: name.clone(),
-            });
+            return Err(Refusal::NotFound { what: "socket".into(), name: name.clone() });
         };
         sources.insert(number, source);
     }
@@ -118,24 +110,15 @@ impl Stage {
     /// Takes the numbers, as early as possible.
     pub fn new() -> io::Result<Self> {
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-        let places = (0..STAGE_PLACES)
-            .map(|_| fcntl_dupfd_cloexec(&null, STAGE_FIRST))
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            null,
-            places,
-            used: 0,
-        })
+        let places = (0..STAGE_PLACES).map(|_| fcntl_dupfd_cloexec(&null, STAGE_FIRST)).collect::<Result<_, _>>()?;
+        Ok(Self { null, places, used: 0 })
     }
 
     /// Puts every source above every target, so that the child can place them in any order. [`Self::clear`] follows.
     pub fn place(&mut self, sources: &Sources<'_>) -> io::Result<Staged> {
         let highest = sources.keys().max().copied().unwrap_or(0);
         let numbers = self.places.iter().map(AsRawFd::as_raw_fd);
-        let (first, end) = (
-            numbers.clone().min().unwrap_or(0),
-            numbers.max().map_or(0, |last| last + 1),
-        );
+        let (first, end) = (numbers.clone().min().unwrap_or(0), numbers.max().map_or(0, |last| last + 1));
         if highest >= first || sources.len() > self.places.len() {
             return copy_above(sources, highest + 1);
         }
@@ -149,16 +132,9 @@ impl Stage {
                 number = place.as_raw_fd();
                 self.used += 1;
             }
-            placements.push(Placement {
-                source: number,
-                target: *target,
-            });
+            placements.push(Placement { source: number, target: *target });
         }
-        Ok(Staged {
-            placements,
-            table_end: Some(end),
-            copies: Vec::new(),
-        })
+        Ok(Staged { placements, table_end: Some(end), copies: Vec::new() })
     }
 
     /// Lets go of the sources: a pipe that we hold at its child's end would never come to its own.
@@ -176,10 +152,7 @@ fn copy_above(sources: &Sources<'_>, floor: RawFd) -> io::Result<Staged> {
     let mut staged = Staged::default();
     for (target, source) in sources {
         let copy = fcntl_dupfd_cloexec(source, floor)?;
-        staged.placements.push(Placement {
-            source: copy.as_raw_fd(),
-            target: *target,
-        });
+        staged.placements.push(Placement { source: copy.as_raw_fd(), target: *target });
         staged.copies.push(copy);
     }
     Ok(staged)
@@ -207,10 +180,7 @@ impl Ends {
         if spawn.uid.is_some() || spawn.gid.is_some() {
             // So that the child may open /dev/stdout under its own user.
             let owner = |uid: Option<u32>| uid.filter(|uid| *uid != u32::MAX);
-            let (uid, gid) = (
-                owner(spawn.uid).map(Uid::from_raw),
-                owner(spawn.gid).map(Gid::from_raw),
-            );
+            let (uid, gid) = (owner(spawn.uid).map(Uid::from_raw), owner(spawn.gid).map(Gid::from_raw));
             // One who may not give it away may not change its user either, and learns so from that step.
             let _ = rustix::fs::fchown(&write, uid, gid);
         }

@@ -59,20 +59,12 @@ impl Shell {
     /// Empties the pipes as far as their rings allow, then tells the core.
     pub(super) fn ended(&mut self, id: ProcessId, status: ExitStatus, rusage: Rusage) {
         let pending = [self.drain(id, Stream::Stdout), self.drain(id, Stream::Stderr)];
-        self.drive(Input::Ended {
-            process: id,
-            status,
-            rusage,
-            pending,
-        });
+        self.drive(Input::Ended { process: id, status, rusage, pending });
     }
 
     /// Takes what is in the pipe now; gives how much of it had to stay. What others write meanwhile is not waited for.
     fn drain(&mut self, process: ProcessId, stream: Stream) -> u64 {
-        let mut left = self
-            .children
-            .get_mut(&process)
-            .map_or(0, |child| child.pending(stream));
+        let mut left = self.children.get_mut(&process).map_or(0, |child| child.pending(stream));
         while left > 0 {
             self.last = None;
             self.drive(Input::Readable { process, stream });

@@ -44,29 +44,16 @@ impl ProcessFile {
         if made.is_err() {
             Self::remove(folder, id);
         }
-        made.map(|()| Self {
-            file: Some(file),
-            entries,
-        })
+        made.map(|()| Self { file: Some(file), entries })
     }
 
     /// Opens the file of a process of a former core, with the request that made it.
-    pub fn open(
-        folder: BorrowedFd<'_>,
-        ledger: &Ledger,
-        index: usize,
-        id: ProcessId,
-    ) -> io::Result<(Self, Spawn)> {
+    pub fn open(folder: BorrowedFd<'_>, ledger: &Ledger, index: usize, id: ProcessId) -> io::Result<(Self, Spawn)> {
         if let Some(spawn) = ledger.find(index, id) {
             return Ok((Self::nowhere(), spawn));
         }
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::openat(
-            folder,
-            id.0.to_string(),
-            flags,
-            Mode::empty(),
-        )?);
+        let file = File::from(rustix::fs::openat(folder, id.0.to_string(), flags, Mode::empty())?);
         let mut magic = [0; 8];
         file.read_exact_at(&mut magic, 0)?;
         if magic != MAGIC {
@@ -78,12 +65,7 @@ impl ProcessFile {
             file.read_exact_at(&mut bytes, StreamEntry::position(stream))?;
             *entry = StreamEntry::decode(&bytes);
         }
-        let end = entries
-            .iter()
-            .map(|entry| entry.data_at + entry.capacity)
-            .max()
-            .unwrap_or(0)
-            .max(PAGE);
+        let end = entries.iter().map(|entry| entry.data_at + entry.capacity).max().unwrap_or(0).max(PAGE);
         let spawn = read_spawn(&file, end)?;
         let file = Some(file);
         Ok((Self { file, entries }, spawn))
@@ -91,10 +73,7 @@ impl ProcessFile {
 
     /// Of a process that is in the ledger.
     fn nowhere() -> Self {
-        Self {
-            file: None,
-            entries: [StreamEntry::default(); 2],
-        }
+        Self { file: None, entries: [StreamEntry::default(); 2] }
     }
 
     fn file(&self) -> io::Result<&File> {
@@ -153,22 +132,13 @@ impl ProcessFile {
     /// A descriptor of it that can only read.
     pub fn read_only(&self) -> io::Result<OwnedFd> {
         let path = format!("/proc/self/fd/{}", self.file()?.as_raw_fd());
-        Ok(rustix::fs::open(
-            path,
-            OFlags::RDONLY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?)
+        Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
     }
 }
 
 /// What is kept of a request: everything but program and environment.
 pub(super) fn encode(spawn: &Spawn) -> Vec<u8> {
-    let kept = Spawn {
-        argv: Vec::new(),
-        env: Vec::new(),
-        ext: Vec::new(),
-        ..spawn.clone()
-    };
+    let kept = Spawn { argv: Vec::new(), env: Vec::new(), ext: Vec::new(), ..spawn.clone() };
     Request::Spawn(kept).body()
 }
 

@@ -7,26 +7,14 @@ use std::os::fd::AsFd;
 
 /// The list for `status`. `exit_info`: what [`exit_info_supported`] found.
 pub fn list(exit_info: bool) -> Vec<Guarantee> {
-    let tell = |name: &str, holds: bool, reason: &str| Guarantee {
-        name: name.into(),
-        holds,
-        reason: reason.into(),
-    };
+    let tell = |name: &str, holds: bool, reason: &str| Guarantee { name: name.into(), holds, reason: reason.into() };
     let proc = std::path::Path::new("/proc/self/fd").exists();
     vec![
-        tell(
-            "children-survive-core-death",
-            true,
-            "children lead sessions of their own and hold their pipes' readers",
-        ),
+        tell("children-survive-core-death", true, "children lead sessions of their own and hold their pipes' readers"),
         tell(
             "output-survives-core-death",
             proc,
-            if proc {
-                "pipes are found again through /proc"
-            } else {
-                "/proc is not mounted"
-            },
+            if proc { "pipes are found again through /proc" } else { "/proc is not mounted" },
         ),
         tell(
             "exit-status-of-adopted-children",
@@ -47,11 +35,7 @@ pub fn list(exit_info: bool) -> Vec<Guarantee> {
             false,
             "what is in a pipe goes with its last holder; at most one pipe (64 KiB as a rule) for each stream",
         ),
-        tell(
-            "upgrade-in-place",
-            false,
-            "this build cannot be upgraded in place",
-        ),
+        tell("upgrade-in-place", false, "this build cannot be upgraded in place"),
     ]
 }
 

@@ -43,14 +43,7 @@ impl Launcher {
     /// `rings` is the folder of process files; the ledger has the processes that need none.
     pub fn new(original: Original, rings: OwnedFd, ledger: Ledger) -> io::Result<Self> {
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self {
-            stack: SpawnStack::new()?,
-            original,
-            stage: Stage::new()?,
-            null,
-            rings,
-            ledger,
-        })
+        Ok(Self { stack: SpawnStack::new()?, original, stage: Stage::new()?, null, rings, ledger })
     }
 
     /// The folder of process files.
@@ -72,15 +65,11 @@ impl Launcher {
         state: &mut StateFile,
     ) -> Result<(Box<Made>, Child), Refusal> {
         if passed.len() < usize::from(spawn.passed()) {
-            return Err(Refusal::Malformed {
-                reason: "descriptors that it names did not come with it".into(),
-            });
+            return Err(Refusal::Malformed { reason: "descriptors that it names did not come with it".into() });
         }
         let id = state.header().draw_id();
-        let (index, slot) = state.take().map_err(|error| Refusal::System {
-            action: error.to_string(),
-            errno: libc::ENOSPC,
-        })?;
+        let (index, slot) =
+            state.take().map_err(|error| Refusal::System { action: error.to_string(), errno: libc::ENOSPC })?;
         let made = self.start_in(index, slot, id, spawn, passed, sockets);
         if made.is_err() {
             state.release(index);
@@ -115,20 +104,14 @@ impl Launcher {
             start_ticks: 0,
             started_ns: began.real_ns,
             opened_ns: began.boot_ns,
-            pipes: pipes
-                .each_ref()
-                .map(|ends| ends.as_ref().map_or(0, |ends| ends.inode)),
+            pipes: pipes.each_ref().map(|ends| ends.as_ref().map_or(0, |ends| ends.inode)),
         };
         slot.publish(Some(&facts));
         let fresh = fresh_sockets(spawn, sockets)?;
         let mut plan = self.plan(spawn)?;
         let sources = sources(&self.null, spawn, passed, sockets, &fresh, &pipes)?;
         let staged = self.stage.place(&sources);
-        let words = ResultWords {
-            pid: slot.pid(),
-            pidfd: slot.pidfd(),
-            failure: slot.failure(),
-        };
+        let words = ResultWords { pid: slot.pid(), pidfd: slot.pidfd(), failure: slot.failure() };
         let spawned = staged.map(|staged| {
             (plan.descriptors, plan.table_end) = (staged.placements, staged.table_end);
             sys::spawn(&mut self.stack, &plan, &words)
@@ -153,14 +136,7 @@ impl Launcher {
             let entry = file.entry(stream);
             (entry.capacity > 0).then(|| (Ring::new(entry.capacity, entry.records, began), true))
         });
-        let made = Made {
-            id,
-            pid,
-            started_ns: began.real_ns,
-            rings,
-            seq: 0,
-            exit: None,
-        };
+        let made = Made { id, pid, started_ns: began.real_ns, rings, seq: 0, exit: None };
         let child = Child {
             index,
             slot,
@@ -175,35 +151,17 @@ impl Launcher {
     }
 
     fn plan(&self, spawn: &Spawn) -> Result<sys::Plan, Refusal> {
-        let text = |bytes: &[u8]| {
-            CString::new(bytes).map_err(|error| prepare("the program's arguments", &error.into()))
-        };
-        let argv = spawn
-            .argv
-            .iter()
-            .map(|word| text(word))
-            .collect::<Result<_, _>>()?;
-        let pairs = spawn
-            .env
-            .iter()
-            .map(|(key, value)| [key.as_slice(), b"=", value].concat());
+        let text =
+            |bytes: &[u8]| CString::new(bytes).map_err(|error| prepare("the program's arguments", &error.into()));
+        let argv = spawn.argv.iter().map(|word| text(word)).collect::<Result<_, _>>()?;
+        let pairs = spawn.env.iter().map(|(key, value)| [key.as_slice(), b"=", value].concat());
         let env = pairs.map(|pair| text(&pair)).collect::<Result<_, _>>()?;
-        let programs = programs(spawn)
-            .iter()
-            .map(|path| text(path))
-            .collect::<Result<_, _>>()?;
+        let programs = programs(spawn).iter().map(|path| text(path)).collect::<Result<_, _>>()?;
         let own = rlimit(RLIMIT_NOFILE, self.original.open_files);
-        let restore = spawn
-            .rlimits
-            .iter()
-            .all(|limit| limit.resource != own.resource)
-            .then_some(own);
+        let restore = spawn.rlimits.iter().all(|limit| limit.resource != own.resource).then_some(own);
         let asked = spawn.rlimits.iter().map(|limit| ResourceLimit {
             resource: limit.resource,
-            limit: libc::rlimit64 {
-                rlim_cur: limit.soft,
-                rlim_max: limit.hard,
-            },
+            limit: libc::rlimit64 { rlim_cur: limit.soft, rlim_max: limit.hard },
         });
         Ok(sys::Plan {
             argv,
@@ -223,22 +181,12 @@ impl Launcher {
 
 fn prepare(subject: &str, error: &io::Error) -> Refusal {
     let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
-    Refusal::SpawnFailed {
-        step: SpawnStep::Prepare,
-        subject: subject.into(),
-        errno,
-    }
+    Refusal::SpawnFailed { step: SpawnStep::Prepare, subject: subject.into(), errno }
 }
 
 fn rlimit(resource: u32, limit: rustix::process::Rlimit) -> ResourceLimit {
     let word = |bound: Option<u64>| bound.unwrap_or(u64::MAX);
-    ResourceLimit {
-        resource,
-        limit: libc::rlimit64 {
-            rlim_cur: word(limit.current),
-            rlim_max: word(limit.maximum),
-        },
-    }
+    ResourceLimit { resource, limit: libc::rlimit64 { rlim_cur: word(limit.current), rlim_max: word(limit.maximum) } }
 }
 
 /// Paths to try for the program, as execvpe(3) looks them up, but with the child's own `PATH`.
@@ -249,22 +197,10 @@ fn programs(spawn: &Spawn) -> Vec<Vec<u8>> {
     if name.contains(&b'/') {
         return vec![name.clone()];
     }
-    let path = spawn
-        .env
-        .iter()
-        .find(|(key, _)| key == b"PATH")
-        .map(|(_, value)| value.as_slice());
+    let path = spawn.env.iter().find(|(key, _)| key == b"PATH").map(|(_, value)| value.as_slice());
     let path = path.unwrap_or(b"/bin:/usr/bin");
     let folders = path.split(|byte| *byte == b':');
-    folders
-        .map(|folder| {
-            if folder.is_empty() {
-                name.clone()
-            } else {
-                [folder, b"/", name].concat()
-            }
-        })
-        .collect()
+    folders.map(|folder| if folder.is_empty() { name.clone() } else { [folder, b"/", name].concat() }).collect()
 }
 
 /// What the child wrote into the failure word.
@@ -272,15 +208,11 @@ fn spawn_failure(word: u64, spawn: &Spawn) -> Refusal {
     let number = usize::try_from((word >> 56).saturating_sub(1)).unwrap_or(0);
     let step = CHILD_STEPS.get(number).copied().unwrap_or(SpawnStep::Exec);
     let subject = word >> 32 & 0xff_ffff;
-    let lossy =
-        |bytes: Option<&Vec<u8>>| String::from_utf8_lossy(bytes.map_or(b"/", Vec::as_slice)).into_owned();
+    let lossy = |bytes: Option<&Vec<u8>>| String::from_utf8_lossy(bytes.map_or(b"/", Vec::as_slice)).into_owned();
     let subject = match step {
         SpawnStep::Rlimit => {
             let index = usize::try_from(subject).unwrap_or(usize::MAX);
-            spawn
-                .rlimits
-                .get(index)
-                .map_or_else(|| "NOFILE".into(), |limit| format!("limit {}", limit.resource))
+            spawn.rlimits.get(index).map_or_else(|| "NOFILE".into(), |limit| format!("limit {}", limit.resource))
         }
         SpawnStep::WorkingDirectory => lossy(spawn.cwd.as_ref()),
         SpawnStep::Gid => format!("gid {}", spawn.gid.unwrap_or(0)),
@@ -290,9 +222,5 @@ fn spawn_failure(word: u64, spawn: &Spawn) -> Refusal {
         SpawnStep::Exec => lossy(spawn.argv.first()),
         SpawnStep::Prepare | SpawnStep::Clone | SpawnStep::Session => spawn.name.clone(),
     };
-    Refusal::SpawnFailed {
-        step,
-        subject,
-        errno: i32::try_from(word & 0xffff_ffff).unwrap_or(0),
-    }
+    Refusal::SpawnFailed { step, subject, errno: i32::try_from(word & 0xffff_ffff).unwrap_or(0) }
 }

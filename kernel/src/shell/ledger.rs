@@ -49,9 +49,7 @@ impl Ledger {
         let length: [u8; 8] = length.try_into().ok()?;
         let length = usize::try_from(u64::from_le_bytes(length)).ok()?;
         let owns = u64::from_le_bytes(*owner) == id.0;
-        rest.get(..length)
-            .filter(|_| owns)
-            .and_then(|body| super::file::decode(body).ok())
+        rest.get(..length).filter(|_| owns).and_then(|body| super::file::decode(body).ok())
     }
 }
 
@@ -70,10 +68,7 @@ mod tests {
             name: name.to_owned(),
             token: 1,
             lifetime: Lifetime::Leased,
-            stop: StopPlan {
-                signal: 15,
-                grace_ms: 1,
-            },
+            stop: StopPlan { signal: 15, grace_ms: 1 },
             argv: Vec::new(),
             env: Vec::new(),
             cwd: None,

@@ -29,9 +29,7 @@ pub use serve::{Options, Place, ServeError, serve};
 use crate::core::ring::{Capture, Captured};
 use crate::core::{ClientId, Core, Effect, Effects, Input, Now, ReplyTo};
 use crate::instance::Instance;
-use crate::limits::{
-    CAPTURES_PER_TURN, FD_RESERVE, GREETING_DELAY, MAX_CLIENTS, MAX_LINE, NOTICES_PER_TURN, RETRY,
-};
+use crate::limits::{CAPTURES_PER_TURN, FD_RESERVE, GREETING_DELAY, MAX_CLIENTS, MAX_LINE, NOTICES_PER_TURN, RETRY};
 use crate::state::StateFile;
 use crate::sys;
 use child::Child;
@@ -105,13 +103,7 @@ impl Shell {
 
     /// Waits once and handles what happened.
     fn turn(&mut self) -> io::Result<()> {
-        let deadline = self
-            .core
-            .next_deadline()
-            .into_iter()
-            .chain(self.accept_again)
-            .chain(self.next_look())
-            .min();
+        let deadline = self.core.next_deadline().into_iter().chain(self.accept_again).chain(self.next_look()).min();
         self.now = clock::now();
         let unfinished = self.unfinished();
         let timeout = match deadline {
@@ -122,11 +114,7 @@ impl Shell {
         let ready = self.poll.wait(timeout.as_ref())?;
         self.now = clock::now();
         self.snapshot = None;
-        if self
-            .core
-            .next_deadline()
-            .is_some_and(|deadline| deadline <= self.now.boot_ns)
-        {
+        if self.core.next_deadline().is_some_and(|deadline| deadline <= self.now.boot_ns) {
             self.drive(Input::Tick);
         }
         self.retry_accepting();
@@ -181,11 +169,7 @@ impl Shell {
 
     fn accept(&mut self, which: Token) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        while let Some(listener) = if which == Token::TcpListener {
-            &self.tcp
-        } else {
-            &self.listener
-        } {
+        while let Some(listener) = if which == Token::TcpListener { &self.tcp } else { &self.listener } {
             match rustix::net::accept_with(listener, flags) {
                 Ok(socket) if which == Token::TcpListener => self.welcome_tcp(socket),
                 Ok(socket) => self.welcome_local(socket),
@@ -219,9 +203,7 @@ impl Shell {
 
     fn welcome_local(&mut self, socket: OwnedFd) {
         if let Ok(peer) = sockopt::socket_peercred(&socket) {
-            let greet = Look::Greet {
-                at: self.now.boot_ns + u64::try_from(GREETING_DELAY.as_nanos()).unwrap_or(0),
-            };
+            let greet = Look::Greet { at: self.now.boot_ns + u64::try_from(GREETING_DELAY.as_nanos()).unwrap_or(0) };
             let connection = Connection::new(socket, Speech::Silent, greet);
             self.welcome(connection, peer.uid.as_raw(), peer.pid.as_raw_nonzero().get());
         }
@@ -243,19 +225,14 @@ impl Shell {
     fn welcome(&mut self, connection: Connection, theirs: u32, pid: i32) {
         let ours = rustix::process::geteuid().as_raw();
         if theirs != ours && theirs != 0 {
-            self.log(&format!(
-                "a client of user {theirs} was refused; this core belongs to user {ours}"
-            ));
+            self.log(&format!("a client of user {theirs} was refused; this core belongs to user {ours}"));
             return;
         }
         // The system gives the lowest free number, so it tells how full the table is.
         let number = u64::try_from(connection.as_fd().as_raw_fd()).unwrap_or(u64::MAX);
         let full = number.saturating_add(FD_RESERVE / 2) > self.core.max_fds();
         if full || self.connections.len() >= MAX_CLIENTS {
-            self.log(&format!(
-                "a client was refused: {} are connected",
-                self.connections.len()
-            ));
+            self.log(&format!("a client was refused: {} are connected", self.connections.len()));
             return;
         }
         let client = ClientId(self.next_client);
@@ -303,20 +280,10 @@ impl Shell {
                 Kind::Cast => None,
                 Kind::Reply | Kind::Refusal | Kind::Notice => return Err(Dropped::Direction),
             };
-            let to = ReplyTo {
-                client,
-                message: frame.message,
-                request,
-            };
+            let to = ReplyTo { client, message: frame.message, request };
             let input = match Request::decode(frame.message, &frame.body) {
-                Ok(request) => Input::Request {
-                    to,
-                    request: Box::new(request),
-                },
-                Err(error) => Input::Unreadable {
-                    to,
-                    refusal: unreadable(&error),
-                },
+                Ok(request) => Input::Request { to, request: Box::new(request) },
+                Err(error) => Input::Unreadable { to, refusal: unreadable(&error) },
             };
             self.drive(input);
         }
@@ -355,20 +322,13 @@ impl Shell {
         let marked: Vec<ClientId> = self.core.marked().collect();
         for client in marked {
             if self.has_room(client) {
-                self.drive(Input::Room {
-                    client,
-                    notices: NOTICES_PER_TURN,
-                });
+                self.drive(Input::Room { client, notices: NOTICES_PER_TURN });
             }
         }
         self.tell_watchers();
         let mut broken = Vec::new();
         for (client, connection) in &mut self.connections {
-            let sent = if connection.has_backlog() {
-                connection.send()
-            } else {
-                Ok(())
-            };
+            let sent = if connection.has_backlog() { connection.send() } else { Ok(()) };
             let (read, write) = connection.wanted();
             let changed = connection.interest != (read, write);
             connection.interest = (read, write);
@@ -377,9 +337,7 @@ impl Shell {
                     return Ok(());
                 }
                 let token = Token::Client(*client);
-                self.poll
-                    .change(&*connection, token, read, write)
-                    .map_err(|error| Dropped::from(error_number(&error)))
+                self.poll.change(&*connection, token, read, write).map_err(|error| Dropped::from(error_number(&error)))
             });
             if let Err(why) = result {
                 broken.push((*client, why));
@@ -391,22 +349,13 @@ impl Shell {
     }
 
     fn has_room(&self, client: ClientId) -> bool {
-        self.connections
-            .get(&client)
-            .is_some_and(|connection| !connection.is_clogged())
+        self.connections.get(&client).is_some_and(|connection| !connection.is_clogged())
     }
 
     /// Clients whose requests or notices were put off and could go on now, without any event to wake us.
     fn unfinished(&self) -> Vec<ClientId> {
-        let stalled = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| connection.stalled)
-            .map(|(client, _)| *client);
-        stalled
-            .chain(self.core.marked())
-            .filter(|client| self.has_room(*client))
-            .collect()
+        let stalled = self.connections.iter().filter(|(_, connection)| connection.stalled).map(|(client, _)| *client);
+        stalled.chain(self.core.marked()).filter(|client| self.has_room(*client)).collect()
     }
 
     fn own_signals(&mut self) {
@@ -439,8 +388,6 @@ fn error_number(error: &io::Error) -> Errno {
 fn unreadable(error: &DecodeError) -> Refusal {
     match error {
         DecodeError::Unknown { number } => Refusal::Unsupported { message: *number },
-        DecodeError::Body { reason, .. } => Refusal::Malformed {
-            reason: reason.clone(),
-        },
+        DecodeError::Body { reason, .. } => Refusal::Malformed { reason: reason.clone() },
     }
 }

@@ -21,37 +21,19 @@ impl Shell {
     /// Does one thing; gives what the core must know about its outcome.
     pub(super) fn perform(&mut self, effect: Effect) -> Option<Input> {
         match effect {
-            Effect::Reply {
-                to,
-                reply,
-                attachment,
-            } => self.answer(to, Ok(*reply), attachment),
+            Effect::Reply { to, reply, attachment } => self.answer(to, Ok(*reply), attachment),
             Effect::Refuse { to, refusal } => self.answer(to, Err(refusal), None),
             Effect::Notify { client, notice } => self.notify(client, &notice),
             Effect::Start { to, spawn } => return Some(self.start(to, spawn)),
-            Effect::Capture {
-                process,
-                stream,
-                capture,
-            } => {
+            Effect::Capture { process, stream, capture } => {
                 let outcome = self.children.get_mut(&process)?.capture(stream, &capture);
                 self.last = Some((capture, outcome));
-                return Some(Input::Captured {
-                    process,
-                    stream,
-                    outcome,
-                });
+                return Some(Input::Captured { process, stream, outcome });
             }
             Effect::Pause { process, stream } => self.pause(process, stream),
             Effect::Resume { process, stream } => self.resume(process, stream),
             Effect::Close { process, stream } => self.close(process, stream),
-            Effect::SaveAck {
-                process,
-                stream,
-                acked,
-                lost,
-                first_record,
-            } => {
+            Effect::SaveAck { process, stream, acked, lost, first_record } => {
                 let words = self.children.get(&process)?.slot.stream(stream);
                 words.lost().store(lost, Ordering::Release);
                 words.acked().store(acked, Ordering::Release);
@@ -64,42 +46,19 @@ impl Shell {
                 self.stir_all();
             }
             Effect::SaveLost { bytes } => self.state.header().set_lost(bytes),
-            Effect::SaveLease {
-                epoch,
-                leased,
-                grace_ms,
-            } => {
+            Effect::SaveLease { epoch, leased, grace_ms } => {
                 self.state.header().set_lease(epoch, leased, grace_ms);
             }
-            Effect::Signal {
-                process,
-                signal,
-                target,
-                purpose,
-            } => {
+            Effect::Signal { process, signal, target, purpose } => {
                 let outcome = self.send_signal(process, signal, target);
-                return Some(Input::Signalled {
-                    process,
-                    purpose,
-                    outcome,
-                });
+                return Some(Input::Signalled { process, purpose, outcome });
             }
             Effect::Bind { to, listen, number } => return Some(self.bind(to, listen, number)),
             Effect::Unbind { name } => self.unbind(&name),
-            Effect::StoreValue {
-                to,
-                name,
-                number,
-                value,
-            } => {
+            Effect::StoreValue { to, name, number, value } => {
                 let stored = self.values.store_value(number, &name, &value);
                 let outcome = stored.map_err(|error| socket::failed(format!("storing {name}"), &error));
-                return Some(Input::ValueStored {
-                    to: Some(to),
-                    name,
-                    number,
-                    outcome,
-                });
+                return Some(Input::ValueStored { to: Some(to), name, number, outcome });
             }
             Effect::LoadValue { to, number } => {
                 let loaded = self.values.load_value(number);
@@ -127,9 +86,7 @@ impl Shell {
         let speech = self.connections.get(&client).map(|connection| connection.speech);
         match speech {
             Some(Speech::Text) => self.stir(client),
-            Some(Speech::Silent | Speech::Greeted | Speech::Binary) => {
-                self.queue(client, &notice.frame(), None)
-            }
+            Some(Speech::Silent | Speech::Greeted | Speech::Binary) => self.queue(client, &notice.frame(), None),
             None => {}
         }
     }
@@ -140,11 +97,7 @@ impl Shell {
             Some(Ok(descriptor)) => self.queue(to.client, frame, Some(descriptor)),
             Some(Err(error)) => {
                 let refusal = socket::failed("opening the descriptor for the client", &error);
-                self.queue(
-                    to.client,
-                    &refusal.frame(to.message, to.request.unwrap_or(0)),
-                    None,
-                );
+                self.queue(to.client, &refusal.frame(to.message, to.request.unwrap_or(0)), None);
             }
         }
     }
@@ -174,12 +127,8 @@ impl Shell {
     fn start(&mut self, to: ReplyTo, spawn: Box<Spawn>) -> Input {
         let count = usize::from(spawn.passed());
         let connection = self.connections.get_mut(&to.client);
-        let passed = connection
-            .map(|connection| connection.take_descriptors(count))
-            .unwrap_or_default();
-        let started = self
-            .launcher
-            .start(&spawn, &passed, &self.sockets, &mut self.state);
+        let passed = connection.map(|connection| connection.take_descriptors(count)).unwrap_or_default();
+        let started = self.launcher.start(&spawn, &passed, &self.sockets, &mut self.state);
         let outcome = started.map(|(made, child)| {
             self.debug(&format!("process {} {}: pid {}", made.id.0, spawn.name, made.pid));
             self.take_in(made.id, child);
@@ -190,41 +139,22 @@ impl Shell {
 
     fn bind(&mut self, to: ReplyTo, listen: Box<Listen>, number: u32) -> Input {
         let outcome = self.bind_now(&listen, number);
-        Input::Bound {
-            to: Some(to),
-            listen,
-            number,
-            outcome,
-        }
+        Input::Bound { to: Some(to), listen, number, outcome }
     }
 
     /// Makes the socket, except with `reuse_port`, where it is only tried; and keeps the request for a later core.
     pub(super) fn bind_now(&mut self, listen: &Listen, number: u32) -> Result<SocketAddress, Refusal> {
         let (made, address) = socket::bind(listen)?;
-        let kept = Listen {
-            address: address.clone(),
-            ..listen.clone()
-        };
-        let stat = rustix::fs::fstat(&made)
-            .map_err(|errno| socket::failed("looking at the socket", &errno.into()))?;
+        let kept = Listen { address: address.clone(), ..listen.clone() };
+        let stat = rustix::fs::fstat(&made).map_err(|errno| socket::failed("looking at the socket", &errno.into()))?;
         let inode = if listen.reuse_port { 0 } else { stat.st_ino };
         if let Err(error) = self.socket_store.store_socket(number, &kept, inode) {
             remove_path(&address);
-            return Err(socket::failed(
-                format!("keeping the socket {}", listen.name),
-                &error,
-            ));
+            return Err(socket::failed(format!("keeping the socket {}", listen.name), &error));
         }
         let socket = (!listen.reuse_port).then_some(made);
         let listen = listen.clone();
-        self.sockets.insert(
-            listen.name.clone(),
-            Inheritable {
-                listen,
-                number,
-                socket,
-            },
-        );
+        self.sockets.insert(listen.name.clone(), Inheritable { listen, number, socket });
         Ok(address)
     }
 
@@ -236,10 +166,7 @@ impl Shell {
     }
 
     fn pause(&mut self, process: ProcessId, stream: Stream) {
-        let pipe = self
-            .children
-            .get_mut(&process)
-            .and_then(|child| child.pipe(stream));
+        let pipe = self.children.get_mut(&process).and_then(|child| child.pipe(stream));
         if let Some(pipe) = pipe.filter(|pipe| pipe.watched) {
             pipe.watched = false;
             self.poll.remove(&pipe.read);
@@ -247,28 +174,18 @@ impl Shell {
     }
 
     pub(super) fn resume(&mut self, process: ProcessId, stream: Stream) {
-        let pipe = self
-            .children
-            .get_mut(&process)
-            .and_then(|child| child.pipe(stream));
+        let pipe = self.children.get_mut(&process).and_then(|child| child.pipe(stream));
         let Some(pipe) = pipe.filter(|pipe| !pipe.watched) else {
             return;
         };
         match self.poll.add(&pipe.read, Token::Pipe(process, stream)) {
             Ok(()) => pipe.watched = true,
-            Err(error) => self.log(&format!(
-                "process {}: {} is not captured: {error}",
-                process.0,
-                stream.name()
-            )),
+            Err(error) => self.log(&format!("process {}: {} is not captured: {error}", process.0, stream.name())),
         }
     }
 
     fn close(&mut self, process: ProcessId, stream: Stream) {
-        let pipe = self
-            .children
-            .get_mut(&process)
-            .and_then(|child| child.close(stream));
+        let pipe = self.children.get_mut(&process).and_then(|child| child.close(stream));
         if let Some(pipe) = pipe.filter(|pipe| pipe.watched) {
             self.poll.remove(&pipe.read);
         }

@@ -77,10 +77,7 @@ impl Poll {
     /// An empty set.
     pub fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Self {
-            epoll,
-            buffer: Vec::with_capacity(256),
-        })
+        Ok(Self { epoll, buffer: Vec::with_capacity(256) })
     }
 
     /// Waits for something to read on `fd`.
@@ -107,11 +104,7 @@ impl Poll {
     /// Waits until something happens or the time is over.
     pub fn wait(&mut self, timeout: Option<&Timespec>) -> io::Result<Vec<Ready>> {
         self.buffer.clear();
-        match epoll::wait(
-            &self.epoll,
-            rustix::buffer::spare_capacity(&mut self.buffer),
-            timeout,
-        ) {
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.buffer), timeout) {
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
             Err(errno) => return Err(errno.into()),

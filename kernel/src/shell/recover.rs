@@ -23,11 +23,7 @@ impl Shell {
     /// Takes over everything that is left of a former core.
     pub(super) fn recover(&mut self) {
         for index in self.state.used() {
-            let Some((slot, facts)) = self
-                .state
-                .slot(index)
-                .and_then(|slot| Some((slot, slot.facts()?)))
-            else {
+            let Some((slot, facts)) = self.state.slot(index).and_then(|slot| Some((slot, slot.facts()?))) else {
                 self.state.release(index);
                 continue;
             };
@@ -40,12 +36,7 @@ impl Shell {
         self.recover_sockets();
         for number in self.values.numbers() {
             match self.values.value_name(number) {
-                Ok(name) => self.drive(Input::ValueStored {
-                    to: None,
-                    name,
-                    number,
-                    outcome: Ok(()),
-                }),
+                Ok(name) => self.drive(Input::ValueStored { to: None, name, number, outcome: Ok(()) }),
                 Err(_) => self.values.remove(number),
             }
         }
@@ -56,19 +47,15 @@ impl Shell {
         let Some(facts) = settle(slot, facts) else {
             return false;
         };
-        let (file, spawn) =
-            match ProcessFile::open(self.launcher.rings(), self.launcher.ledger(), index, facts.id) {
-                Ok(opened) => opened,
-                Err(error) => {
-                    self.log(&format!("process {}: its file is lost: {error}", facts.id.0));
-                    return false;
-                }
-            };
-        let now = clock::now();
-        let identity = tree::Identity {
-            pid: facts.pid,
-            start: facts.start_ticks,
+        let (file, spawn) = match ProcessFile::open(self.launcher.rings(), self.launcher.ledger(), index, facts.id) {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.log(&format!("process {}: its file is lost: {error}", facts.id.0));
+                return false;
+            }
         };
+        let now = clock::now();
+        let identity = tree::Identity { pid: facts.pid, start: facts.start_ticks };
         let living = tree::hold(identity);
         let pipes = Stream::ALL.map(|stream| find_pipe(&facts, stream, living.is_some()).map(Pipe::new));
         for (stream, pipe) in Stream::ALL.into_iter().zip(&pipes) {
@@ -83,31 +70,16 @@ impl Shell {
         let (id, ended) = (facts.id, matches!(facts.phase, Phase::Exited(_)));
         let pidfd = if ended { None } else { living };
         let lives = pidfd.is_some();
-        let child = Child {
-            index,
-            slot,
-            facts,
-            origin: Origin::Former,
-            pidfd,
-            file,
-            pipes,
-            remembered: Vec::new(),
-        };
+        let child = Child { index, slot, facts, origin: Origin::Former, pidfd, file, pipes, remembered: Vec::new() };
         self.take_in(id, child);
-        self.drive(Input::Adopted {
-            spawn: Box::new(spawn),
-            made,
-        });
+        self.drive(Input::Adopted { spawn: Box::new(spawn), made });
         match (ended, lives) {
             (true, _) => {}
             (false, true) => self.watch_stranger(id),
             (false, false) => {
                 let status = super::ends::zombie_status(identity).unwrap_or(ExitStatus::Unknown);
                 let status = sys::wait_peek(identity.pid).map_or(status, |ended| ended.status);
-                self.log(&format!(
-                    "process {}: it ended while no core ran; its status: {status:?}",
-                    id.0
-                ));
+                self.log(&format!("process {}: it ended while no core ran; its status: {status:?}", id.0));
                 self.ended(id, status, Rusage::default());
             }
         }
@@ -119,11 +91,7 @@ impl Shell {
         let known: HashSet<String> = self.children.keys().map(|id| id.0.to_string()).collect();
         let folder = crate::instance::through(self.launcher.rings(), "");
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            if entry
-                .file_name()
-                .to_str()
-                .is_none_or(|name| !known.contains(name))
-            {
+            if entry.file_name().to_str().is_none_or(|name| !known.contains(name)) {
                 let _ = std::fs::remove_file(entry.path());
             }
         }
@@ -137,18 +105,12 @@ fn find_pipe(facts: &Facts, stream: Stream, lives: bool) -> Option<OwnedFd> {
         return None;
     }
     let own = lives.then(|| open_pipe(facts.pid, number, inode)).flatten();
-    own.or_else(|| {
-        holders(facts.pipes)
-            .into_iter()
-            .find_map(|pid| open_pipe(pid, number, inode))
-    })
+    own.or_else(|| holders(facts.pipes).into_iter().find_map(|pid| open_pipe(pid, number, inode)))
 }
 
 /// Processes whose output goes to these pipes.
 fn holders(pipes: [u64; 2]) -> Vec<i32> {
-    tree::all_pids()
-        .filter(|pid| tree::writes_to(*pid, pipes))
-        .collect()
+    tree::all_pids().filter(|pid| tree::writes_to(*pid, pipes)).collect()
 }
 
 fn open_pipe(pid: i32, number: i32, inode: u64) -> Option<OwnedFd> {
@@ -204,12 +166,5 @@ fn made(slot: Slot, facts: &Facts, file: &ProcessFile, pipes: &[Option<Pipe>; 2]
         Phase::Opening | Phase::Running => None,
     };
     let seq = slot.seq().load(Ordering::Acquire);
-    Made {
-        id: facts.id,
-        pid: facts.pid,
-        started_ns: facts.started_ns,
-        rings,
-        seq,
-        exit,
-    }
+    Made { id: facts.id, pid: facts.pid, started_ns: facts.started_ns, rings, seq, exit }
 }

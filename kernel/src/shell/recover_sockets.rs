@@ -19,11 +19,7 @@ impl Shell {
             let name = listen.name.clone();
             let outcome = match socket_of_holder(&listen, inode) {
                 Some(socket) => {
-                    let known = Inheritable {
-                        listen: listen.clone(),
-                        number: child_number,
-                        socket: Some(socket),
-                    };
+                    let known = Inheritable { listen: listen.clone(), number: child_number, socket: Some(socket) };
                     self.sockets.insert(name.clone(), known);
                     Ok(listen.address.clone())
                 }
@@ -36,12 +32,7 @@ impl Shell {
             match outcome {
                 Ok(address) => {
                     let (listen, outcome) = (Box::new(listen), Ok(address));
-                    self.drive(Input::Bound {
-                        to: None,
-                        listen,
-                        number: child_number,
-                        outcome,
-                    });
+                    self.drive(Input::Bound { to: None, listen, number: child_number, outcome });
                 }
                 Err(refusal) => {
                     self.log(&format!("the socket {name} is lost: {refusal}"));
@@ -57,13 +48,9 @@ impl Shell {
 fn socket_of_holder(listen: &Listen, inode: u64) -> Option<OwnedFd> {
     let wanted = format!("socket:[{inode}]");
     for pid in tree::all_pids() {
-        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"))
-            .into_iter()
-            .flatten()
-            .flatten();
+        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
         for entry in descriptors {
-            let is_wanted =
-                std::fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str());
+            let is_wanted = std::fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str());
             let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
             if let Some(number) = number.filter(|_| is_wanted)
                 && let Some(socket) = copy_descriptor(pid, number)
@@ -86,10 +73,9 @@ fn is_bound_to(socket: &OwnedFd, address: &SocketAddress) -> bool {
         return false;
     };
     match address {
-        SocketAddress::Inet(address) => {
-            std::net::SocketAddr::try_from(bound).is_ok_and(|bound| bound == *address)
+        SocketAddress::Inet(address) => std::net::SocketAddr::try_from(bound).is_ok_and(|bound| bound == *address),
+        SocketAddress::Unix(path) => {
+            rustix::net::SocketAddrUnix::try_from(bound).is_ok_and(|bound| bound.path_bytes() == Some(path.as_slice()))
         }
-        SocketAddress::Unix(path) => rustix::net::SocketAddrUnix::try_from(bound)
-            .is_ok_and(|bound| bound.path_bytes() == Some(path.as_slice())),
     }
 }

@@ -69,10 +69,7 @@ pub enum ServeError {
 
 fn fail<E: Into<io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> ServeError {
     let action = action.into();
-    move |error| ServeError::System {
-        action,
-        source: error.into(),
-    }
+    move |error| ServeError::System { action, source: error.into() }
 }
 
 /// Serves an instance until it is told to end and owns nothing. `ready` is called once, when clients can connect.
@@ -85,17 +82,11 @@ pub fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), ServeError> 
     shell.recover();
     shell.instance.write_pid()?;
     let listener = listen(&shell.instance, options.socket.as_deref())?;
-    shell
-        .poll
-        .add(&listener, Token::Listener)
-        .map_err(fail("waiting for clients"))?;
+    shell.poll.add(&listener, Token::Listener).map_err(fail("waiting for clients"))?;
     shell.listener = Some(listener);
     if let Some(port) = options.port {
         let listener = tcp::listen(port).map_err(fail(format!("listening on 127.0.0.1:{port}")))?;
-        shell
-            .poll
-            .add(&listener, Token::TcpListener)
-            .map_err(fail("waiting for clients"))?;
+        shell.poll.add(&listener, Token::TcpListener).map_err(fail("waiting for clients"))?;
         shell.tcp = Some(listener);
     }
     ready();
@@ -107,25 +98,15 @@ pub fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), ServeError> 
     Ok(())
 }
 
-fn prepare(
-    instance: Instance,
-    options: &Options,
-    signals: OwnedFd,
-    exit_info: bool,
-) -> Result<Shell, ServeError> {
+fn prepare(instance: Instance, options: &Options, signals: OwnedFd, exit_info: bool) -> Result<Shell, ServeError> {
     let now = clock::now();
     let state = StateFile::open(&instance, file::STATE, boot_id()?, random()?)?;
     let open_files = raise_open_files()?;
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
-        .map_err(fail("becoming a subreaper"))?;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(fail("becoming a subreaper"))?;
     let poll = Poll::new().map_err(fail("making the epoll set"))?;
-    poll.add(&signals, Token::Signals)
-        .map_err(fail("waiting for signals"))?;
+    poll.add(&signals, Token::Signals).map_err(fail("waiting for signals"))?;
     let rings = instance.folder(file::RINGS)?;
-    let original = Original {
-        umask: options.umask,
-        open_files,
-    };
+    let original = Original { umask: options.umask, open_files };
     let ledger = Ledger::open(instance.as_fd()).map_err(fail("opening the ledger of processes"))?;
     let launcher = Launcher::new(original, rings, ledger).map_err(fail("preparing to start processes"))?;
     let header = state.header();
@@ -137,12 +118,7 @@ fn prepare(
         max_fds: open_files.maximum.unwrap_or(u64::MAX),
         guarantees: guarantees::list(exit_info),
     };
-    let inheritance = Inheritance {
-        epoch,
-        leased,
-        grace_ms,
-        lost: header.lost(),
-    };
+    let inheritance = Inheritance { epoch, leased, grace_ms, lost: header.lost() };
     Ok(Shell {
         core: Core::new(facts, inheritance, now),
         poll,
@@ -185,21 +161,17 @@ fn own_signals(place: Place) -> io::Result<OwnedFd> {
 /// Every child costs descriptors, so the core takes what it may have; children get back what the starter had.
 fn raise_open_files() -> Result<Rlimit, ServeError> {
     let before = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: before.maximum,
-        maximum: before.maximum,
-    };
+    let raised = Rlimit { current: before.maximum, maximum: before.maximum };
     setrlimit(Resource::Nofile, raised).map_err(fail("raising the limit of open files"))?;
     Ok(before)
 }
 
 /// Identifies this run of the system (proc(5), `sys/kernel/random/boot_id`).
 fn boot_id() -> Result<u64, ServeError> {
-    let text =
-        std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(fail("reading the boot id"))?;
-    Ok(text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    }))
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(fail("reading the boot id"))?;
+    Ok(text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)))
 }
 
 fn random() -> Result<u64, ServeError> {
@@ -217,14 +189,8 @@ fn listen(instance: &Instance, elsewhere: Option<&Path>) -> Result<OwnedFd, Serv
         return listen_at(instance.as_fd(), file::SOCKET).map_err(fail(shown.display().to_string()));
     };
     let shown = || path.display().to_string();
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .ok_or(io::ErrorKind::InvalidInput);
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or(io::ErrorKind::InvalidInput);
     let name = name.map_err(fail(shown()))?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder = rustix::fs::openat(CWD, parent, flags, Mode::empty()).map_err(fail(shown()))?;
@@ -238,10 +204,7 @@ fn listen(instance: &Instance, elsewhere: Option<&Path>) -> Result<OwnedFd, Serv
         }
         Ok(_) => {
             if std::os::unix::net::UnixStream::connect(through(folder.as_fd(), name)).is_ok() {
-                return Err(InstanceError::SocketTaken {
-                    path: path.to_owned(),
-                }
-                .into());
+                return Err(InstanceError::SocketTaken { path: path.to_owned() }.into());
             }
         }
     }

@@ -52,8 +52,7 @@ pub fn settle(slot: Slot, mut facts: Facts) -> Option<Facts> {
 
 /// Whether a process still runs our own program, as a child does between clone and exec.
 fn is_still_ours(pid: i32) -> bool {
-    let program =
-        |whose: &str| std::fs::metadata(format!("/proc/{whose}/exe")).map(|found| (found.dev(), found.ino()));
+    let program = |whose: &str| std::fs::metadata(format!("/proc/{whose}/exe")).map(|found| (found.dev(), found.ino()));
     match (program(&pid.to_string()), program("self")) {
         (Ok(theirs), Ok(ours)) => theirs == ours,
         (Err(_), _) | (_, Err(_)) => false,
@@ -96,12 +95,7 @@ mod tests {
             };
             let (index, slot) = state.take().unwrap();
             slot.publish(Some(&facts));
-            Self {
-                state,
-                index,
-                facts,
-                _directory: directory,
-            }
+            Self { state, index, facts, _directory: directory }
         }
 
         fn settle_with(&self, pid: i32, failure: u64) -> Option<Facts> {
@@ -171,10 +165,8 @@ mod tests {
             sys::Fork::Parent(pid) => pid,
         };
         assert_eq!(left.settle_with(pid, 0), None);
-        let waited = rustix::process::waitpid(
-            rustix::process::Pid::from_raw(pid),
-            rustix::process::WaitOptions::empty(),
-        );
+        let waited =
+            rustix::process::waitpid(rustix::process::Pid::from_raw(pid), rustix::process::WaitOptions::empty());
         let (_, status) = waited.unwrap().unwrap();
         assert_eq!(status.terminating_signal(), Some(libc::SIGKILL));
     }

@@ -15,12 +15,7 @@ const KILL_ROUNDS: usize = 10;
 
 impl Shell {
     /// Sends a signal; gives whom it reached.
-    pub(super) fn send_signal(
-        &mut self,
-        id: ProcessId,
-        signal: i32,
-        target: Target,
-    ) -> Result<Vec<i32>, Refusal> {
+    pub(super) fn send_signal(&mut self, id: ProcessId, signal: i32, target: Target) -> Result<Vec<i32>, Refusal> {
         let fail = |error: io::Error| socket::failed(format!("signal {signal} to process {}", id.0), &error);
         match target {
             Target::Main => {
@@ -30,15 +25,11 @@ impl Shell {
                 self.signal_main(id, signal).map_err(fail)
             }
             Target::Children => {
-                let targets = self.look(id, Around::Below, |child, snapshot, _| {
-                    snapshot.children(child.identity())
-                });
+                let targets = self.look(id, Around::Below, |child, snapshot, _| snapshot.children(child.identity()));
                 tree::signal_all(&targets, signal).map_err(fail)
             }
             Target::Descendants => {
-                let targets = self.look(id, Around::Below, |child, snapshot, _| {
-                    child.descendants(snapshot)
-                });
+                let targets = self.look(id, Around::Below, |child, snapshot, _| child.descendants(snapshot));
                 tree::signal_all(&targets, signal).map_err(fail)
             }
             Target::Tree => self.signal_tree(id, signal).map_err(fail),
@@ -67,9 +58,7 @@ impl Shell {
     /// Whoever descends from it now is known to belong to it later, when it has ended and they are orphans.
     fn remember(&mut self, id: ProcessId) {
         if self.kinship == Kinship::Lists {
-            self.look(id, Around::Below, |child, snapshot, _| {
-                child.descendants(snapshot)
-            });
+            self.look(id, Around::Below, |child, snapshot, _| child.descendants(snapshot));
         }
     }
 
@@ -118,11 +107,9 @@ impl Shell {
             return Vec::new();
         };
         match (self.kinship, around, child.origin) {
-            (Kinship::Parents, _, _) | (Kinship::Lists, Around::Everywhere, Origin::Former) => ask(
-                child,
-                self.snapshot.get_or_insert_with(Snapshot::take),
-                &self.by_pid,
-            ),
+            (Kinship::Parents, _, _) | (Kinship::Lists, Around::Everywhere, Origin::Former) => {
+                ask(child, self.snapshot.get_or_insert_with(Snapshot::take), &self.by_pid)
+            }
             (Kinship::Lists, Around::Below, _) => ask(child, &Snapshot::below(child.roots()), &self.by_pid),
             (Kinship::Lists, Around::Everywhere, Origin::Ours) => {
                 let mut roots = child.roots();

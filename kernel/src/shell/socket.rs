@@ -12,10 +12,7 @@ use std::path::Path;
 
 /// A refusal with what was tried.
 pub fn failed(action: impl Into<String>, error: &io::Error) -> Refusal {
-    Refusal::System {
-        action: action.into(),
-        errno: error.raw_os_error().unwrap_or(libc::EIO),
-    }
+    Refusal::System { action: action.into(), errno: error.raw_os_error().unwrap_or(libc::EIO) }
 }
 
 fn kind(kind: SocketType) -> rustix::net::SocketType {
@@ -38,11 +35,7 @@ pub fn bind(listen: &Listen) -> Result<(OwnedFd, SocketAddress), Refusal> {
         SocketAddress::Inet(_) => AddressFamily::INET6,
         SocketAddress::Unix(_) => AddressFamily::UNIX,
     };
-    let blocking = if listen.blocking {
-        SocketFlags::empty()
-    } else {
-        SocketFlags::NONBLOCK
-    };
+    let blocking = if listen.blocking { SocketFlags::empty() } else { SocketFlags::NONBLOCK };
     let socket = rustix::net::socket_with(family, kind(listen.kind), SocketFlags::CLOEXEC | blocking, None)
         .map_err(fail("making the socket for"))?;
     if let Some(device) = &listen.interface {
@@ -60,8 +53,7 @@ pub fn bind(listen: &Listen) -> Result<(OwnedFd, SocketAddress), Refusal> {
             SocketAddress::Inet(bound.try_into().unwrap_or(*address))
         }
         SocketAddress::Unix(path) => {
-            bind_unix(&socket, Path::new(std::ffi::OsStr::from_bytes(path)), listen)
-                .map_err(fail("binding"))?;
+            bind_unix(&socket, Path::new(std::ffi::OsStr::from_bytes(path)), listen).map_err(fail("binding"))?;
             listen.address.clone()
         }
     };

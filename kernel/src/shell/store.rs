@@ -48,11 +48,7 @@ impl Store {
     /// The numbers in use; what a killed core left half written is removed.
     pub fn numbers(&self) -> Vec<u64> {
         let mut numbers = Vec::new();
-        for entry in std::fs::read_dir(through(self.folder(), ""))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
+        for entry in std::fs::read_dir(through(self.folder(), "")).into_iter().flatten().flatten() {
             match entry.file_name().to_str().and_then(|name| name.parse().ok()) {
                 Some(number) => numbers.push(number),
                 None => {
@@ -77,9 +73,7 @@ impl Store {
     pub fn load_value(&self, number: u64) -> io::Result<Vec<u8>> {
         let mut bytes = self.read(number)?;
         let (length, _) = bytes.split_first_chunk::<4>().ok_or(io::ErrorKind::InvalidData)?;
-        let skip = usize::try_from(u32::from_le_bytes(*length))
-            .unwrap_or(usize::MAX)
-            .saturating_add(4);
+        let skip = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX).saturating_add(4);
         if skip > bytes.len() {
             return Err(io::ErrorKind::InvalidData.into());
         }

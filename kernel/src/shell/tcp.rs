@@ -64,11 +64,7 @@ mod tests {
     fn the_owner_of_the_other_end_is_found() {
         let at = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
         assert_eq!(owner(TABLE, at(0xa0b2), at(20202)), Some(1000));
-        assert_eq!(
-            owner(TABLE, at(0xa0b3), at(20202)),
-            None,
-            "nobody has it open any more"
-        );
+        assert_eq!(owner(TABLE, at(0xa0b3), at(20202)), None, "nobody has it open any more");
         assert_eq!(owner(TABLE, at(1), at(20202)), None);
     }
 

@@ -8,8 +8,7 @@ use crate::sys;
 use crate::text::{Acked, After, Host, Session, Tables};
 use ringmaster_protocol::frame::GREETING;
 use ringmaster_protocol::message::{
-    Ack, Forget, Hello, Listen, PROTOCOL, ProcessId, ProcessInfo, Refusal, Reply, Request, Role, SocketInfo,
-    Watch,
+    Ack, Forget, Hello, Listen, PROTOCOL, ProcessId, ProcessInfo, Refusal, Reply, Request, Role, SocketInfo, Watch,
 };
 use ringmaster_protocol::ring::{Record, Stream};
 use rustix::net::{AddressFamily, sockopt};
@@ -32,11 +31,7 @@ pub(super) struct Conversations {
 
 impl Conversations {
     /// Keeps an answer for the conversation that asked, or gives it back when none did.
-    pub fn answered(
-        &mut self,
-        to: ReplyTo,
-        answer: Result<Reply, Refusal>,
-    ) -> Option<Result<Reply, Refusal>> {
+    pub fn answered(&mut self, to: ReplyTo, answer: Result<Reply, Refusal>) -> Option<Result<Reply, Refusal>> {
         match &mut self.asking {
             Some((client, place)) if *client == to.client => {
                 *place = Some(answer);
@@ -96,14 +91,9 @@ impl Shell {
         if session.is_settling() && connection.look == Look::Never {
             let tcp = sockopt::socket_domain(&*connection) != Ok(AddressFamily::UNIX);
             connection.look = if tcp {
-                Look::Settle {
-                    at: now + nanoseconds(SETTLE_TCP),
-                }
+                Look::Settle { at: now + nanoseconds(SETTLE_TCP) }
             } else {
-                Look::Unread {
-                    at: now,
-                    pause: nanoseconds(SETTLE),
-                }
+                Look::Unread { at: now, pause: nanoseconds(SETTLE) }
             };
         }
         connection.session = session;
@@ -113,19 +103,13 @@ impl Shell {
 
     /// The next look at a client that no event announces.
     pub(super) fn next_look(&self) -> Option<u64> {
-        self.connections
-            .values()
-            .filter_map(|connection| connection.look.at())
-            .min()
+        self.connections.values().filter_map(|connection| connection.look.at()).min()
     }
 
     /// Looks at those whose time has come.
     pub(super) fn look_at_clients(&mut self) {
         let now = self.now.boot_ns;
-        let due = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| connection.look.at().is_some_and(|at| at <= now));
+        let due = self.connections.iter().filter(|(_, connection)| connection.look.at().is_some_and(|at| at <= now));
         let due: Vec<ClientId> = due.map(|(client, _)| *client).collect();
         for client in due {
             if let Err(why) = self.look_at(client) {
@@ -139,8 +123,7 @@ impl Shell {
         let Some(connection) = self.connections.get_mut(&client) else {
             return Ok(());
         };
-        let unread =
-            connection.has_backlog() || sys::unread_bytes(connection.as_fd()).is_ok_and(|bytes| bytes > 0);
+        let unread = connection.has_backlog() || sys::unread_bytes(connection.as_fd()).is_ok_and(|bytes| bytes > 0);
         match connection.look {
             Look::Never => {}
             Look::Greet { .. } => {
@@ -150,16 +133,9 @@ impl Shell {
             }
             Look::Unread { pause, .. } if unread => {
                 let longer = pause.saturating_mul(2).min(nanoseconds(SETTLE_LONGEST));
-                connection.look = Look::Unread {
-                    at: now + pause,
-                    pause: longer,
-                };
+                connection.look = Look::Unread { at: now + pause, pause: longer };
             }
-            Look::Unread { .. } => {
-                connection.look = Look::Settle {
-                    at: now + nanoseconds(SETTLE),
-                }
-            }
+            Look::Unread { .. } => connection.look = Look::Settle { at: now + nanoseconds(SETTLE) },
             Look::Settle { .. } => {
                 connection.look = Look::Never;
                 connection.session.settle();
@@ -179,10 +155,7 @@ impl Shell {
 
     /// A process is gone, which no notice tells.
     pub(super) fn stir_all(&mut self) {
-        let watchers = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| connection.session.is_watching());
+        let watchers = self.connections.iter().filter(|(_, connection)| connection.session.is_watching());
         for client in watchers.map(|(client, _)| *client).collect::<Vec<_>>() {
             self.stir(client);
         }
@@ -221,13 +194,7 @@ impl Shell {
             Err(Refusal::NoHello) => {
                 let build = String::from("text");
                 let (oldest, newest, role) = (PROTOCOL, PROTOCOL, Role::Tool);
-                let hello = Hello {
-                    oldest,
-                    newest,
-                    build,
-                    role,
-                    ext: Vec::new(),
-                };
+                let hello = Hello { oldest, newest, build, role, ext: Vec::new() };
                 self.ask_once(client, hello.into())?;
                 self.ask_once(client, request)
             }
@@ -236,18 +203,8 @@ impl Shell {
     }
 
     fn ask_once(&mut self, client: ClientId, request: Request) -> Result<Reply, Refusal> {
-        let to = ReplyTo {
-            client,
-            message: request.number(),
-            request: Some(0),
-        };
-        self.wait_for(
-            client,
-            Input::Request {
-                to,
-                request: Box::new(request),
-            },
-        )
+        let to = ReplyTo { client, message: request.number(), request: Some(0) };
+        self.wait_for(client, Input::Request { to, request: Box::new(request) })
     }
 
     /// Every request is answered while its effects are carried out.
@@ -255,9 +212,7 @@ impl Shell {
         self.text.asking = Some((client, None));
         self.drive(input);
         let (_, answer) = self.text.asking.take().unwrap_or((client, None));
-        answer.unwrap_or(Err(Refusal::Malformed {
-            reason: "it was not answered".into(),
-        }))
+        answer.unwrap_or(Err(Refusal::Malformed { reason: "it was not answered".into() }))
     }
 
     /// Lets output go that every present watcher and some watcher at all has taken. `own`: how far the client itself is,
@@ -267,35 +222,16 @@ impl Shell {
             return;
         };
         let sessions = self.connections.values().map(|connection| &connection.session);
-        let others = sessions
-            .flat_map(Session::positions)
-            .filter(|position| position.process == process);
+        let others = sessions.flat_map(Session::positions).filter(|position| position.process == process);
         let others: Vec<Acked> = others.chain(own).collect();
         for (stream, furthest) in Stream::ALL.into_iter().zip(furthest.offsets) {
-            let positions = others
-                .iter()
-                .filter_map(|position| position.offsets.get(stream.index()));
+            let positions = others.iter().filter_map(|position| position.offsets.get(stream.index()));
             let offset = positions.copied().fold(furthest, u64::min);
-            let _ = self.ask(
-                client,
-                Ack {
-                    process,
-                    stream,
-                    offset,
-                }
-                .into(),
-            );
+            let _ = self.ask(client, Ack { process, stream, offset }.into());
         }
         if furthest.closed && others.iter().all(|position| position.closed) {
             // Refused while a manager holds the lease: then it is the manager's to forget.
-            let _ = self.ask(
-                client,
-                Forget {
-                    process,
-                    ext: Vec::new(),
-                }
-                .into(),
-            );
+            let _ = self.ask(client, Forget { process, ext: Vec::new() }.into());
         }
     }
 }
@@ -317,14 +253,8 @@ impl Host for Desk<'_> {
     }
 
     fn abandon(&mut self, process: ProcessId) -> Result<(), Refusal> {
-        let to = ReplyTo {
-            client: self.client,
-            message: 0,
-            request: Some(0),
-        };
-        self.shell
-            .wait_for(self.client, Input::Abandon { to, process })
-            .map(|_done| ())
+        let to = ReplyTo { client: self.client, message: 0, request: Some(0) };
+        self.shell.wait_for(self.client, Input::Abandon { to, process }).map(|_done| ())
     }
 
     fn process(&self, process: ProcessId) -> Option<ProcessInfo> {
@@ -337,9 +267,7 @@ impl Host for Desk<'_> {
 
     fn sockets(&self) -> Vec<(Listen, SocketInfo)> {
         let sockets = self.shell.core.sockets();
-        sockets
-            .map(|(listen, info)| (listen.clone(), info.clone()))
-            .collect()
+        sockets.map(|(listen, info)| (listen.clone(), info.clone())).collect()
     }
 
     fn is_idle(&self) -> bool {
@@ -348,16 +276,11 @@ impl Host for Desk<'_> {
 
     fn output(&self, process: ProcessId, stream: Stream, from: u64, to: u64) -> Vec<u8> {
         let file = self.shell.children.get(&process).map(|child| &child.file);
-        file.and_then(|file| file.read_output(stream, from, to).ok())
-            .unwrap_or_default()
+        file.and_then(|file| file.read_output(stream, from, to).ok()).unwrap_or_default()
     }
 
     fn record(&self, process: ProcessId, stream: Stream, number: u64) -> Option<Record> {
-        self.shell
-            .children
-            .get(&process)?
-            .file
-            .read_record(stream, number)
+        self.shell.children.get(&process)?.file.read_record(stream, number)
     }
 
     fn tables(&self) -> Tables {

@@ -62,28 +62,18 @@ pub enum Kinship {
 impl Kinship {
     /// Looks.
     pub fn find() -> Self {
-        if std::path::Path::new("/proc/thread-self/children").exists() {
-            Self::Lists
-        } else {
-            Self::Parents
-        }
+        if std::path::Path::new("/proc/thread-self/children").exists() { Self::Lists } else { Self::Parents }
     }
 }
 
 /// Children of all threads of a process, ended ones included, by [`Kinship::Lists`]. The list of a process that reaps
 /// children meanwhile may miss one (proc(5)); our own, which nobody else reaps, is exact.
 pub fn children_of(parent: i32) -> Vec<i32> {
-    let threads = std::fs::read_dir(format!("/proc/{parent}/task"))
-        .into_iter()
-        .flatten()
-        .flatten();
+    let threads = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
     let mut children = Vec::new();
     for list in lists {
-        children.extend(
-            list.split_ascii_whitespace()
-                .filter_map(|pid| pid.parse::<i32>().ok()),
-        );
+        children.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
     }
     children
 }
@@ -96,10 +86,7 @@ fn parse_stat(pid: i32, text: &str) -> Option<Stat> {
     let number = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<i64>().ok());
     let small = |field| number(field).and_then(|value| i32::try_from(value).ok());
     Some(Stat {
-        identity: Identity {
-            pid,
-            start: fields.get(22 - 3)?.parse().ok()?,
-        },
+        identity: Identity { pid, start: fields.get(22 - 3)?.parse().ok()? },
         parent: small(4)?,
         session: small(6)?,
         zombie: matches!(fields.first(), Some(&"Z" | &"X")),
@@ -155,11 +142,7 @@ impl Snapshot {
 
     /// Living descendants of these, without them.
     pub fn descendants(&self, roots: impl IntoIterator<Item = Identity>) -> Vec<Identity> {
-        let mut open: Vec<i32> = roots
-            .into_iter()
-            .filter(|root| self.is(*root))
-            .map(|root| root.pid)
-            .collect();
+        let mut open: Vec<i32> = roots.into_iter().filter(|root| self.is(*root)).map(|root| root.pid).collect();
         let mut seen: HashSet<i32> = open.iter().copied().collect();
         let mut found = Vec::new();
         while let Some(parent) = open.pop() {
@@ -198,17 +181,12 @@ impl Snapshot {
 
     /// Whether this very process lives or is a zombie.
     pub fn is(&self, identity: Identity) -> bool {
-        self.all
-            .get(&identity.pid)
-            .is_some_and(|stat| stat.identity == identity)
+        self.all.get(&identity.pid).is_some_and(|stat| stat.identity == identity)
     }
 
     fn living(&self, pids: impl IntoIterator<Item = i32>) -> Vec<Identity> {
         let stats = pids.into_iter().filter_map(|pid| self.all.get(&pid));
-        stats
-            .filter(|stat| !stat.zombie)
-            .map(|stat| stat.identity)
-            .collect()
+        stats.filter(|stat| !stat.zombie).map(|stat| stat.identity).collect()
     }
 }
 
@@ -250,14 +228,8 @@ pub fn signal_all(targets: &[Identity], signal: i32) -> io::Result<Vec<i32>> {
 pub fn writes_to(pid: i32, pipes: [u64; 2]) -> bool {
     let holds = |fd| {
         let link = std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok();
-        let text = link
-            .as_deref()
-            .and_then(|link| link.to_str())
-            .unwrap_or_default()
-            .to_owned();
-        pipes
-            .iter()
-            .any(|inode| *inode != 0 && text == format!("pipe:[{inode}]"))
+        let text = link.as_deref().and_then(|link| link.to_str()).unwrap_or_default().to_owned();
+        pipes.iter().any(|inode| *inode != 0 && text == format!("pipe:[{inode}]"))
     };
     holds(1) || holds(2)
 }
@@ -302,9 +274,7 @@ mod tests {
             let mut line = String::new();
             let mut out = std::io::BufReader::new(shell.stdout.take().unwrap());
             std::io::BufRead::read_line(&mut out, &mut line).unwrap();
-            started
-                .send((shell.id(), line.trim().parse::<i32>().unwrap()))
-                .unwrap();
+            started.send((shell.id(), line.trim().parse::<i32>().unwrap())).unwrap();
             wait.recv().ok();
             shell.kill().unwrap();
             shell.wait().unwrap();

@@ -105,16 +105,8 @@ impl Facts {
             2 => ExitStatus::Signal(number_of(value)),
             _ => ExitStatus::Unknown,
         };
-        let exit = Exit {
-            status,
-            realtime_ns: at,
-            rusage: Rusage {
-                user_us,
-                system_us,
-                max_rss_kib,
-            },
-            heads: [out, err],
-        };
+        let exit =
+            Exit { status, realtime_ns: at, rusage: Rusage { user_us, system_us, max_rss_kib }, heads: [out, err] };
         let phase = match phase {
             1 => Phase::Opening,
             2 => Phase::Running,
@@ -159,25 +151,15 @@ mod tests {
         let exit = Exit {
             status: ExitStatus::Code(-3),
             realtime_ns: 9,
-            rusage: Rusage {
-                user_us: 1,
-                system_us: 2,
-                max_rss_kib: 3,
-            },
+            rusage: Rusage { user_us: 1, system_us: 2, max_rss_kib: 3 },
             heads: [10, u64::MAX],
         };
         for phase in [
             Phase::Opening,
             Phase::Running,
             Phase::Exited(exit),
-            Phase::Exited(Exit {
-                status: ExitStatus::Signal(9),
-                ..exit
-            }),
-            Phase::Exited(Exit {
-                status: ExitStatus::Unknown,
-                ..exit
-            }),
+            Phase::Exited(Exit { status: ExitStatus::Signal(9), ..exit }),
+            Phase::Exited(Exit { status: ExitStatus::Unknown, ..exit }),
         ] {
             let facts = Facts { phase, ..running };
             assert_eq!(Facts::decode(&Facts::encode(Some(&facts))), Some(facts));

@@ -80,11 +80,7 @@ impl Header {
 
     /// Leases given so far, whether one is out, and its grace in milliseconds.
     pub fn lease(self) -> (u64, bool, u64) {
-        (
-            self.get(at::EPOCH),
-            self.get(at::LEASED) == 1,
-            self.get(at::GRACE),
-        )
+        (self.get(at::EPOCH), self.get(at::LEASED) == 1, self.get(at::GRACE))
     }
 
     /// Notes a lease; the words are independent enough that any mixture of old and new is safe.
@@ -118,11 +114,8 @@ impl StateFile {
     /// is discarded, because none of its processes lives. `instance` is the number to give to a new file.
     pub fn open(directory: impl AsFd, name: &str, boot: u64, instance: u64) -> Result<Self, StateError> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file =
-            rustix::fs::openat(directory, name, flags, Mode::RUSR | Mode::WUSR).map_err(system("opening"))?;
-        let size = rustix::fs::fstat(&file)
-            .map_err(system("reading its size"))?
-            .st_size;
+        let file = rustix::fs::openat(directory, name, flags, Mode::RUSR | Mode::WUSR).map_err(system("opening"))?;
+        let size = rustix::fs::fstat(&file).map_err(system("reading its size"))?.st_size;
         let mut size = usize::try_from(size).unwrap_or(0);
         if size < HEADER_BYTES {
             allocate(&file, 0, HEADER_BYTES)?;
@@ -133,16 +126,9 @@ impl StateFile {
         let known = header.get(at::MAGIC) == MAGIC;
         let same_boot = header.get(at::BOOT) == boot;
         if known && same_boot && header.get(at::LAYOUT) != LAYOUT {
-            return Err(StateError::Layout {
-                found: header.get(at::LAYOUT),
-            });
+            return Err(StateError::Layout { found: header.get(at::LAYOUT) });
         }
-        let mut state = Self {
-            file,
-            header,
-            chunks: Vec::new(),
-            free: Vec::new(),
-        };
+        let mut state = Self { file, header, chunks: Vec::new(), free: Vec::new() };
         if !known || !same_boot {
             state.initialise(boot, instance)?;
             size = HEADER_BYTES;
@@ -161,8 +147,7 @@ impl StateFile {
             word.store(0, Ordering::Relaxed);
         }
         self.header.set(at::LAYOUT, LAYOUT);
-        self.header
-            .set(at::SLOT_BYTES, u64::try_from(SLOT_WORDS * 8).unwrap_or(0));
+        self.header.set(at::SLOT_BYTES, u64::try_from(SLOT_WORDS * 8).unwrap_or(0));
         self.header.set(at::INSTANCE, instance);
         self.header.set(at::BOOT, boot);
         self.header.set(at::NEXT_ID, 1);
@@ -231,24 +216,16 @@ fn allocate(file: &OwnedFd, offset: usize, bytes: usize) -> Result<(), StateErro
 }
 
 fn system(action: &'static str) -> impl Fn(rustix::io::Errno) -> StateError {
-    move |errno| StateError::System {
-        action,
-        source: errno.into(),
-    }
+    move |errno| StateError::System { action, source: errno.into() }
 }
 
 fn mapping(source: io::Error) -> StateError {
-    StateError::System {
-        action: "mapping it",
-        source,
-    }
+    StateError::System { action: "mapping it", source }
 }
 
 impl std::fmt::Debug for StateFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StateFile")
-            .field("chunks", &self.chunks.len())
-            .finish_non_exhaustive()
+        f.debug_struct("StateFile").field("chunks", &self.chunks.len()).finish_non_exhaustive()
     }
 }
 
@@ -259,15 +236,7 @@ mod tests {
     use std::fs::File;
 
     fn facts(id: ProcessId) -> Facts {
-        Facts {
-            id,
-            phase: Phase::Running,
-            pid: 1,
-            start_ticks: 0,
-            started_ns: 0,
-            opened_ns: 0,
-            pipes: [0; 2],
-        }
+        Facts { id, phase: Phase::Running, pid: 1, start_ticks: 0, started_ns: 0, opened_ns: 0, pipes: [0; 2] }
     }
 
     #[test]
@@ -290,11 +259,8 @@ mod tests {
         }
         let state = StateFile::open(&at, "state", 1, 43).unwrap();
         assert_eq!(state.header().instance(), 42);
-        let mut found: Vec<_> = state
-            .used()
-            .into_iter()
-            .map(|index| state.slot(index).unwrap().facts().unwrap().id)
-            .collect();
+        let mut found: Vec<_> =
+            state.used().into_iter().map(|index| state.slot(index).unwrap().facts().unwrap().id).collect();
         found.sort();
         assert_eq!(found, ids);
         assert_eq!(state.header().draw_id(), ProcessId(151));

@@ -54,12 +54,8 @@ impl Slot {
     /// The words of a stream.
     pub fn stream(self, stream: Stream) -> StreamWords {
         match stream {
-            Stream::Stdout => StreamWords {
-                words: self.part::<STREAMS, STREAM_WORDS>(),
-            },
-            Stream::Stderr => StreamWords {
-                words: self.part::<{ STREAMS + STREAM_WORDS }, STREAM_WORDS>(),
-            },
+            Stream::Stdout => StreamWords { words: self.part::<STREAMS, STREAM_WORDS>() },
+            Stream::Stderr => StreamWords { words: self.part::<{ STREAMS + STREAM_WORDS }, STREAM_WORDS>() },
         }
     }
 
@@ -134,9 +130,7 @@ fn checksum(words: &[u64; WORDS]) -> u64 {
     words
         .iter()
         .flat_map(|word| word.to_le_bytes())
-        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-        })
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
         | 1
 }
 

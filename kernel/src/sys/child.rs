@@ -96,10 +96,7 @@ pub(super) extern "C" fn child_main(orders: *const libc::c_void) -> ! {
         Err(failure) => failure,
     };
     let errno = u64::try_from(errno).unwrap_or(0);
-    orders.failure.store(
-        (step + 1) << 56 | (subject & 0xff_ffff) << 32 | errno,
-        Ordering::Release,
-    );
+    orders.failure.store((step + 1) << 56 | (subject & 0xff_ffff) << 32 | errno, Ordering::Release);
     loop {
         // SAFETY: ends this process without running anything of the parent's.
         unsafe { libc::syscall(libc::SYS_exit_group, STATUS) };
@@ -113,32 +110,17 @@ fn prepare(plan: &Plan) -> Result<(), Failure> {
     if let Some(end) = plan.table_end {
         // The table is still the parent's: nothing may be placed before this.
         let (all, unshare) = (i64::from(u32::MAX), i64::from(libc::CLOSE_RANGE_UNSHARE));
-        call(
-            DESCRIPTORS,
-            0,
-            libc::SYS_close_range,
-            [i64::from(end), all, unshare, 0],
-        )?;
+        call(DESCRIPTORS, 0, libc::SYS_close_range, [i64::from(end), all, unshare, 0])?;
     }
     call(SESSION, 0, libc::SYS_setsid, [0; 4])?;
     for (index, limit) in (0u64..).zip(&plan.limits) {
         let value = pointer(&raw const limit.limit);
-        call(
-            RLIMIT,
-            index,
-            libc::SYS_prlimit64,
-            [0, i64::from(limit.resource), value, 0],
-        )?;
+        call(RLIMIT, index, libc::SYS_prlimit64, [0, i64::from(limit.resource), value, 0])?;
     }
     call(SESSION, 0, libc::SYS_umask, [i64::from(plan.umask), 0, 0, 0])?;
     if let Some(groups) = &plan.groups {
         let count = i64::try_from(groups.len()).unwrap_or(i64::MAX);
-        call(
-            GROUPS,
-            0,
-            libc::SYS_setgroups,
-            [count, pointer(groups.as_ptr()), 0, 0],
-        )?;
+        call(GROUPS, 0, libc::SYS_setgroups, [count, pointer(groups.as_ptr()), 0, 0])?;
     }
     if let Some(gid) = plan.gid.map(i64::from) {
         call(GID, 0, libc::SYS_setresgid, [gid, gid, gid, 0])?;
@@ -158,31 +140,16 @@ fn place(descriptors: &[Placement]) -> Result<(), Failure> {
     for placement in descriptors {
         let target = i64::from(placement.target);
         let subject = u64::try_from(target).unwrap_or(0);
-        call(
-            DESCRIPTORS,
-            subject,
-            libc::SYS_dup3,
-            [i64::from(placement.source), target, 0, 0],
-        )?;
+        call(DESCRIPTORS, subject, libc::SYS_dup3, [i64::from(placement.source), target, 0, 0])?;
     }
     for placement in descriptors {
         let target = i64::from(placement.target);
         if target > free_from {
-            call(
-                DESCRIPTORS,
-                0,
-                libc::SYS_close_range,
-                [free_from, target - 1, 0, 0],
-            )?;
+            call(DESCRIPTORS, 0, libc::SYS_close_range, [free_from, target - 1, 0, 0])?;
         }
         free_from = target + 1;
     }
-    call(
-        DESCRIPTORS,
-        0,
-        libc::SYS_close_range,
-        [free_from, i64::from(u32::MAX), 0, 0],
-    )
+    call(DESCRIPTORS, 0, libc::SYS_close_range, [free_from, i64::from(u32::MAX), 0, 0])
 }
 
 /// An empty mask. Every signal has its default action already: the core has seen to that at its start.
@@ -198,12 +165,7 @@ fn unblock_signals() {
 fn exec(orders: &Orders<'_>) -> i32 {
     let mut verdict = libc::ENOENT;
     for program in &orders.plan.programs {
-        let arguments = [
-            pointer(program.as_ptr()),
-            pointer(orders.argv.as_ptr()),
-            pointer(orders.env.as_ptr()),
-            0,
-        ];
+        let arguments = [pointer(program.as_ptr()), pointer(orders.argv.as_ptr()), pointer(orders.env.as_ptr()), 0];
         match call(EXEC, 0, libc::SYS_execve, arguments) {
             Err((_, _, libc::EACCES)) => verdict = libc::EACCES,
             Err((_, _, libc::ENOENT | libc::ENOTDIR)) => {}

@@ -77,20 +77,11 @@ struct CloneArgs {
 pub fn spawn(stack: &mut SpawnStack, plan: &Plan, words: &ResultWords<'_>) -> io::Result<(i32, OwnedFd)> {
     let argv = pointers(&plan.argv);
     let env = pointers(&plan.env);
-    let orders = Orders {
-        plan,
-        argv: &argv,
-        env: &env,
-        failure: words.failure,
-    };
+    let orders = Orders { plan, argv: &argv, env: &env, failure: words.failure };
     for word in [words.pid, words.pidfd, words.failure] {
         word.store(0, Ordering::Release);
     }
-    let table = if plan.table_end.is_some() {
-        libc::CLONE_FILES
-    } else {
-        0
-    };
+    let table = if plan.table_end.is_some() { libc::CLONE_FILES } else { 0 };
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::CLONE_PARENT_SETTID | table;
     let arguments = CloneArgs {
         flags: u64::try_from(flags).unwrap_or(0),
@@ -106,9 +97,7 @@ pub fn spawn(stack: &mut SpawnStack, plan: &Plan, words: &ResultWords<'_>) -> io
     // in the child.
     let result = unsafe { clone3(&raw const arguments, (&raw const orders).cast()) };
     if result < 0 {
-        return Err(io::Error::from_raw_os_error(
-            i32::try_from(-result).unwrap_or(libc::EINVAL),
-        ));
+        return Err(io::Error::from_raw_os_error(i32::try_from(-result).unwrap_or(libc::EINVAL)));
     }
     let pid = i32::try_from(result).unwrap_or(0);
     let number = RawFd::try_from(words.pidfd.load(Ordering::Acquire) & 0xffff_ffff).unwrap_or(-1);
@@ -117,11 +106,7 @@ pub fn spawn(stack: &mut SpawnStack, plan: &Plan, words: &ResultWords<'_>) -> io
 }
 
 fn pointers(texts: &[CString]) -> Vec<*const libc::c_char> {
-    texts
-        .iter()
-        .map(|text| text.as_ptr())
-        .chain([std::ptr::null()])
-        .collect()
+    texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
 #[allow(clippy::as_conversions, reason = "an address in a system call's structure")]

@@ -63,11 +63,7 @@ fn waitid(kind: libc::idtype_t, id: libc::id_t, options: i32) -> Option<Ended> {
         libc::CLD_KILLED | libc::CLD_DUMPED => ExitStatus::Signal(status),
         _ => ExitStatus::Unknown,
     };
-    Some(Ended {
-        pid,
-        status,
-        rusage: rusage(&usage),
-    })
+    Some(Ended { pid, status, rusage: rusage(&usage) })
 }
 
 fn rusage(usage: &libc::rusage) -> Rusage {
@@ -94,11 +90,7 @@ pub fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
             libc::c_long::from(0),
         )
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// `struct pidfd_info` of linux/pidfd.h, first published size (64 bytes).
@@ -145,10 +137,7 @@ pub fn pidfd_exit_info_supported(ended: BorrowedFd<'_>) -> bool {
 }
 
 fn pidfd_info(pidfd: BorrowedFd<'_>) -> Option<PidfdInfo> {
-    let mut info = PidfdInfo {
-        mask: INFO_EXIT,
-        ..PidfdInfo::default()
-    };
+    let mut info = PidfdInfo { mask: INFO_EXIT, ..PidfdInfo::default() };
     // SAFETY: the request number carries the structure's size; the system writes no more than that.
     let result = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
     (result == 0).then_some(info)

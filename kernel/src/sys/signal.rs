@@ -18,11 +18,7 @@ pub fn block_all() -> io::Result<()> {
     let set = full_set();
     // SAFETY: `set` is initialised; the old mask is not asked for.
     let result = unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Signals of Linux.

@@ -32,11 +32,7 @@ pub struct User {
 fn user(line: &str) -> Option<User> {
     let mut fields = line.split(':');
     let (name, _, uid, gid) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-    Some(User {
-        name: name.to_owned(),
-        uid: uid.parse().ok()?,
-        gid: gid.parse().ok()?,
-    })
+    Some(User { name: name.to_owned(), uid: uid.parse().ok()?, gid: gid.parse().ok()? })
 }
 
 /// Name, number and members of one group.
@@ -51,12 +47,8 @@ impl Tables {
     pub fn user(&self, word: &str) -> Result<User, TextError> {
         let mut users = self.users.lines().filter_map(user);
         match word.parse::<u32>() {
-            Ok(uid) => users
-                .find(|user| user.uid == uid)
-                .ok_or(TextError::UserId(word.into())),
-            Err(_) => users
-                .find(|user| user.name == word)
-                .ok_or(TextError::UserName(word.into())),
+            Ok(uid) => users.find(|user| user.uid == uid).ok_or(TextError::UserId(word.into())),
+            Err(_) => users.find(|user| user.name == word).ok_or(TextError::UserName(word.into())),
         }
     }
 
@@ -84,16 +76,11 @@ impl Tables {
         if let Ok(address) = host.parse() {
             return vec![address];
         }
-        let lines = self
-            .hosts
-            .lines()
-            .map(|line| line.split('#').next().unwrap_or_default());
+        let lines = self.hosts.lines().map(|line| line.split('#').next().unwrap_or_default());
         let matching = lines.filter_map(|line| {
             let mut words = line.split_whitespace();
             let address = words.next()?.parse().ok()?;
-            words
-                .any(|name| name.eq_ignore_ascii_case(host))
-                .then_some(address)
+            words.any(|name| name.eq_ignore_ascii_case(host)).then_some(address)
         });
         let mut found: Vec<IpAddr> = matching.collect();
         if found.is_empty() && host.eq_ignore_ascii_case("localhost") {
@@ -131,13 +118,7 @@ mod tests {
     fn hosts_come_from_their_table_only() {
         let tables = tables();
         let found = |host| tables.addresses(host).len();
-        assert_eq!(
-            (found("::1"), found("web"), found("me"), found("web2")),
-            (1, 1, 2, 0)
-        );
-        assert_eq!(
-            Tables::default().addresses("localhost"),
-            [IpAddr::from([127, 0, 0, 1])]
-        );
+        assert_eq!((found("::1"), found("web"), found("me"), found("web2")), (1, 1, 2, 0));
+        assert_eq!(Tables::default().addresses("localhost"), [IpAddr::from([127, 0, 0, 1])]);
     }
 }

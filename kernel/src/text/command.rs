@@ -68,10 +68,7 @@ const TABLE: &[First] = &[
             ("values", Command::ListValues),
         ]),
     },
-    First {
-        word: "make",
-        then: Then::Second(&[("process", Command::MakeProcess), ("socket", Command::MakeSocket)]),
-    },
+    First { word: "make", then: Then::Second(&[("process", Command::MakeProcess), ("socket", Command::MakeSocket)]) },
     alone("quit", Command::Quit),
     First {
         word: "remove",
@@ -85,27 +82,17 @@ const TABLE: &[First] = &[
     alone("signal", Command::Signal),
     alone("status", Command::Status),
     alone("tail", Command::Tail),
-    First {
-        word: "watch",
-        then: Then::Second(&[("processes", Command::WatchProcesses)]),
-    },
+    First { word: "watch", then: Then::Second(&[("processes", Command::WatchProcesses)]) },
 ];
 
 const fn alone(word: &'static str, command: Command) -> First {
-    First {
-        word,
-        then: Then::Done(command),
-    }
+    First { word, then: Then::Done(command) }
 }
 
 /// Finds the command that the first words mean; gives the words behind it.
 pub fn find(words: &[String]) -> Result<(Command, &[String]), TextError> {
     let (first, rest) = look_up(words)?;
-    if first.word == "exit-if-idle"
-        && words
-            .first()
-            .is_some_and(|word| word.to_lowercase() != first.word)
-    {
+    if first.word == "exit-if-idle" && words.first().is_some_and(|word| word.to_lowercase() != first.word) {
         return Err(TextError::Abbreviated);
     }
     second(first, rest)
@@ -130,15 +117,11 @@ pub enum Topic {
 }
 
 fn look_up(words: &[String]) -> Result<(&'static First, &[String]), TextError> {
-    let (word, rest) = words
-        .split_first()
-        .ok_or(TextError::UnknownCommand(String::new()))?;
+    let (word, rest) = words.split_first().ok_or(TextError::UnknownCommand(String::new()))?;
     let word = word.to_lowercase();
     let exact = TABLE.iter().find(|first| first.word == word);
     let first = exact.or_else(|| TABLE.iter().find(|first| first.word.starts_with(&word)));
-    first
-        .map(|first| (first, rest))
-        .ok_or(TextError::UnknownCommand(word))
+    first.map(|first| (first, rest)).ok_or(TextError::UnknownCommand(word))
 }
 
 fn second<'a>(first: &First, rest: &'a [String]) -> Result<(Command, &'a [String]), TextError> {
@@ -190,14 +173,8 @@ mod tests {
         }
         assert_eq!(found("e"), Err(TextError::Abbreviated));
         assert_eq!(found("Nosuch"), Err(TextError::UnknownCommand("nosuch".into())));
-        assert!(matches!(
-            found("make sockets x"),
-            Err(TextError::SecondWrong("make", _))
-        ));
-        assert!(matches!(
-            found("watch"),
-            Err(TextError::SecondMissing("watch", _))
-        ));
+        assert!(matches!(found("make sockets x"), Err(TextError::SecondWrong("make", _))));
+        assert!(matches!(found("watch"), Err(TextError::SecondMissing("watch", _))));
     }
 
     #[test]

@@ -70,8 +70,10 @@ or with q to stop. What was answered is forgotten here. Output of a manager's pr
 ";
 
 const HELP: &str = "help [COMMAND]\nExplains.\n";
-const TAIL: &str = "tail NAME [LINES]\nShows the newest output of processes, 10 lines if not told otherwise, and forgets nothing.\n";
-const SIGNAL: &str = "signal NAME SIGNAL\nSends a signal (TERM, SIGTERM or 15) to processes that run; not to their children.\n";
+const TAIL: &str =
+    "tail NAME [LINES]\nShows the newest output of processes, 10 lines if not told otherwise, and forgets nothing.\n";
+const SIGNAL: &str =
+    "signal NAME SIGNAL\nSends a signal (TERM, SIGTERM or 15) to processes that run; not to their children.\n";
 const SET: &str = "set NAME [VALUE]\nStores a value under a name; without a value, forgets it.\n";
 const GET: &str = "get NAME\nShows a value.\n";
 const STATUS: &str =
@@ -95,8 +97,9 @@ pub fn text(words: &[String]) -> String {
             "make" => format!("{MAKE_PROCESS}\n{MAKE_SOCKET}"),
             "remove" => REMOVE.into(),
             "watch" => WATCH.into(),
-            other => super::command::find(&[other.to_owned()])
-                .map_or_else(|error| error.to_string(), |(c, _)| of(c).into()),
+            other => {
+                super::command::find(&[other.to_owned()]).map_or_else(|error| error.to_string(), |(c, _)| of(c).into())
+            }
         },
     }
 }

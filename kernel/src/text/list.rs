@@ -48,10 +48,7 @@ pub fn sorted(lines: impl Iterator<Item = String>) -> Result<String, TextError> 
 pub fn process(info: &ProcessInfo) -> String {
     let running = if info.exit.is_none() { "True" } else { "False" };
     let started = stamp(info.started_ns / 1000);
-    let mut line = format!(
-        "{} pid={} running={running} started={started}",
-        info.name, info.pid
-    );
+    let mut line = format!("{} pid={} running={running} started={started}", info.name, info.pid);
     // Of a manager's process there is nothing more to show.
     let note = Note::read(&info.note).unwrap_or_default();
     for (key, number) in [("uid", note.uid), ("gid", note.gid)] {
@@ -81,10 +78,7 @@ pub fn socket(listen: &Listen, info: &SocketInfo) -> String {
         ringmaster_protocol::message::SocketType::Datagram => "dgram",
         ringmaster_protocol::message::SocketType::SeqPacket => "seqpacket",
     };
-    let mut line = format!(
-        "{} family={family} type={kind} backlog={}",
-        info.name, info.backlog
-    );
+    let mut line = format!("{} family={family} type={kind} backlog={}", info.name, info.backlog);
     match &info.address {
         SocketAddress::Unix(path) => {
             line.push_str(&format!(" path={}", String::from_utf8_lossy(path)));
@@ -121,11 +115,7 @@ pub fn host(listen: &Listen, info: &SocketInfo) -> String {
 pub fn stamp(micros: u64) -> String {
     let text = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
     let short = text.trim_end_matches('0');
-    if short.ends_with('.') {
-        format!("{short}0")
-    } else {
-        short.to_owned()
-    }
+    if short.ends_with('.') { format!("{short}0") } else { short.to_owned() }
 }
 
 #[cfg(test)]

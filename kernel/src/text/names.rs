@@ -37,14 +37,8 @@ pub fn select<T: Named>(patterns: &[String], things: Vec<T>) -> Vec<T> {
     if patterns.is_empty() {
         return things;
     }
-    let by_name: Vec<&String> = patterns
-        .iter()
-        .filter(|pattern| is_known(pattern, &things))
-        .collect();
-    let by_number: Vec<&String> = patterns
-        .iter()
-        .filter(|pattern| !is_known(pattern, &things))
-        .collect();
+    let by_name: Vec<&String> = patterns.iter().filter(|pattern| is_known(pattern, &things)).collect();
+    let by_number: Vec<&String> = patterns.iter().filter(|pattern| !is_known(pattern, &things)).collect();
     let wanted = |thing: &T| {
         by_name.iter().any(|pattern| means(pattern, thing))
             || by_number.iter().any(|pattern| is_number_of(pattern, thing))
@@ -87,10 +81,7 @@ mod tests {
 
     fn selected(line: &str) -> Result<Vec<u32>, TextError> {
         let things = vec![("a", 10), ("a.1", 11), ("11", 12), ("*x", 13)];
-        Ok(select_known(&words(line), things)?
-            .iter()
-            .map(|thing| thing.1)
-            .collect())
+        Ok(select_known(&words(line), things)?.iter().map(|thing| thing.1).collect())
     }
 
     #[test]

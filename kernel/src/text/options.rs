@@ -35,12 +35,9 @@ impl Options {
 
     /// Takes all out whose names begin with `prefix`; gives the rest of their names, in the order of the names.
     pub fn remove_all(&mut self, prefix: &str) -> Vec<(String, String)> {
-        let (taken, left) = std::mem::take(&mut self.pairs)
-            .into_iter()
-            .partition(|(name, _)| name.starts_with(prefix));
+        let (taken, left) = std::mem::take(&mut self.pairs).into_iter().partition(|(name, _)| name.starts_with(prefix));
         self.pairs = left;
-        let strip =
-            |(name, value): (String, String)| (name.strip_prefix(prefix).unwrap_or(&name).to_owned(), value);
+        let strip = |(name, value): (String, String)| (name.strip_prefix(prefix).unwrap_or(&name).to_owned(), value);
         let taken: Vec<(String, String)> = taken;
         let mut taken: Vec<_> = taken.into_iter().map(strip).collect();
         taken.sort();
@@ -49,11 +46,7 @@ impl Options {
 
     /// All that are left as `NAME=VALUE`, sorted.
     pub fn sorted(&self) -> Vec<String> {
-        let mut texts: Vec<String> = self
-            .pairs
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
+        let mut texts: Vec<String> = self.pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
         texts.sort();
         texts
     }
@@ -70,9 +63,7 @@ impl Options {
 /// A whole number as Python's `int` reads it, within 64 bits.
 pub fn integer(text: &str) -> Result<i64, TextError> {
     let digits = text.trim().replace('_', "");
-    digits
-        .parse()
-        .map_err(|_error| TextError::Number(text.to_owned()))
+    digits.parse().map_err(|_error| TextError::Number(text.to_owned()))
 }
 
 /// A size: a number with k, m or g behind it, or without.
@@ -102,9 +93,7 @@ mod tests {
 
     #[test]
     fn options_end_at_the_first_word_without_an_equals_sign() {
-        let words: Vec<String> = ["a=1", "b=x=y", "a=\"2 3\"", "q=\"", "p=", "run", "c=4"]
-            .map(str::to_owned)
-            .into();
+        let words: Vec<String> = ["a=1", "b=x=y", "a=\"2 3\"", "q=\"", "p=", "run", "c=4"].map(str::to_owned).into();
         let (mut options, rest) = Options::take(&words);
         assert_eq!(rest, ["run", "c=4"]);
         let mut get = |name| options.remove(name).unwrap();
@@ -115,10 +104,7 @@ mod tests {
 
     #[test]
     fn sizes_have_units() {
-        assert_eq!(
-            (size("100"), size("2K"), size("1m")),
-            (Ok(100), Ok(2048), Ok(1 << 20))
-        );
+        assert_eq!((size("100"), size("2K"), size("1m")), (Ok(100), Ok(2048), Ok(1 << 20)));
         assert_eq!(size("abc"), Err(TextError::Number("ab".into())));
         assert_eq!(size("1q"), Err(TextError::Word("q".into())));
         assert_eq!(size(""), Err(TextError::Number(String::new())));

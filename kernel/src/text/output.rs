@@ -57,13 +57,7 @@ pub fn runs(
 }
 
 /// The record that covers `offset`, looked for from the newest backwards: for offsets near the end.
-pub fn record_before(
-    host: &impl Host,
-    process: ProcessId,
-    stream: Stream,
-    state: &StreamState,
-    offset: u64,
-) -> u64 {
+pub fn record_before(host: &impl Host, process: ProcessId, stream: Stream, state: &StreamState, offset: u64) -> u64 {
     let mut number = state.records.saturating_sub(1);
     let mut seq = u64::MAX;
     while let Some(record) = host.record(process, stream, number) {

@@ -36,19 +36,13 @@ pub fn tail(host: &impl Host, words: &[String]) -> Result<Vec<u8>, TextError> {
 
 fn newest(host: &impl Host, info: &ProcessInfo) -> Vec<u8> {
     let mut found: Vec<Run> = Vec::new();
-    for (stream, state) in Stream::ALL
-        .into_iter()
-        .zip(&info.streams)
-        .filter(|(_, state)| state.head > 0)
-    {
+    for (stream, state) in Stream::ALL.into_iter().zip(&info.streams).filter(|(_, state)| state.head > 0) {
         let from = state.head.saturating_sub(LOOK_BACK);
         let record = record_before(host, info.id, stream, state, from);
         found.extend(runs(host, info.id, stream, state, (from, record), LOOK_BACK));
     }
     found.sort_by_key(|run| run.seq);
-    let bytes = found
-        .iter()
-        .map(|run| host.output(info.id, run.stream, run.from, run.to));
+    let bytes = found.iter().map(|run| host.output(info.id, run.stream, run.from, run.to));
     bytes.flatten().collect()
 }
 
@@ -75,15 +69,7 @@ pub fn signal(host: &mut impl Host, words: &[String]) -> Result<String, TextErro
             continue;
         }
         let (process, target) = (info.id, Target::Main);
-        host.ask(
-            Signal {
-                process,
-                signal,
-                target,
-                ext: Vec::new(),
-            }
-            .into(),
-        )?;
+        host.ask(Signal { process, signal, target, ext: Vec::new() }.into())?;
         lines.push(format!("{} pid={} signal={signal}", info.name, info.pid));
     }
     Ok(lines.join("\n"))
@@ -113,10 +99,7 @@ const SIGNALS: &[(&str, i32)] = &[
 fn number(word: &str) -> Option<i32> {
     let upper = word.to_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let by_name = SIGNALS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, number)| *number);
+    let by_name = SIGNALS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
     by_name.or_else(|| word.parse().ok().filter(|number| (1..=64).contains(number)))
 }
 
@@ -126,10 +109,7 @@ mod tests {
 
     #[test]
     fn signals_have_names_and_numbers() {
-        assert_eq!(
-            (number("term"), number("SIGUSR1"), number("9")),
-            (Some(15), Some(10), Some(9))
-        );
+        assert_eq!((number("term"), number("SIGUSR1"), number("9")), (Some(15), Some(10), Some(9)));
         assert_eq!((number("0"), number("65"), number("nosuch")), (None, None, None));
     }
 
@@ -138,9 +118,6 @@ mod tests {
         let last = |text: &str, lines| String::from_utf8(last_lines(text.into(), lines)).unwrap();
         assert_eq!(last("a\nb\nc\n", 2), "b\nc\n");
         assert_eq!(last("a\nb\nc", 1), "c");
-        assert_eq!(
-            (last("a\n", 5), last("a\n", 0), last("", 3)),
-            ("a\n".into(), String::new(), String::new())
-        );
+        assert_eq!((last("a\n", 5), last("a\n", 0), last("", 3)), ("a\n".into(), String::new(), String::new()));
     }
 }

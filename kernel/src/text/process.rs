@@ -76,10 +76,7 @@ pub fn make(host: &mut impl Host, words: &[String]) -> Result<Made, TextError> {
     spawn.token = token;
     let (program, folder) = (command.first().cloned().unwrap_or_default(), spawn.cwd.clone());
     match host.ask(spawn.into()) {
-        Ok(Reply::Spawned(spawned)) => Ok(Made {
-            info: spawned.process,
-            watch,
-        }),
+        Ok(Reply::Spawned(spawned)) => Ok(Made { info: spawned.process, watch }),
         Ok(_) => Err(TextError::NotFound(name.clone())),
         Err(Refusal::NameTaken { .. }) => {
             let known = host.processes().into_iter().find(|info| info.name == *name);
@@ -105,29 +102,16 @@ pub fn remove(host: &mut impl Host, patterns: &[String]) -> Result<(), TextError
 
 fn read(name: &str, mut options: Options, command: &[String], tables: &Tables) -> Result<Spawn, TextError> {
     let user = options.remove("uid").map(|word| tables.user(&word)).transpose()?;
-    let gid = options
-        .remove("gid")
-        .map(|word| tables.group(&word))
-        .transpose()?;
+    let gid = options.remove("gid").map(|word| tables.group(&word)).transpose()?;
     let uid = user.as_ref().map(|user| user.uid);
     let gid = gid.or(user.map(|user| user.gid));
-    let groups = gid
-        .filter(|gid| *gid != 0)
-        .map(|gid| tables.groups_of(uid.unwrap_or(tables.own_uid), gid));
-    let rlimits = options
-        .remove_all("rlimit.")
-        .into_iter()
-        .map(|(name, value)| rlimit(&name, &value));
+    let groups = gid.filter(|gid| *gid != 0).map(|gid| tables.groups_of(uid.unwrap_or(tables.own_uid), gid));
+    let rlimits = options.remove_all("rlimit.").into_iter().map(|(name, value)| rlimit(&name, &value));
     let rlimits = rlimits.collect::<Result<_, _>>()?;
-    let env = options
-        .remove_all("env.")
-        .into_iter()
-        .map(|(key, value)| (key.into_bytes(), value.into_bytes()));
+    let env = options.remove_all("env.").into_iter().map(|(key, value)| (key.into_bytes(), value.into_bytes()));
     let env = env.collect();
     let folder = options.remove("working_dir").filter(|folder| !folder.is_empty());
-    let bytes = options
-        .remove("bufsize")
-        .map_or(Ok(1 << 20), |text| size(&text))?;
+    let bytes = options.remove("bufsize").map_or(Ok(1 << 20), |text| size(&text))?;
     let out = options.remove("stdout").map_or(Ok(1), |text| integer(&text))?;
     let err = match options.remove("stderr").as_deref() {
         Some("stdout") => None,
@@ -137,33 +121,16 @@ fn read(name: &str, mut options: Options, command: &[String], tables: &Tables) -
     let shell = options.remove("shell").is_some_and(|text| !text.is_empty());
     options.finish("process")?;
     let captured = |wanted: i64| {
-        if wanted == 0 || bytes <= 0 {
-            Stdout::Null
-        } else {
-            Stdout::Captured
-        }
+        if wanted == 0 || bytes <= 0 { Stdout::Null } else { Stdout::Captured }
     };
     let prefix = if shell { &["/bin/sh", "-c"][..] } else { &[] };
-    let note = Note {
-        uid: uid.unwrap_or(0),
-        gid: gid.unwrap_or(0),
-        shell,
-        arguments: command.join(" "),
-    };
+    let note = Note { uid: uid.unwrap_or(0), gid: gid.unwrap_or(0), shell, arguments: command.join(" ") };
     Ok(Spawn {
         name: name.into(),
         token: 0,
         lifetime: Lifetime::Persistent,
-        stop: StopPlan {
-            signal: libc::SIGTERM,
-            grace_ms: 10_000,
-        },
-        argv: prefix
-            .iter()
-            .copied()
-            .chain(command.iter().map(String::as_str))
-            .map(|word| word.into())
-            .collect(),
+        stop: StopPlan { signal: libc::SIGTERM, grace_ms: 10_000 },
+        argv: prefix.iter().copied().chain(command.iter().map(String::as_str)).map(|word| word.into()).collect(),
         env,
         // The core's own, wherever it was started.
         cwd: Some(folder.unwrap_or_else(|| String::from(".")).into_bytes()),
@@ -210,25 +177,15 @@ fn rlimit(name: &str, value: &str) -> Result<Rlimit, TextError> {
     let number = integer(value).map_err(|_number| TextError::RlimitValue(name.into(), value.into()))?;
     // -1 is infinity, as in setrlimit(2).
     let bound = u64::try_from(number).unwrap_or(u64::MAX);
-    Ok(Rlimit {
-        resource: *resource,
-        soft: bound,
-        hard: bound,
-    })
+    Ok(Rlimit { resource: *resource, soft: bound, hard: bound })
 }
 
 /// FNV-1a over options and command in their order; options come sorted, so that their order does not matter.
 fn digest(options: &Options, command: &[String]) -> u64 {
     let texts = options.sorted();
-    let words = texts
-        .iter()
-        .map(String::as_str)
-        .chain([""])
-        .chain(command.iter().map(String::as_str));
+    let words = texts.iter().map(String::as_str).chain([""]).chain(command.iter().map(String::as_str));
     let bytes = words.flat_map(|word| word.bytes().chain([0]));
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    })
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// Papa's words for a child that did not come up.
@@ -238,10 +195,7 @@ fn failure(refusal: Refusal, program: String, folder: &[u8]) -> TextError {
     };
     match step {
         SpawnStep::Exec if errno == libc::ENOENT => TextError::Program { program, errno },
-        SpawnStep::Exec => TextError::System {
-            subject: program,
-            errno,
-        },
+        SpawnStep::Exec => TextError::System { subject: program, errno },
         SpawnStep::WorkingDirectory => {
             let folder = String::from_utf8_lossy(folder).into_owned();
             TextError::Folder { folder, errno }
@@ -267,25 +221,11 @@ mod tests {
     #[test]
     fn options_make_a_request() {
         let made =
-            spawn("env.B=\"x\\ y\" env.A= rlimit.nofile=77 stderr=stdout bufsize=2m shell=1 echo\\ hi a")
-                .unwrap();
+            spawn("env.B=\"x\\ y\" env.A= rlimit.nofile=77 stderr=stdout bufsize=2m shell=1 echo\\ hi a").unwrap();
         assert_eq!(made.argv, [&b"/bin/sh"[..], b"-c", b"echo hi", b"a"]);
-        assert_eq!(
-            made.env,
-            [(b"A".to_vec(), b"".to_vec()), (b"B".to_vec(), b"x y".to_vec())]
-        );
-        assert_eq!(
-            (made.ring, made.stdout, made.stderr),
-            (2 << 20, Stdout::Captured, Stdout::Merged)
-        );
-        assert_eq!(
-            made.rlimits,
-            [Rlimit {
-                resource: 7,
-                soft: 77,
-                hard: 77
-            }]
-        );
+        assert_eq!(made.env, [(b"A".to_vec(), b"".to_vec()), (b"B".to_vec(), b"x y".to_vec())]);
+        assert_eq!((made.ring, made.stdout, made.stderr), (2 << 20, Stdout::Captured, Stdout::Merged));
+        assert_eq!(made.rlimits, [Rlimit { resource: 7, soft: 77, hard: 77 }]);
         let note = Note::read(&made.note).unwrap();
         assert_eq!((note.shell, note.arguments.as_str()), (true, "echo hi a"));
     }
@@ -295,10 +235,7 @@ mod tests {
         let made = spawn("bufsize=0 x").unwrap();
         assert_eq!((made.stdout, made.stderr), (Stdout::Null, Stdout::Null));
         let made = spawn("stdout=0 bufsize=100 x").unwrap();
-        assert_eq!(
-            (made.stdout, made.stderr, made.ring),
-            (Stdout::Null, Stdout::Captured, MIN_RING)
-        );
+        assert_eq!((made.stdout, made.stderr, made.ring), (Stdout::Null, Stdout::Captured, MIN_RING));
     }
 
     #[test]
@@ -306,10 +243,7 @@ mod tests {
         for (line, text) in [
             ("nope=1 x", "Unknown process option \"nope\""),
             ("rlimit.foo=1 x", "Unknown rlimit \"foo\""),
-            (
-                "rlimit.nofile=x x",
-                "The rlimit value for \"nofile\" must be an integer, not \"x\"",
-            ),
+            ("rlimit.nofile=x x", "The rlimit value for \"nofile\" must be an integer, not \"x\""),
             ("bufsize=1q x", "'q'"),
             ("uid=7 x", "'7' is not a valid user id"),
             ("gid=x x", "No such group: 'x'"),
@@ -321,10 +255,7 @@ mod tests {
     #[test]
     fn a_note_of_somebody_else_is_not_ours() {
         assert_eq!(Note::read(b"{\"watcher\": 1}"), None);
-        let long = Note {
-            arguments: "\u{e9}".repeat(MAX_NOTE),
-            ..Note::default()
-        };
+        let long = Note { arguments: "\u{e9}".repeat(MAX_NOTE), ..Note::default() };
         assert!(long.write().len() <= MAX_NOTE && Note::read(&long.write()).is_some());
     }
 

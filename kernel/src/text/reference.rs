@@ -27,11 +27,7 @@ pub fn replace(
 }
 
 /// The name is everything up to the last dot.
-fn look_up(
-    reference: &str,
-    sockets: &[SocketInfo],
-    inherited: &mut Vec<String>,
-) -> Result<String, TextError> {
+fn look_up(reference: &str, sockets: &[SocketInfo], inherited: &mut Vec<String>) -> Result<String, TextError> {
     let (name, field) = reference.rsplit_once('.').ok_or(TextError::ReferenceField)?;
     if !matches!(field, "port" | "fileno") {
         return Err(TextError::ReferenceField);
@@ -67,36 +63,21 @@ mod tests {
             number,
         };
         let mut inherited = Vec::new();
-        let text = replace(
-            "p",
-            argument,
-            &[socket("a", 80, 3), socket("b.c", 81, 4)],
-            &mut inherited,
-        )?;
+        let text = replace("p", argument, &[socket("a", 80, 3), socket("b.c", 81, 4)], &mut inherited)?;
         Ok((text, inherited))
     }
 
     #[test]
     fn every_reference_of_an_argument_is_replaced() {
-        let (text, inherited) =
-            replaced("x$(socket.a.fileno),$(socket.b.c.fileno):$(socket.a.port)").unwrap();
-        assert_eq!(
-            (text.as_str(), inherited),
-            ("x3,4:80", vec!["a".into(), "b.c".into()])
-        );
+        let (text, inherited) = replaced("x$(socket.a.fileno),$(socket.b.c.fileno):$(socket.a.port)").unwrap();
+        assert_eq!((text.as_str(), inherited), ("x3,4:80", vec!["a".into(), "b.c".into()]));
     }
 
     #[test]
     fn what_is_wrong_with_a_reference_is_said() {
-        assert_eq!(
-            replaced("$(socket.a").unwrap_err(),
-            TextError::ReferenceOpen("p".into())
-        );
+        assert_eq!(replaced("$(socket.a").unwrap_err(), TextError::ReferenceOpen("p".into()));
         assert_eq!(replaced("$(socket.a)").unwrap_err(), TextError::ReferenceField);
-        assert_eq!(
-            replaced("$(socket.zz.port)").unwrap_err(),
-            TextError::ReferenceSocket("zz".into())
-        );
+        assert_eq!(replaced("$(socket.zz.port)").unwrap_err(), TextError::ReferenceSocket("zz".into()));
     }
 
     proptest! {

@@ -133,9 +133,7 @@ impl Session {
 
     /// A watch whose first line the client may not have read yet, while there is something to show.
     pub fn is_settling(&self) -> bool {
-        self.watch
-            .as_ref()
-            .is_some_and(|watch| !watch.settled && watch.stirred)
+        self.watch.as_ref().is_some_and(|watch| !watch.settled && watch.stirred)
     }
 
     /// The client has read it.

@@ -21,15 +21,8 @@ struct Wanted {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Family {
-    Unix {
-        path: String,
-        umask: Option<u32>,
-    },
-    Inet {
-        host: String,
-        port: u16,
-        version: Version,
-    },
+    Unix { path: String, umask: Option<u32> },
+    Inet { host: String, port: u16, version: Version },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,13 +68,7 @@ pub fn list(host: &impl Host, patterns: &[String]) -> Result<String, TextError> 
 /// `remove sockets`.
 pub fn remove(host: &mut impl Host, patterns: &[String]) -> Result<(), TextError> {
     for (_, info) in select_known(patterns, host.sockets())? {
-        host.ask(
-            RemoveSocket {
-                name: info.name,
-                ext: Vec::new(),
-            }
-            .into(),
-        )?;
+        host.ask(RemoveSocket { name: info.name, ext: Vec::new() }.into())?;
     }
     Ok(())
 }
@@ -115,9 +102,7 @@ fn read(words: &[String]) -> Result<Wanted, TextError> {
         "inet" => inet(Version::Four, "127.0.0.1", "0.0.0.0"),
         "inet6" => inet(Version::Six, "::1", "::"),
         "unix" => Family::Unix {
-            path: path
-                .filter(|path| path.starts_with('/'))
-                .ok_or(TextError::RelativePath)?,
+            path: path.filter(|path| path.starts_with('/')).ok_or(TextError::RelativePath)?,
             umask: umask.map(|mask| u32::try_from(mask & 0o777).unwrap_or(0)),
         },
         other => return Err(TextError::Word(other.into())),
@@ -143,21 +128,14 @@ impl Wanted {
                 let family = known.is_ipv4() == (*version == Version::Four);
                 family && *host == list::host(listen, info) && (*port == 0 || *port == known.port())
             }
-            (Family::Unix { .. }, SocketAddress::Inet(_)) | (Family::Inet { .. }, SocketAddress::Unix(_)) => {
-                false
-            }
+            (Family::Unix { .. }, SocketAddress::Inet(_)) | (Family::Inet { .. }, SocketAddress::Unix(_)) => false,
         };
-        address
-            && info.kind == SocketType::Stream
-            && info.backlog == self.backlog
-            && listen.interface == self.interface
+        address && info.kind == SocketType::Stream && info.backlog == self.backlog && listen.interface == self.interface
     }
 
     fn request(&self, tables: &impl Host) -> Result<Listen, TextError> {
         let (address, umask, ext) = match &self.family {
-            Family::Unix { path, umask } => {
-                (SocketAddress::Unix(path.clone().into_bytes()), *umask, Vec::new())
-            }
+            Family::Unix { path, umask } => (SocketAddress::Unix(path.clone().into_bytes()), *umask, Vec::new()),
             Family::Inet { host, port, version } => {
                 let ip = resolve(host, *version, &tables.tables().addresses(host))?;
                 let given = (HOST_TAG, host.clone().into_bytes());
@@ -190,11 +168,7 @@ impl Wanted {
 
 fn resolve(host: &str, version: Version, found: &[IpAddr]) -> Result<IpAddr, TextError> {
     if found.is_empty() {
-        return Err(if host.is_empty() {
-            TextError::Word(host.into())
-        } else {
-            TextError::UnknownHost
-        });
+        return Err(if host.is_empty() { TextError::Word(host.into()) } else { TextError::UnknownHost });
     }
     let fits = |address: &&IpAddr| address.is_ipv4() == (version == Version::Four);
     found.iter().find(fits).copied().ok_or(TextError::HostFamily)
@@ -204,10 +178,7 @@ fn bind(host: &mut impl Host, wanted: &Wanted, listen: Listen) -> Result<SocketI
     match host.ask(listen.into()) {
         Ok(Reply::Listening(Listening { socket, .. })) => Ok(socket),
         Ok(_) => Err(TextError::NotFound(wanted.name.clone())),
-        Err(Refusal::System { errno, .. }) => Err(TextError::Bind {
-            place: wanted.place(),
-            errno,
-        }),
+        Err(Refusal::System { errno, .. }) => Err(TextError::Bind { place: wanted.place(), errno }),
         Err(refusal) => Err(refusal.into()),
     }
 }
@@ -218,13 +189,7 @@ fn free_port(host: &mut impl Host, wanted: &Wanted, address: SocketAddr) -> Resu
     listen.address = SocketAddress::Inet(address);
     listen.reuse_port = false;
     let info = bind(host, wanted, listen)?;
-    host.ask(
-        RemoveSocket {
-            name: info.name,
-            ext: Vec::new(),
-        }
-        .into(),
-    )?;
+    host.ask(RemoveSocket { name: info.name, ext: Vec::new() }.into())?;
     match info.address {
         SocketAddress::Inet(bound) => Ok(bound.port()),
         SocketAddress::Unix(_) => Err(TextError::PortRange),
@@ -243,22 +208,9 @@ mod tests {
     #[test]
     fn options_make_an_address() {
         let inet = wanted("a interface=lo port=7").unwrap();
-        assert_eq!(
-            inet.family,
-            Family::Inet {
-                host: "0.0.0.0".into(),
-                port: 7,
-                version: Version::Four
-            }
-        );
+        assert_eq!(inet.family, Family::Inet { host: "0.0.0.0".into(), port: 7, version: Version::Four });
         let unix = wanted("a path=/x umask=63 backlog=9").unwrap();
-        assert_eq!(
-            unix.family,
-            Family::Unix {
-                path: "/x".into(),
-                umask: Some(0o77)
-            }
-        );
+        assert_eq!(unix.family, Family::Unix { path: "/x".into(), umask: Some(0o77) });
         assert_eq!((unix.backlog, unix.place()), (9, String::new()));
     }
 

@@ -14,14 +14,7 @@ pub fn set(host: &mut impl Host, words: &[String]) -> Result<(), TextError> {
         return forget(host, name);
     }
     let (name, value) = (name.clone(), rest.join(" ").into_bytes());
-    host.ask(
-        SetValue {
-            name,
-            value,
-            ext: Vec::new(),
-        }
-        .into(),
-    )?;
+    host.ask(SetValue { name, value, ext: Vec::new() }.into())?;
     Ok(())
 }
 
@@ -35,16 +28,13 @@ pub fn get(host: &mut impl Host, words: &[String]) -> Result<String, TextError> 
 pub fn list(host: &mut impl Host, patterns: &[String]) -> Result<String, TextError> {
     let mut failed = None;
     let names = names(host)?;
-    let lines = names
-        .iter()
-        .filter(|name| wants(patterns, name))
-        .filter_map(|name| {
-            let found = look_up(host, name).unwrap_or_else(|error| {
-                failed.get_or_insert(error);
-                None
-            });
-            found.map(|value| format!("{name} {value}"))
+    let lines = names.iter().filter(|name| wants(patterns, name)).filter_map(|name| {
+        let found = look_up(host, name).unwrap_or_else(|error| {
+            failed.get_or_insert(error);
+            None
         });
+        found.map(|value| format!("{name} {value}"))
+    });
     let text = list::sorted(lines)?;
     failed.map_or(Ok(text), Err)
 }
@@ -67,21 +57,12 @@ pub fn remove(host: &mut impl Host, patterns: &[String]) -> Result<(), TextError
 
 fn forget(host: &mut impl Host, name: &str) -> Result<(), TextError> {
     let name = name.to_owned();
-    host.ask(
-        RemoveValue {
-            name,
-            ext: Vec::new(),
-        }
-        .into(),
-    )?;
+    host.ask(RemoveValue { name, ext: Vec::new() }.into())?;
     Ok(())
 }
 
 fn look_up(host: &mut impl Host, name: &str) -> Result<Option<String>, TextError> {
-    let request = GetValue {
-        name: name.to_owned(),
-        ext: Vec::new(),
-    };
+    let request = GetValue { name: name.to_owned(), ext: Vec::new() };
     let Reply::Value(Value { value, .. }) = host.ask(request.into())? else {
         return Ok(None);
     };
@@ -92,11 +73,7 @@ fn names(host: &mut impl Host) -> Result<Vec<String>, TextError> {
     let mut all: Vec<String> = Vec::new();
     loop {
         let after = all.last().cloned().unwrap_or_default();
-        let request = ListValues {
-            after,
-            prefix: String::new(),
-            ext: Vec::new(),
-        };
+        let request = ListValues { after, prefix: String::new(), ext: Vec::new() };
         let Reply::ValueNames(ValueNames { names, more, .. }) = host.ask(request.into())? else {
             return Ok(all);
         };

@@ -84,12 +84,7 @@ impl Watch {
             stamp_us: 0,
             closed_sent: false,
         });
-        Self {
-            processes: processes.collect(),
-            unanswered: false,
-            stirred: true,
-            settled: false,
-        }
+        Self { processes: processes.collect(), unanswered: false, stirred: true, settled: false }
     }
 
     /// How many processes are left.
@@ -101,14 +96,13 @@ impl Watch {
     pub fn batch(&mut self, host: &impl Host) -> Vec<u8> {
         self.stirred = false;
         let mut out = Vec::new();
-        self.processes
-            .retain_mut(|watched| match host.process(watched.id) {
-                Some(info) => {
-                    watched.show(host, &info, &mut out);
-                    true
-                }
-                None => false,
-            });
+        self.processes.retain_mut(|watched| match host.process(watched.id) {
+            Some(info) => {
+                watched.show(host, &info, &mut out);
+                true
+            }
+            None => false,
+        });
         if !out.is_empty() {
             out.extend_from_slice(b"] ");
             self.unanswered = true;
@@ -150,14 +144,7 @@ impl Watched {
             cursor.sent = cursor.acked;
             cursor.record = cursor.record.max(state.first_record);
             let left = TEXT_BATCH.saturating_sub(u64::try_from(out.len()).unwrap_or(u64::MAX));
-            found.extend(runs(
-                host,
-                self.id,
-                stream,
-                state,
-                (cursor.sent, cursor.record),
-                left,
-            ));
+            found.extend(runs(host, self.id, stream, state, (cursor.sent, cursor.record), left));
         }
         found.sort_by_key(|run| run.seq);
         for run in &found {
@@ -176,11 +163,7 @@ impl Watched {
             }
         }
         if let Some(exit) = &info.exit {
-            let said = self
-                .cursors
-                .iter()
-                .zip(exit.heads)
-                .all(|(cursor, head)| cursor.sent >= head);
+            let said = self.cursors.iter().zip(exit.heads).all(|(cursor, head)| cursor.sent >= head);
             if said {
                 let code = match exit.status {
                     ExitStatus::Code(code) => code,

@@ -76,9 +76,7 @@ pub fn split(line: &str) -> Vec<String> {
 }
 
 /// Methods of RFC 9110 and RFC 5789, and the first word of HTTP/2 (RFC 9113).
-const METHODS: &[&str] = &[
-    "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PRI", "PUT", "TRACE",
-];
+const METHODS: &[&str] = &["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PRI", "PUT", "TRACE"];
 
 /// The request of a browser, or of a page in one, that was talked into connecting here.
 pub fn looks_like_http(line: &str) -> bool {

@@ -5,8 +5,7 @@ use ringmaster_protocol::frame::{Frame, FrameReader, Kind, PREFACE};
 use ringmaster_protocol::message::*;
 use ringmaster_protocol::ring::Stream;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
 use std::collections::VecDeque;
 use std::io::{IoSlice, IoSliceMut};
@@ -28,13 +27,7 @@ impl Client {
     pub fn connect(rig: &Rig) -> Self {
         let mut client = Self::raw(rig);
         client.send(&PREFACE, &[]);
-        let hello = Hello {
-            oldest: 1,
-            newest: 1,
-            build: "test".into(),
-            role: Role::Manager,
-            ext: vec![],
-        };
+        let hello = Hello { oldest: 1, newest: 1, build: "test".into(), role: Role::Manager, ext: vec![] };
         match client.ok(hello) {
             Reply::Welcome(welcome) => client.welcome = Some(welcome),
             other => panic!("{other:?}"),
@@ -63,13 +56,8 @@ impl Client {
         if !fds.is_empty() {
             assert!(control.push(SendAncillaryMessage::ScmRights(fds)));
         }
-        let sent = rustix::net::sendmsg(
-            &self.socket,
-            &[IoSlice::new(bytes)],
-            &mut control,
-            SendFlags::empty(),
-        )
-        .unwrap();
+        let sent =
+            rustix::net::sendmsg(&self.socket, &[IoSlice::new(bytes)], &mut control, SendFlags::empty()).unwrap();
         assert_eq!(sent, bytes.len());
     }
 
@@ -101,11 +89,7 @@ impl Client {
         self.request_with(request, &[])
     }
 
-    pub fn request_with(
-        &mut self,
-        request: impl Into<Request>,
-        fds: &[BorrowedFd<'_>],
-    ) -> Result<Reply, Refusal> {
+    pub fn request_with(&mut self, request: impl Into<Request>, fds: &[BorrowedFd<'_>]) -> Result<Reply, Refusal> {
         let id = self.next;
         self.next += 1;
         let mut bytes = Vec::new();
@@ -114,9 +98,7 @@ impl Client {
         loop {
             let frame = self.frame().expect("the core hung up");
             match frame.kind {
-                Kind::Notice => self
-                    .notices
-                    .push_back(Notice::decode(frame.message, &frame.body).unwrap()),
+                Kind::Notice => self.notices.push_back(Notice::decode(frame.message, &frame.body).unwrap()),
                 Kind::Reply => {
                     assert_eq!(frame.request, id);
                     return Ok(Reply::decode(frame.message, &frame.body).unwrap());
@@ -131,8 +113,7 @@ impl Client {
     }
 
     pub fn ok(&mut self, request: impl Into<Request>) -> Reply {
-        self.request(request)
-            .unwrap_or_else(|refusal| panic!("refused: {refusal}"))
+        self.request(request).unwrap_or_else(|refusal| panic!("refused: {refusal}"))
     }
 
     pub fn cast(&mut self, request: impl Into<Request>) {
@@ -160,14 +141,8 @@ impl Client {
     pub fn list(&mut self) -> Vec<ProcessInfo> {
         let mut all = Vec::new();
         loop {
-            let after = all
-                .last()
-                .map_or(ProcessId(0), |process: &ProcessInfo| process.id);
-            match self.ok(List {
-                after,
-                prefix: String::new(),
-                ext: vec![],
-            }) {
+            let after = all.last().map_or(ProcessId(0), |process: &ProcessInfo| process.id);
+            match self.ok(List { after, prefix: String::new(), ext: vec![] }) {
                 Reply::Listing(mut page) => {
                     all.append(&mut page.processes);
                     if !page.more {
@@ -187,12 +162,7 @@ impl Client {
     }
 
     pub fn signal(&mut self, process: ProcessId, signal: i32, target: Target) -> Vec<i32> {
-        match self.ok(Signal {
-            process,
-            signal,
-            target,
-            ext: vec![],
-        }) {
+        match self.ok(Signal { process, signal, target, ext: vec![] }) {
             Reply::Signalled(signalled) => signalled.pids,
             other => panic!("{other:?}"),
         }
@@ -215,9 +185,7 @@ impl Client {
     pub fn open(&mut self, process: ProcessId) -> Reading {
         self.fds.clear();
         match self.ok(OpenProcess { process, ext: vec![] }) {
-            Reply::ProcessFile(file) => {
-                Reading::new(self.fds.pop_front().expect("no descriptor"), file.process)
-            }
+            Reply::ProcessFile(file) => Reading::new(self.fds.pop_front().expect("no descriptor"), file.process),
             other => panic!("{other:?}"),
         }
     }
@@ -235,11 +203,7 @@ impl Client {
             match self.notice() {
                 Notice::Output(more) if more.process == process => {
                     let offset = output.read_to(more.stream, more.head);
-                    self.cast(Ack {
-                        process,
-                        stream: more.stream,
-                        offset,
-                    });
+                    self.cast(Ack { process, stream: more.stream, offset });
                 }
                 Notice::StreamEnd(end) if end.process == process => {
                     output.read_to(end.stream, end.head);
@@ -249,10 +213,6 @@ impl Client {
                 _ => {}
             }
         }
-        (
-            output.bytes(Stream::Stdout),
-            output.bytes(Stream::Stderr),
-            exit.unwrap(),
-        )
+        (output.bytes(Stream::Stdout), output.bytes(Stream::Stderr), exit.unwrap())
     }
 }

@@ -28,10 +28,7 @@ pub struct Rig {
 
 impl Rig {
     pub fn new() -> Self {
-        let mut rig = Self {
-            run: tempfile::tempdir().unwrap(),
-            papa: None,
-        };
+        let mut rig = Self { run: tempfile::tempdir().unwrap(), papa: None };
         rig.start();
         rig
     }
@@ -49,9 +46,7 @@ impl Rig {
         eventually("the core accepts connections", || {
             let served = std::fs::read_to_string(self.directory().join("pid")).unwrap_or_default();
             let ours = served.trim() == pid.to_string();
-            (ours && UnixStream::connect(self.socket()).is_ok())
-                .then_some(())
-                .ok_or(served)
+            (ours && UnixStream::connect(self.socket()).is_ok()).then_some(()).ok_or(served)
         });
     }
 
@@ -81,19 +76,13 @@ impl Rig {
     /// A client that holds the lease and watches everything.
     pub fn manager(&self) -> Client {
         let mut client = self.client();
-        client.ok(TakeLease {
-            holder: "test".into(),
-            grace_ms: 30_000,
-            ext: vec![],
-        });
+        client.ok(TakeLease { holder: "test".into(), grace_ms: 30_000, ext: vec![] });
         client.ok(Watch::default());
         client
     }
 
     pub fn open_fds(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.pid()))
-            .unwrap()
-            .count()
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 }
 
@@ -107,14 +96,7 @@ impl Drop for Rig {
             let mut client = self.client();
             let list = client.list();
             for process in list {
-                client
-                    .request(Signal {
-                        process: process.id,
-                        signal: 9,
-                        target: Target::Tree,
-                        ext: vec![],
-                    })
-                    .ok();
+                client.request(Signal { process: process.id, signal: 9, target: Target::Tree, ext: vec![] }).ok();
             }
         }
         let mut papa = self.papa.take().unwrap();
@@ -141,10 +123,7 @@ pub fn program(name: &str, argv: &[&str]) -> Spawn {
         name: name.into(),
         token: 1,
         lifetime: Lifetime::Persistent,
-        stop: StopPlan {
-            signal: 15,
-            grace_ms: 5000,
-        },
+        stop: StopPlan { signal: 15, grace_ms: 5000 },
         argv: argv.iter().map(|word| word.as_bytes().to_vec()).collect(),
         env: vec![(b"PATH".to_vec(), b"/usr/local/bin:/usr/bin:/bin".to_vec())],
         cwd: None,

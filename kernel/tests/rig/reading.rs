@@ -18,15 +18,8 @@ pub struct Reading {
 
 impl Reading {
     pub fn new(fd: OwnedFd, info: ProcessInfo) -> Self {
-        let read = Stream::ALL
-            .map(|stream| (stream, (info.streams[stream.index()].low, Vec::new())))
-            .into();
-        Self {
-            file: File::from(fd),
-            info,
-            read,
-            gaps: 0,
-        }
+        let read = Stream::ALL.map(|stream| (stream, (info.streams[stream.index()].low, Vec::new()))).into();
+        Self { file: File::from(fd), info, read, gaps: 0 }
     }
 
     pub fn file(&self) -> &File {
@@ -39,17 +32,13 @@ impl Reading {
 
     pub fn entry(&self, stream: Stream) -> StreamEntry {
         let mut bytes = [0; 64];
-        self.file
-            .read_exact_at(&mut bytes, StreamEntry::position(stream))
-            .unwrap();
+        self.file.read_exact_at(&mut bytes, StreamEntry::position(stream)).unwrap();
         StreamEntry::decode(&bytes)
     }
 
     pub fn record(&self, stream: Stream, number: u64) -> Record {
         let mut bytes = [0; 32];
-        self.file
-            .read_exact_at(&mut bytes, self.entry(stream).record_position(number))
-            .unwrap();
+        self.file.read_exact_at(&mut bytes, self.entry(stream).record_position(number)).unwrap();
         Record::decode(&bytes)
     }
 
@@ -65,9 +54,7 @@ impl Reading {
             fresh.extend(part);
         }
         let mut low = [0; 8];
-        self.file
-            .read_exact_at(&mut low, StreamEntry::position(stream) + StreamEntry::LOW_AT)
-            .unwrap();
+        self.file.read_exact_at(&mut low, StreamEntry::position(stream) + StreamEntry::LOW_AT).unwrap();
         let low = u64::from_le_bytes(low).clamp(from, head);
         self.gaps += low - *at;
         bytes.extend(&fresh[usize::try_from(low - from).unwrap()..]);

@@ -19,11 +19,7 @@ impl World {
     }
 
     pub fn act(&mut self) {
-        let stream = if self.random.one_in(3) {
-            Stream::Stderr
-        } else {
-            Stream::Stdout
-        };
+        let stream = if self.random.one_in(3) { Stream::Stderr } else { Stream::Stdout };
         match self.random.below(22) {
             0 => self.spawn(),
             1..=5 => (0..4).for_each(|_| self.write(stream)),
@@ -43,14 +39,7 @@ impl World {
                     let known = self.stream(process, stream);
                     let low = known.words.acked + known.words.lost;
                     if offset < low || offset > known.words.head {
-                        self.ask(
-                            manager,
-                            Ack {
-                                process,
-                                stream,
-                                offset,
-                            },
-                        );
+                        self.ask(manager, Ack { process, stream, offset });
                     }
                 }
             }
@@ -69,15 +58,8 @@ impl World {
         let spawn = Spawn {
             name: format!("p{}", self.random.below(8)),
             token: self.random.below(3),
-            lifetime: if leased {
-                Lifetime::Leased
-            } else {
-                Lifetime::Persistent
-            },
-            stop: StopPlan {
-                signal: 15,
-                grace_ms: 1000,
-            },
+            lifetime: if leased { Lifetime::Leased } else { Lifetime::Persistent },
+            stop: StopPlan { signal: 15, grace_ms: 1000 },
             argv: vec![b"x".to_vec()],
             env: vec![],
             cwd: None,
@@ -92,11 +74,7 @@ impl World {
             sockets: vec![],
             // The smallest that a client may ask for; the model's are smaller, so that they are full more often.
             ring: MIN_RING,
-            overflow: if self.random.one_in(3) {
-                Overflow::Block
-            } else {
-                Overflow::DropOldest
-            },
+            overflow: if self.random.one_in(3) { Overflow::Block } else { Overflow::DropOldest },
             note: vec![],
             ext: vec![],
         };
@@ -141,10 +119,7 @@ impl World {
     pub fn manager_reads(&mut self) {
         let Some(manager) = self.manager else { return };
         self.notices.clear();
-        self.drive(Input::Room {
-            client: manager,
-            notices: usize::MAX,
-        });
+        self.drive(Input::Room { client: manager, notices: usize::MAX });
         let notices = std::mem::take(&mut self.notices);
         assert!(notices.len() <= 5 * self.processes.len(), "marks are bounded");
         for notice in notices {
@@ -158,23 +133,13 @@ impl World {
                 model.read = low;
             }
             for offset in model.read..output.head {
-                assert_eq!(
-                    model.data[(offset % CAPACITY) as usize],
-                    pattern(process, output.stream, offset)
-                );
+                assert_eq!(model.data[(offset % CAPACITY) as usize], pattern(process, output.stream, offset));
             }
             let fresh = output.head - model.read;
             model.read = output.head;
             self.delivered += fresh;
             if !self.random.one_in(4) {
-                self.ask(
-                    manager,
-                    Ack {
-                        process,
-                        stream: output.stream,
-                        offset: output.head,
-                    },
-                );
+                self.ask(manager, Ack { process, stream: output.stream, offset: output.head });
             }
         }
     }
@@ -191,17 +156,9 @@ impl World {
                 stream.pipe.len() as u64
             });
             let status = ExitStatus::Code(id.0 as i32);
-            self.drive(Input::Ended {
-                process: id,
-                status,
-                rusage: Rusage::default(),
-                pending,
-            });
+            self.drive(Input::Ended { process: id, status, rusage: Rusage::default(), pending });
         } else if process.exit.is_some() {
-            process
-                .streams
-                .iter_mut()
-                .for_each(|stream| stream.writers = false);
+            process.streams.iter_mut().for_each(|stream| stream.writers = false);
             process.orphans = false;
             self.drive(Input::OrphanEnded);
         }
@@ -221,14 +178,7 @@ impl World {
             None => {
                 let client = self.connect();
                 let grace_ms = self.random.below(5000);
-                self.ask(
-                    client,
-                    TakeLease {
-                        holder: "m".into(),
-                        grace_ms,
-                        ext: vec![],
-                    },
-                );
+                self.ask(client, TakeLease { holder: "m".into(), grace_ms, ext: vec![] });
                 self.ask(client, Watch::default());
                 self.manager = Some(client);
             }
@@ -249,9 +199,6 @@ impl World {
         if self.core.next_deadline().is_some_and(|at| at <= self.now.boot_ns) {
             self.drive(Input::Tick);
         }
-        assert!(
-            self.core.next_deadline().is_none_or(|at| at > self.now.boot_ns),
-            "a deadline is left behind"
-        );
+        assert!(self.core.next_deadline().is_none_or(|at| at > self.now.boot_ns), "a deadline is left behind");
     }
 }

@@ -9,22 +9,11 @@ impl World {
     /// What must always hold.
     pub fn check(&mut self) {
         let tool = self.tool;
-        self.ask(
-            tool,
-            List {
-                after: ProcessId(0),
-                prefix: String::new(),
-                ext: vec![],
-            },
-        );
+        self.ask(tool, List { after: ProcessId(0), prefix: String::new(), ext: vec![] });
         self.ask(tool, Status::default());
         let listed = self.listed.take().unwrap();
         let ids: Vec<ProcessId> = listed.iter().map(|info| info.id).collect();
-        assert_eq!(
-            ids,
-            self.processes.keys().copied().collect::<Vec<_>>(),
-            "slots and processes"
-        );
+        assert_eq!(ids, self.processes.keys().copied().collect::<Vec<_>>(), "slots and processes");
         let mut lost = self.lost;
         for info in &listed {
             let process = &self.processes[&info.id];
@@ -40,11 +29,7 @@ impl World {
                 lost += state.lost;
             }
         }
-        assert_eq!(
-            self.status.take().unwrap().lost_bytes,
-            lost,
-            "every loss is counted once"
-        );
+        assert_eq!(self.status.take().unwrap().lost_bytes, lost, "every loss is counted once");
         assert!(lost >= self.dropped, "a loss is forgotten");
         self.dropped = lost;
         self.most_dropped = self.most_dropped.max(lost);
@@ -54,21 +39,14 @@ impl World {
 
 fn check_stream(id: ProcessId, stream: Stream, state: &StreamState, model: &ModelStream) {
     assert_eq!(state.head, model.words.head);
-    assert_eq!(
-        state.head + model.pipe.len() as u64,
-        model.written,
-        "a byte is in the ring or in the pipe"
-    );
+    assert_eq!(state.head + model.pipe.len() as u64, model.written, "a byte is in the ring or in the pipe");
     assert_eq!(state.low, model.words.acked + state.lost);
     assert!(state.low >= model.settled, "what was acknowledged comes again");
     assert!(state.low <= state.head && state.head - state.low <= CAPACITY);
     assert!(model.header_low <= state.low, "what readers may miss is counted");
     assert!(state.lost >= model.words.lost);
     for offset in state.low..state.head {
-        assert_eq!(
-            model.data[(offset % CAPACITY) as usize],
-            pattern(id, stream, offset)
-        );
+        assert_eq!(model.data[(offset % CAPACITY) as usize], pattern(id, stream, offset));
     }
     assert!(state.records - state.first_record <= PLACES);
     let kept: Vec<Record> = (state.first_record..state.records.min(model.words.records))
@@ -77,9 +55,5 @@ fn check_stream(id: ProcessId, stream: Stream, state: &StreamState, model: &Mode
     if let Some(first) = kept.first().filter(|_| state.low < state.head) {
         assert!(first.offset <= state.low, "the first byte has its record");
     }
-    assert!(
-        kept.windows(2)
-            .all(|pair| pair[0].offset < pair[1].offset && pair[0].seq < pair[1].seq),
-        "{kept:?}"
-    );
+    assert!(kept.windows(2).all(|pair| pair[0].offset < pair[1].offset && pair[0].seq < pair[1].seq), "{kept:?}");
 }

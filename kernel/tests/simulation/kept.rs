@@ -39,10 +39,7 @@ impl World {
     /// An effect on files: done, or refused by the system; now and then the core dies before it hears of it.
     pub fn keep(&mut self, effect: Effect) -> Option<Input> {
         let fails = self.random.one_in(8);
-        let full = || Refusal::System {
-            action: "storing".into(),
-            errno: libc::ENOSPC,
-        };
+        let full = || Refusal::System { action: "storing".into(), errno: libc::ENOSPC };
         match effect {
             Effect::Bind { to, listen, number } => {
                 let outcome = if fails {
@@ -55,36 +52,18 @@ impl World {
                     Ok(listen.address.clone())
                 };
                 let to = Some(to);
-                return Some(Input::Bound {
-                    to,
-                    listen,
-                    number,
-                    outcome,
-                });
+                return Some(Input::Bound { to, listen, number, outcome });
             }
             Effect::Unbind { name } => assert!(self.kept.sockets.remove(&name).is_some()),
-            Effect::StoreValue {
-                to,
-                name,
-                number,
-                value,
-            } => {
+            Effect::StoreValue { to, name, number, value } => {
                 let outcome = if fails { Err(full()) } else { Ok(()) };
                 if outcome.is_ok() {
                     let before = self.kept.values.insert(number, (name.clone(), value));
-                    assert!(
-                        before.is_none_or(|(before, _)| before == name),
-                        "one file, two names"
-                    );
+                    assert!(before.is_none_or(|(before, _)| before == name), "one file, two names");
                     self.dead |= self.random.one_in(10);
                 }
                 let to = Some(to);
-                return Some(Input::ValueStored {
-                    to,
-                    name,
-                    number,
-                    outcome,
-                });
+                return Some(Input::ValueStored { to, name, number, outcome });
             }
             Effect::LoadValue { to, number } => {
                 let outcome = Ok(self.kept.values[&number].1.clone());
@@ -101,21 +80,11 @@ impl World {
         for (listen, number) in self.kept.sockets.values().cloned().collect::<Vec<_>>() {
             let outcome = Ok(listen.address.clone());
             let listen = Box::new(listen);
-            self.drive(Input::Bound {
-                to: None,
-                listen,
-                number,
-                outcome,
-            });
+            self.drive(Input::Bound { to: None, listen, number, outcome });
         }
         for (number, (name, _)) in self.kept.values.clone() {
             let outcome = Ok(());
-            self.drive(Input::ValueStored {
-                to: None,
-                name,
-                number,
-                outcome,
-            });
+            self.drive(Input::ValueStored { to: None, name, number, outcome });
         }
     }
 
@@ -157,27 +126,12 @@ impl World {
             return;
         };
         let signal = [0, 15, 9][self.random.below(3) as usize];
-        let target = if self.random.one_in(2) {
-            Target::Tree
-        } else {
-            Target::Main
-        };
+        let target = if self.random.one_in(2) { Target::Tree } else { Target::Main };
         let ext = Vec::new();
         (self.kept.signalled, self.kept.reached) = (None, None);
         let client = self.manager.unwrap_or(self.tool);
-        self.ask(
-            client,
-            Signal {
-                process,
-                signal,
-                target,
-                ext,
-            },
-        );
-        assert_eq!(
-            self.kept.signalled, self.kept.reached,
-            "whom it reached is told as it was"
-        );
+        self.ask(client, Signal { process, signal, target, ext });
+        assert_eq!(self.kept.signalled, self.kept.reached, "whom it reached is told as it was");
     }
 
     /// Names, numbers and contents are those of the files.
@@ -185,14 +139,9 @@ impl World {
         let tool = self.tool;
         self.ask(tool, Sockets::default());
         let listed = self.kept.listed.take().unwrap();
-        let told: Vec<_> = listed
-            .iter()
-            .map(|info| (&info.name, info.number, &info.address))
-            .collect();
+        let told: Vec<_> = listed.iter().map(|info| (&info.name, info.number, &info.address)).collect();
         let files = self.kept.sockets.iter();
-        let kept: Vec<_> = files
-            .map(|(name, (listen, number))| (name, *number, &listen.address))
-            .collect();
+        let kept: Vec<_> = files.map(|(name, (listen, number))| (name, *number, &listen.address)).collect();
         assert_eq!(told, kept, "sockets and their files");
 
         let (after, prefix, ext) = (String::new(), String::new(), Vec::new());

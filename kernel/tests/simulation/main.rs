@@ -34,22 +34,14 @@ fn run(seed: u64, steps: u64) {
         world.deaths, world.delivered, world.most_dropped, world.refusals
     );
     let lively = world.deaths > 0 && world.delivered > 0 && world.most_dropped > 0;
-    assert!(
-        lively || steps < 1000,
-        "a simulation in which nothing happens shows nothing"
-    );
+    assert!(lively || steps < 1000, "a simulation in which nothing happens shows nothing");
 }
 
 fn dose(runs: u64, steps: u64) {
-    if let Some(seed) = std::env::var("RINGMASTER_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-    {
+    if let Some(seed) = std::env::var("RINGMASTER_SEED").ok().and_then(|seed| seed.parse().ok()) {
         return run(seed, steps);
     }
-    let clock = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap();
+    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let base = clock.as_nanos() as u64;
     (0..runs).for_each(|n| run(base.wrapping_add(n), steps));
 }

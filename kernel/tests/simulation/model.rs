@@ -12,11 +12,7 @@ pub const PIPE: usize = 4096;
 
 /// The byte that a child writes at an offset.
 pub fn pattern(process: ProcessId, stream: Stream, offset: u64) -> u8 {
-    (offset
-        .wrapping_mul(31)
-        .wrapping_add(process.0 * 7)
-        .wrapping_add(stream.index() as u64 * 101)
-        % 251) as u8
+    (offset.wrapping_mul(31).wrapping_add(process.0 * 7).wrapping_add(stream.index() as u64 * 101) % 251) as u8
 }
 
 /// Pipe, file and slot of one stream.
@@ -112,28 +108,17 @@ impl RingStore for Store<'_> {
             return Captured::Empty;
         }
         if self.model.pipe.is_empty() {
-            return if self.model.writers {
-                Captured::Empty
-            } else {
-                Captured::End
-            };
+            return if self.model.writers { Captured::Empty } else { Captured::End };
         }
         if self.random.one_in(50) {
             return Captured::Empty;
         }
         let most = length.min(self.model.pipe.len() as u64);
-        let count = if self.random.one_in(3) {
-            1 + self.random.below(most)
-        } else {
-            most
-        };
+        let count = if self.random.one_in(3) { 1 + self.random.below(most) } else { most };
         for _ in 0..count {
             let byte = self.model.pipe.pop_front().unwrap();
             let head = self.model.words.head;
-            assert!(
-                head < self.model.header_low + CAPACITY,
-                "overwritten before low was told"
-            );
+            assert!(head < self.model.header_low + CAPACITY, "overwritten before low was told");
             assert_eq!(byte, pattern(self.id, self.stream, head));
             self.model.data[(head % CAPACITY) as usize] = byte;
             self.model.words.head = head + 1;

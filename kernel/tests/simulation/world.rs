@@ -4,9 +4,7 @@ use crate::kept::Kept;
 use crate::model::{CAPACITY, ModelProcess, ModelStream, PLACES, Store};
 use crate::random::Random;
 use ringmaster_kernel::core::ring::{Remains, Ring, carry_out};
-use ringmaster_kernel::core::{
-    ClientId, Core, Effect, Facts, Inheritance, Input, Made, Now, ReplyTo, SignalFor,
-};
+use ringmaster_kernel::core::{ClientId, Core, Effect, Facts, Inheritance, Input, Made, Now, ReplyTo, SignalFor};
 use ringmaster_protocol::message::*;
 use ringmaster_protocol::ring::{Record, Stream};
 use std::collections::{BTreeMap, VecDeque};
@@ -38,21 +36,12 @@ pub struct World {
 }
 
 fn facts() -> Facts {
-    Facts {
-        version: "sim".into(),
-        instance_id: 1,
-        pid: 1,
-        max_fds: 1000,
-        guarantees: vec![],
-    }
+    Facts { version: "sim".into(), instance_id: 1, pid: 1, max_fds: 1000, guarantees: vec![] }
 }
 
 impl World {
     pub fn new(seed: u64) -> Self {
-        let now = Now {
-            boot_ns: 1_000_000_000,
-            real_ns: 1 << 60,
-        };
+        let now = Now { boot_ns: 1_000_000_000, real_ns: 1 << 60 };
         let mut world = Self {
             random: Random(seed),
             now,
@@ -84,30 +73,14 @@ impl World {
         let client = ClientId(self.next_client);
         self.next_client += 1;
         self.drive(Input::Connected { client, pid: 1 });
-        self.ask(
-            client,
-            Hello {
-                oldest: 1,
-                newest: 1,
-                build: String::new(),
-                role: Role::Tool,
-                ext: vec![],
-            },
-        );
+        self.ask(client, Hello { oldest: 1, newest: 1, build: String::new(), role: Role::Tool, ext: vec![] });
         client
     }
 
     pub fn ask(&mut self, client: ClientId, request: impl Into<Request>) {
         let request = request.into();
-        let to = ReplyTo {
-            client,
-            message: request.number(),
-            request: Some(1),
-        };
-        self.drive(Input::Request {
-            to,
-            request: Box::new(request),
-        });
+        let to = ReplyTo { client, message: request.number(), request: Some(1) };
+        self.drive(Input::Request { to, request: Box::new(request) });
     }
 
     pub fn drive(&mut self, input: Input) {
@@ -137,11 +110,7 @@ impl World {
                 let outcome = Ok(Box::new(self.start(&spawn)));
                 return Some(Input::Started { to, spawn, outcome });
             }
-            Effect::Capture {
-                process,
-                stream,
-                capture,
-            } => {
+            Effect::Capture { process, stream, capture } => {
                 let model = self.processes.get_mut(&process).unwrap();
                 let mut store = Store {
                     id: process,
@@ -153,11 +122,7 @@ impl World {
                     dead: &mut self.dead,
                 };
                 let outcome = carry_out(&capture, &mut store);
-                return Some(Input::Captured {
-                    process,
-                    stream,
-                    outcome,
-                });
+                return Some(Input::Captured { process, stream, outcome });
             }
             Effect::Pause { process, stream } => self.stream(process, stream).watched = false,
             Effect::Resume { process, stream } => self.stream(process, stream).watched = true,
@@ -166,13 +131,7 @@ impl World {
                 assert!(stream.pipe.is_empty() && !stream.writers);
                 (stream.ended, stream.watched) = (true, false);
             }
-            Effect::SaveAck {
-                process,
-                stream,
-                acked,
-                lost,
-                first_record,
-            } => {
+            Effect::SaveAck { process, stream, acked, lost, first_record } => {
                 let stream = self.stream(process, stream);
                 let words = &mut stream.words;
                 assert!(acked >= words.acked && lost >= words.lost && first_record >= words.first_record);
@@ -188,27 +147,14 @@ impl World {
                 assert!(bytes >= self.lost);
                 self.lost = bytes;
             }
-            Effect::SaveLease {
-                epoch,
-                leased,
-                grace_ms,
-            } => self.lease = (epoch, leased, grace_ms),
-            Effect::Signal {
-                process,
-                signal,
-                target,
-                purpose,
-            } => {
+            Effect::SaveLease { epoch, leased, grace_ms } => self.lease = (epoch, leased, grace_ms),
+            Effect::Signal { process, signal, target, purpose } => {
                 let pids = self.signal(process, signal, target);
                 match purpose {
                     SignalFor::Client(_) => self.kept.reached = Some(pids.clone()),
                     SignalFor::Stop | SignalFor::Probe => {}
                 }
-                return Some(Input::Signalled {
-                    process,
-                    purpose,
-                    outcome: Ok(pids),
-                });
+                return Some(Input::Signalled { process, purpose, outcome: Ok(pids) });
             }
             Effect::Log { .. } => {}
             other => return self.keep(other),
@@ -254,25 +200,11 @@ impl World {
         };
         let started_ns = self.now.real_ns;
         let streams = vec![stream(), stream()];
-        let model = ModelProcess {
-            spawn: spawn.clone(),
-            started_ns,
-            streams,
-            seq: 0,
-            exit: None,
-            alive: true,
-            orphans: false,
-        };
+        let model =
+            ModelProcess { spawn: spawn.clone(), started_ns, streams, seq: 0, exit: None, alive: true, orphans: false };
         self.processes.insert(id, model);
         let ring = || Some((Ring::new(CAPACITY, PLACES, self.now), true));
-        Made {
-            id,
-            pid: id.0 as i32,
-            started_ns,
-            rings: [ring(), ring()],
-            seq: 0,
-            exit: None,
-        }
+        Made { id, pid: id.0 as i32, started_ns, rings: [ring(), ring()], seq: 0, exit: None }
     }
 
     /// The core has died: the next one takes over what the model holds.
@@ -285,25 +217,13 @@ impl World {
         self.manager = None;
         self.notices.clear();
         let (epoch, leased, grace_ms) = self.lease;
-        self.core = Core::new(
-            facts(),
-            Inheritance {
-                epoch,
-                leased,
-                grace_ms,
-                lost: self.lost,
-            },
-            self.now,
-        );
+        self.core = Core::new(facts(), Inheritance { epoch, leased, grace_ms, lost: self.lost }, self.now);
         for id in self.processes.keys().copied().collect::<Vec<_>>() {
             let process = self.processes.get_mut(&id).unwrap();
             let now = self.now;
             let rings = [0, 1].map(|index| {
                 let stream = &mut process.streams[index];
-                let remains = Remains {
-                    header_low: stream.header_low,
-                    ..stream.words
-                };
+                let remains = Remains { header_low: stream.header_low, ..stream.words };
                 let read = |number: u64| Some(stream.records[(number % PLACES) as usize]);
                 let ring = Ring::recover(CAPACITY, PLACES, remains, now, read);
                 stream.words.lost = ring.lost();
@@ -319,10 +239,7 @@ impl World {
                 exit: process.exit,
             };
             let spawn = Box::new(process.spawn.clone());
-            self.drive(Input::Adopted {
-                spawn,
-                made: Box::new(made),
-            });
+            self.drive(Input::Adopted { spawn, made: Box::new(made) });
         }
         self.keep_on();
         self.tool = self.connect();

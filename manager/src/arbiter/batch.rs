@@ -41,15 +41,7 @@ impl Batches {
     pub fn open(&mut self, asker: Asker, shape: ReplyShape, size: usize) -> BatchId {
         self.last += 1;
         let id = BatchId(self.last);
-        self.open.insert(
-            id,
-            Batch {
-                asker,
-                shape,
-                remaining: size,
-                properties: Map::new(),
-            },
-        );
+        self.open.insert(id, Batch { asker, shape, remaining: size, properties: Map::new() });
         id
     }
 
@@ -94,14 +86,7 @@ impl Batches {
 
     /// The group will not be finished.
     pub fn fail(&mut self, id: BatchId, reason: Exclusive, now: Now, effects: &mut Vec<Effect>) {
-        if let Some(Batch {
-            asker: Asker {
-                client: Some(client),
-                id,
-            },
-            ..
-        }) = self.open.remove(&id)
-        {
+        if let Some(Batch { asker: Asker { client: Some(client), id }, .. }) = self.open.remove(&id) {
             let payload = circus::error(&id, now.wall, Errno::Command, &reason.to_string(), None);
             effects.push(Effect::Reply { client, payload });
         }
@@ -111,21 +96,14 @@ impl Batches {
 /// Sends a successful answer, if somebody wants one.
 pub fn answer(asker: &Asker, now: Now, properties: Map<String, Value>, effects: &mut Vec<Effect>) {
     if let Some(client) = asker.client {
-        effects.push(Effect::Reply {
-            client,
-            payload: circus::ok(&asker.id, now.wall, properties),
-        });
+        effects.push(Effect::Reply { client, payload: circus::ok(&asker.id, now.wall, properties) });
     }
 }
 
 fn info(outcome: Outcome) -> Value {
     match outcome {
         Outcome::Started { started, kept } => json!({ "started": started, "kept": kept }),
-        Outcome::Replaced {
-            stopped,
-            started,
-            kept,
-        } => json!({ "stopped": stopped, "started": started, "kept": kept }),
+        Outcome::Replaced { stopped, started, kept } => json!({ "stopped": stopped, "started": started, "kept": kept }),
         Outcome::Stopped | Outcome::Resized(_) | Outcome::Done => Value::Null,
     }
 }

@@ -37,28 +37,20 @@ impl Boot {
 
     /// These operations follow, in this order.
     pub(super) fn extend(&mut self, steps: Vec<(WatcherId, Operation)>, batch: BatchId) {
-        let planned = steps.into_iter().map(|(id, operation)| Planned {
-            id,
-            operation,
-            waiter: Some(batch),
-        });
+        let planned = steps.into_iter().map(|(id, operation)| Planned { id, operation, waiter: Some(batch) });
         self.waiting.extend(planned);
     }
 
     /// The watcher is gone; gives those who wait for it.
     pub(super) fn forget(&mut self, id: WatcherId) -> Vec<BatchId> {
-        let (gone, rest): (VecDeque<_>, VecDeque<_>) =
-            self.waiting.drain(..).partition(|planned| planned.id == id);
+        let (gone, rest): (VecDeque<_>, VecDeque<_>) = self.waiting.drain(..).partition(|planned| planned.id == id);
         self.waiting = rest;
         gone.into_iter().filter_map(|planned| planned.waiter).collect()
     }
 
     /// Nothing follows any more; gives those who wait.
     pub(super) fn abandon(&mut self) -> Vec<BatchId> {
-        self.waiting
-            .drain(..)
-            .filter_map(|planned| planned.waiter)
-            .collect()
+        self.waiting.drain(..).filter_map(|planned| planned.waiter).collect()
     }
 
     pub(super) fn deadline(&self) -> Option<Duration> {
@@ -81,25 +73,20 @@ impl Arbiter {
         let mut found: BTreeSet<WatcherId> = BTreeSet::new();
         for info in processes {
             if let (Some(id), Some(exit)) = (self.owners.get(&info.id).copied(), &info.exit) {
-                self.with_watcher(id, now, effects, |watcher, turn| {
-                    watcher.exited(info.id, exit, turn)
-                });
+                self.with_watcher(id, now, effects, |watcher, turn| watcher.exited(info.id, exit, turn));
                 touched.insert(id);
             }
             if self.owners.contains_key(&info.id) || self.is_left(&info, effects) {
                 continue;
             }
-            let owner = owner(&info)
-                .and_then(|(name, wid)| Some((self.names.get(&name.to_lowercase()).copied()?, wid)));
+            let owner =
+                owner(&info).and_then(|(name, wid)| Some((self.names.get(&name.to_lowercase()).copied()?, wid)));
             let Some((id, wid)) = owner else {
                 leave(&info, effects);
                 continue;
             };
             self.owners.insert(info.id, id);
-            let open = self
-                .watchers
-                .get(&id)
-                .is_some_and(|watcher| watcher.processes.is_empty());
+            let open = self.watchers.get(&id).is_some_and(|watcher| watcher.processes.is_empty());
             self.with_watcher(id, now, effects, |watcher, turn| {
                 if open {
                     watcher.open_streams(turn);
@@ -117,11 +104,7 @@ impl Arbiter {
                     .get(id)
                     .is_some_and(|watcher| watcher.starts_by_itself() && watcher.status == Status::Stopped)
         };
-        let planned = |id| Planned {
-            id,
-            operation: Operation::Start,
-            waiter: None,
-        };
+        let planned = |id| Planned { id, operation: Operation::Start, waiter: None };
         let starts: VecDeque<Planned> = order.into_iter().filter(wanted).map(planned).collect();
         for id in &found {
             if let Some(watcher) = self.watchers.get(id) {
@@ -131,10 +114,7 @@ impl Arbiter {
         match &mut self.phase {
             Phase::Booting(boot) => boot.waiting.extend(starts),
             Phase::Serving => {
-                self.phase = Phase::Booting(Boot {
-                    waiting: starts,
-                    ..Boot::default()
-                });
+                self.phase = Phase::Booting(Boot { waiting: starts, ..Boot::default() });
             }
             Phase::Ending(_) | Phase::Ended => {}
         }
@@ -149,17 +129,11 @@ impl Arbiter {
         touched: &mut BTreeSet<WatcherId>,
     ) {
         let there: BTreeSet<ProcessId> = processes.iter().map(|info| info.id).collect();
-        let missed: Vec<_> = self
-            .owners
-            .iter()
-            .filter(|(id, _)| !there.contains(id))
-            .map(|(p, w)| (*p, *w))
-            .collect();
+        let missed: Vec<_> = self.owners.iter().filter(|(id, _)| !there.contains(id)).map(|(p, w)| (*p, *w)).collect();
         for (process, id) in missed {
             let exit = Exit {
                 status: ExitStatus::Unknown,
-                realtime_ns: u64::try_from(Duration::from_secs_f64(now.wall.max(0.0)).as_nanos())
-                    .unwrap_or(u64::MAX),
+                realtime_ns: u64::try_from(Duration::from_secs_f64(now.wall.max(0.0)).as_nanos()).unwrap_or(u64::MAX),
                 rusage: Rusage::default(),
                 heads: [0, 0],
             };
@@ -181,18 +155,12 @@ impl Arbiter {
     }
 
     /// Starts the watchers whose turn it is. Gives whether anything moved.
-    pub(super) fn boot(
-        &mut self,
-        now: Now,
-        effects: &mut Vec<Effect>,
-        touched: &mut BTreeSet<WatcherId>,
-    ) -> bool {
+    pub(super) fn boot(&mut self, now: Now, effects: &mut Vec<Effect>, touched: &mut BTreeSet<WatcherId>) -> bool {
         let Phase::Booting(boot) = &mut self.phase else {
             return false;
         };
         let watchers = &self.watchers;
-        boot.starting
-            .retain(|id| watchers.get(id).is_some_and(crate::watcher::Watcher::busy));
+        boot.starting.retain(|id| watchers.get(id).is_some_and(crate::watcher::Watcher::busy));
         if boot.waiting.is_empty() {
             if boot.starting.is_empty() {
                 self.phase = Phase::Serving;
@@ -200,33 +168,18 @@ impl Arbiter {
             return false;
         }
         let pause = Duration::from_secs(self.options.warmup_delay);
-        let slow = |id: &WatcherId| {
-            watchers
-                .get(id)
-                .is_some_and(|watcher| !watcher.options.warmup_delay.duration().is_zero())
-        };
-        let room = if pause.is_zero() && !boot.starting.iter().any(slow) {
-            SIDE_BY_SIDE
-        } else {
-            1
-        };
+        let slow =
+            |id: &WatcherId| watchers.get(id).is_some_and(|watcher| !watcher.options.warmup_delay.duration().is_zero());
+        let room = if pause.is_zero() && !boot.starting.iter().any(slow) { SIDE_BY_SIDE } else { 1 };
         if boot.starting.len() >= room || boot.next_at.is_some_and(|at| at > now.mono) {
             return false;
         }
-        let Some(Planned {
-            id,
-            operation,
-            waiter,
-        }) = boot.waiting.pop_front()
-        else {
+        let Some(Planned { id, operation, waiter }) = boot.waiting.pop_front() else {
             return false;
         };
         boot.starting.insert(id);
         boot.next_at = Some(now.mono.saturating_add(pause));
-        let queued = self
-            .watchers
-            .get_mut(&id)
-            .is_some_and(|watcher| watcher.enqueue(operation, waiter));
+        let queued = self.watchers.get_mut(&id).is_some_and(|watcher| watcher.enqueue(operation, waiter));
         if let (false, Some(batch)) = (queued, waiter) {
             tracing::error!("too many commands are waiting for a watcher; it is passed over");
             self.batches.finish(batch, Outcome::Done, now, effects);

@@ -23,10 +23,7 @@ pub(super) fn verdict(watcher: &Watcher, new: &WatcherOptions) -> Verdict {
         Origin::File(options) => options,
         Origin::Added { .. } => &watcher.options,
     };
-    if differences(old, new)
-        .iter()
-        .any(|(name, _)| name != "numprocesses")
-    {
+    if differences(old, new).iter().any(|(name, _)| name != "numprocesses") {
         return Verdict::Restart;
     }
     let reverted = differences(&watcher.options, new);
@@ -69,15 +66,10 @@ pub struct SocketChange {
 impl SocketChange {
     pub(super) fn between(old: &[SocketOptions], config: &Config) -> Self {
         let new = config.sockets.iter().filter(|socket| !old.contains(socket));
-        let wanted = |socket: &SocketOptions| WantedSocket {
-            persistent: config.keeps_socket(socket),
-            options: socket.clone(),
-        };
+        let wanted =
+            |socket: &SocketOptions| WantedSocket { persistent: config.keeps_socket(socket), options: socket.clone() };
         let gone = old.iter().filter(|socket| !config.sockets.contains(socket));
-        Self {
-            new: new.map(wanted).collect(),
-            old: gone.cloned().collect(),
-        }
+        Self { new: new.map(wanted).collect(), old: gone.cloned().collect() }
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -20,10 +20,7 @@ pub struct Asker {
 impl Asker {
     /// For what nobody waits for.
     pub fn nobody() -> Self {
-        Self {
-            client: None,
-            id: Value::Null,
-        }
+        Self { client: None, id: Value::Null }
     }
 }
 

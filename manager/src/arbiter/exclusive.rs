@@ -29,8 +29,7 @@ impl std::fmt::Display for Exclusive {
 impl Arbiter {
     /// What excludes commands that change anything.
     pub fn exclusive(&self) -> Option<Exclusive> {
-        self.end_under_way()
-            .or_else(|| self.is_reading().then_some(Exclusive::Reconfiguring))
+        self.end_under_way().or_else(|| self.is_reading().then_some(Exclusive::Reconfiguring))
     }
 
     /// What excludes the end of circusd: only that it has begun.

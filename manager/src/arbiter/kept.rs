@@ -55,10 +55,7 @@ fn value_name(watcher: &str) -> String {
 }
 
 fn store(name: String, value: &Value) -> Effect {
-    Effect::StoreValue {
-        name,
-        value: value.to_string().into_bytes(),
-    }
+    Effect::StoreValue { name, value: value.to_string().into_bytes() }
 }
 
 /// The processes in the value [`LEFT`].
@@ -91,10 +88,7 @@ pub fn restore(file: Vec<WatcherOptions>, values: &[(String, Vec<u8>)], world: &
 fn restore_one(seeds: &mut BTreeMap<String, Seed>, name: &str, value: &Value, world: &World) {
     if value.get("removed").is_some() {
         if let Some(seed) = seeds.remove(name) {
-            tracing::info!(
-                "{}: removed at run time, stays away (reloadconfig brings it back)",
-                seed.options.name
-            );
+            tracing::info!("{}: removed at run time, stays away (reloadconfig brings it back)", seed.options.name);
         }
         return;
     }
@@ -133,9 +127,5 @@ fn restore_one(seeds: &mut BTreeMap<String, Seed>, name: &str, value: &Value, wo
 
 fn added_seed(name: &str, value: &Value) -> Seed {
     let start = value.get("start").and_then(Value::as_bool).unwrap_or_default();
-    Seed {
-        options: Rc::new(WatcherOptions::new(name)),
-        origin: Origin::Added { start },
-        changes: Changes::default(),
-    }
+    Seed { options: Rc::new(WatcherOptions::new(name)), origin: Origin::Added { start }, changes: Changes::default() }
 }

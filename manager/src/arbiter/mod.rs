@@ -155,9 +155,7 @@ impl Arbiter {
             Event::Signalled { then, result } => self.signalled(then, result, now, &mut effects),
             Event::Exited(Exited { process, exit }) => {
                 if let Some(id) = self.owners.get(&process).copied() {
-                    self.with_watcher(id, now, &mut effects, |watcher, turn| {
-                        watcher.exited(process, &exit, turn)
-                    });
+                    self.with_watcher(id, now, &mut effects, |watcher, turn| watcher.exited(process, &exit, turn));
                     touched.insert(id);
                 } else if !self.left_exited(process, &mut effects) && !self.tickets.is_empty() {
                     self.early_exits.insert(process, exit);
@@ -165,20 +163,14 @@ impl Arbiter {
             }
             Event::Drained(process) => {
                 if let Some(id) = self.owners.get(&process).copied() {
-                    self.with_watcher(id, now, &mut effects, |watcher, turn| {
-                        watcher.drained(process, turn)
-                    });
+                    self.with_watcher(id, now, &mut effects, |watcher, turn| watcher.drained(process, turn));
                     touched.insert(id);
                 } else if !self.left_drained(process, &mut effects) {
                     effects.push(Effect::Forget(process));
                 }
             }
             Event::Sampled { asker, result } => sampled(asker, result, now, &mut effects),
-            Event::Identified {
-                client,
-                payload,
-                result,
-            } => {
+            Event::Identified { client, payload, result } => {
                 let request = (client, payload.as_slice(), Some(result));
                 commands::serve_identified(self, now, request, &mut effects, &mut touched);
             }
@@ -207,20 +199,12 @@ impl Arbiter {
             Err(_) => {}
         }
         self.with_watcher(id, now, effects, |watcher, turn| {
-            watcher.spawned(
-                ticket,
-                result.as_deref().map_err(|failure| failure.0.as_str()),
-                turn,
-            );
+            watcher.spawned(ticket, result.as_deref().map_err(|failure| failure.0.as_str()), turn);
         });
         // The end of a short life may be told before its beginning: answers and notices take two ways.
-        let early = result
-            .ok()
-            .and_then(|info| Some((info.id, self.early_exits.remove(&info.id)?)));
+        let early = result.ok().and_then(|info| Some((info.id, self.early_exits.remove(&info.id)?)));
         if let Some((process, exit)) = early {
-            self.with_watcher(id, now, effects, |watcher, turn| {
-                watcher.exited(process, &exit, turn)
-            });
+            self.with_watcher(id, now, effects, |watcher, turn| watcher.exited(process, &exit, turn));
         }
         if self.tickets.is_empty() {
             self.early_exits.clear();
@@ -244,17 +228,13 @@ impl Arbiter {
 
     /// The lower-cased names in order, with their watchers.
     pub fn by_name(&self) -> impl Iterator<Item = (&str, &Watcher)> {
-        self.names
-            .iter()
-            .filter_map(|(name, id)| Some((name.as_str(), self.watchers.get(id)?)))
+        self.names.iter().filter_map(|(name, id)| Some((name.as_str(), self.watchers.get(id)?)))
     }
 
     /// Watchers in the order in which they start: high priority first, then by name.
     pub fn by_priority(&self) -> Vec<WatcherId> {
         let mut ids: Vec<WatcherId> = self.watchers.keys().copied().collect();
-        ids.sort_by_key(|id| {
-            std::cmp::Reverse(self.watchers.get(id).map(|watcher| watcher.options.priority))
-        });
+        ids.sort_by_key(|id| std::cmp::Reverse(self.watchers.get(id).map(|watcher| watcher.options.priority)));
         ids
     }
 
@@ -366,10 +346,7 @@ impl Arbiter {
     fn all_gone(&self) -> bool {
         let gone = |watcher: &Watcher| !watcher.busy() && watcher.processes.is_empty();
         self.departing.values().all(gone)
-            && self
-                .watchers
-                .values()
-                .all(|watcher| (watcher.options.use_papa && !watcher.busy()) || gone(watcher))
+            && self.watchers.values().all(|watcher| (watcher.options.use_papa && !watcher.busy()) || gone(watcher))
     }
 
     fn arm(&mut self, id: WatcherId) {
@@ -418,13 +395,7 @@ impl Arbiter {
         Some(result)
     }
 
-    fn signalled(
-        &mut self,
-        then: AfterSignal,
-        result: Result<Vec<i32>, String>,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn signalled(&mut self, then: AfterSignal, result: Result<Vec<i32>, String>, now: Now, effects: &mut Vec<Effect>) {
         match (then, result) {
             (AfterSignal::Announce(id), Ok(pids)) => {
                 for pid in pids {
@@ -435,10 +406,7 @@ impl Arbiter {
                 batch::answer(&asker, now, Map::new(), effects);
             }
             (AfterSignal::Answer(asker, refusal), Ok(_) | Err(_)) => {
-                effects.extend(asker.client.map(|client| Effect::Reply {
-                    client,
-                    payload: refusal,
-                }));
+                effects.extend(asker.client.map(|client| Effect::Reply { client, payload: refusal }));
             }
             (AfterSignal::Ignore, Ok(_)) => {}
             (AfterSignal::Ignore | AfterSignal::Announce(_), Err(reason)) => {
@@ -460,9 +428,7 @@ impl Arbiter {
             return;
         }
         match signal {
-            OwnSignal::Term | OwnSignal::Int | OwnSignal::Quit => {
-                self.end(Ending::Quit, None, now, effects, touched)
-            }
+            OwnSignal::Term | OwnSignal::Int | OwnSignal::Quit => self.end(Ending::Quit, None, now, effects, touched),
             OwnSignal::Hup => {
                 effects.push(Effect::ReopenLogs);
                 let all = self.by_priority();

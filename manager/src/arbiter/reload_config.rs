@@ -80,11 +80,7 @@ impl std::fmt::Display for Account {
 impl Arbiter {
     /// Whether the file is being read or its sockets are being bound.
     pub(super) fn is_reading(&self) -> bool {
-        match self
-            .reconfiguring
-            .as_ref()
-            .map(|reconfiguring| &reconfiguring.stage)
-        {
+        match self.reconfiguring.as_ref().map(|reconfiguring| &reconfiguring.stage) {
             Some(Stage::Reading | Stage::Freeing(_) | Stage::Binding(_)) => true,
             Some(Stage::Applying(_)) | None => false,
         }
@@ -98,18 +94,12 @@ impl Arbiter {
         if let Some(exclusive) = self.exclusive() {
             return Err(exclusive);
         }
-        if let Some(Reconfiguring {
-            stage: Stage::Applying(batch),
-            ..
-        }) = &self.reconfiguring
+        if let Some(Reconfiguring { stage: Stage::Applying(batch), .. }) = &self.reconfiguring
             && self.batches.is_open(*batch)
         {
             return Err(Exclusive::Reconfiguring);
         }
-        self.reconfiguring = Some(Reconfiguring {
-            asker,
-            stage: Stage::Reading,
-        });
+        self.reconfiguring = Some(Reconfiguring { asker, stage: Stage::Reading });
         effects.push(Effect::ReadConfig);
         Ok(())
     }
@@ -134,11 +124,7 @@ impl Arbiter {
         effects: &mut Vec<Effect>,
         touched: &mut BTreeSet<WatcherId>,
     ) {
-        let Some(Reconfiguring {
-            asker,
-            stage: Stage::Reading,
-        }) = self.reconfiguring.take()
-        else {
+        let Some(Reconfiguring { asker, stage: Stage::Reading }) = self.reconfiguring.take() else {
             return;
         };
         let config = match result {
@@ -158,55 +144,30 @@ impl Arbiter {
                 touched.insert(*id);
             }
         }
-        let reread = Box::new(Reread {
-            config,
-            sockets,
-            freed,
-        });
-        self.reconfiguring = Some(Reconfiguring {
-            asker,
-            stage: Stage::Freeing(reread),
-        });
+        let reread = Box::new(Reread { config, sockets, freed });
+        self.reconfiguring = Some(Reconfiguring { asker, stage: Stage::Freeing(reread) });
         self.free_sockets(now, effects, touched);
     }
 
     /// Watchers with processes that hold a socket which changes or goes.
     fn holders(&self, sockets: &SocketChange) -> BTreeSet<WatcherId> {
-        let running = self
-            .watchers
-            .values()
-            .filter(|watcher| watcher.status != Status::Stopped || watcher.busy());
+        let running = self.watchers.values().filter(|watcher| watcher.status != Status::Stopped || watcher.busy());
         let holders = running.filter(|watcher| sockets.disturb(&watcher.options));
         holders.map(|watcher| watcher.id).collect()
     }
 
     /// Goes on when the watchers that had to stop have stopped.
-    pub(super) fn free_sockets(
-        &mut self,
-        now: Now,
-        effects: &mut Vec<Effect>,
-        touched: &mut BTreeSet<WatcherId>,
-    ) {
-        let Some(Reconfiguring {
-            stage: Stage::Freeing(reread),
-            ..
-        }) = &self.reconfiguring
-        else {
+    pub(super) fn free_sockets(&mut self, now: Now, effects: &mut Vec<Effect>, touched: &mut BTreeSet<WatcherId>) {
+        let Some(Reconfiguring { stage: Stage::Freeing(reread), .. }) = &self.reconfiguring else {
             return;
         };
         let stopped = |id: &WatcherId| {
-            self.watchers
-                .get(id)
-                .is_none_or(|watcher| !watcher.busy() && watcher.processes.is_empty())
+            self.watchers.get(id).is_none_or(|watcher| !watcher.busy() && watcher.processes.is_empty())
         };
         if !reread.freed.iter().all(stopped) {
             return;
         }
-        let Some(Reconfiguring {
-            asker,
-            stage: Stage::Freeing(reread),
-        }) = self.reconfiguring.take()
-        else {
+        let Some(Reconfiguring { asker, stage: Stage::Freeing(reread) }) = self.reconfiguring.take() else {
             return;
         };
         if reread.sockets.is_empty() {
@@ -214,10 +175,7 @@ impl Arbiter {
             return;
         }
         effects.push(Effect::Rebind(Box::new(reread.sockets.clone())));
-        self.reconfiguring = Some(Reconfiguring {
-            asker,
-            stage: Stage::Binding(reread),
-        });
+        self.reconfiguring = Some(Reconfiguring { asker, stage: Stage::Binding(reread) });
     }
 
     /// The shell has bound the sockets, or has failed to.
@@ -228,11 +186,7 @@ impl Arbiter {
         effects: &mut Vec<Effect>,
         touched: &mut BTreeSet<WatcherId>,
     ) {
-        let Some(Reconfiguring {
-            asker,
-            stage: Stage::Binding(reread),
-        }) = self.reconfiguring.take()
-        else {
+        let Some(Reconfiguring { asker, stage: Stage::Binding(reread) }) = self.reconfiguring.take() else {
             return;
         };
         self.world.sockets.replace(&reread.sockets.names(), rebound.bound);
@@ -260,11 +214,7 @@ impl Arbiter {
         effects: &mut Vec<Effect>,
         touched: &mut BTreeSet<WatcherId>,
     ) {
-        let Reread {
-            config,
-            sockets,
-            freed,
-        } = reread;
+        let Reread { config, sockets, freed } = reread;
         let mut account = Account::default();
         sockets.describe(|what, name| account.note(what, name));
         self.apply_circus(&config);
@@ -278,9 +228,7 @@ impl Arbiter {
         }
         let priority = |id: &WatcherId| self.watchers.get(id).map(|watcher| watcher.options.priority);
         steps.sort_by_key(|(id, _)| std::cmp::Reverse(priority(id)));
-        let batch = self
-            .batches
-            .open(asker, ReplyShape::Plain, gone.len() + steps.len() + 1);
+        let batch = self.batches.open(asker, ReplyShape::Plain, gone.len() + steps.len() + 1);
         for id in gone {
             if let Some(watcher) = self.take_out(id, now, effects) {
                 account.note("removed", &watcher.options.name);
@@ -290,13 +238,9 @@ impl Arbiter {
         }
         self.roll_out(steps, batch);
         tracing::info!("reloadconfig: {account}");
-        self.reconfiguring = Some(Reconfiguring {
-            asker: Asker::nobody(),
-            stage: Stage::Applying(batch),
-        });
+        self.reconfiguring = Some(Reconfiguring { asker: Asker::nobody(), stage: Stage::Applying(batch) });
         // The one beyond the steps, so that a reload of nothing ends, too.
-        self.batches
-            .finish(batch, crate::watcher::Outcome::Done, now, effects);
+        self.batches.finish(batch, crate::watcher::Outcome::Done, now, effects);
     }
 
     /// `[circus]`: what can be changed is, the rest is named.
@@ -311,16 +255,10 @@ impl Arbiter {
 
     /// Watchers that the file does not have, last to start first.
     fn not_in(&self, config: &Config) -> Vec<WatcherId> {
-        let names: BTreeSet<String> = config
-            .watchers
-            .iter()
-            .map(|options| options.name.to_lowercase())
-            .collect();
+        let names: BTreeSet<String> = config.watchers.iter().map(|options| options.name.to_lowercase()).collect();
         let mut gone = self.by_priority();
         gone.retain(|id| {
-            self.watchers
-                .get(id)
-                .is_some_and(|watcher| !names.contains(&watcher.options.name.to_lowercase()))
+            self.watchers.get(id).is_some_and(|watcher| !names.contains(&watcher.options.name.to_lowercase()))
         });
         gone.reverse();
         gone

@@ -35,13 +35,8 @@ impl Arbiter {
     /// Numbers that earlier processes of that name still hold at the core.
     fn taken_numbers(&self, name: &str) -> BTreeSet<Wid> {
         let left = self.left.values().filter(|left| left.name == name);
-        let departing = self
-            .departing
-            .values()
-            .filter(|watcher| watcher.options.name.to_lowercase() == name);
-        left.map(|left| left.wid)
-            .chain(departing.flat_map(|watcher| watcher.processes.taken_numbers()))
-            .collect()
+        let departing = self.departing.values().filter(|watcher| watcher.options.name.to_lowercase() == name);
+        left.map(|left| left.wid).chain(departing.flat_map(|watcher| watcher.processes.taken_numbers())).collect()
     }
 
     /// `rm`: the watcher is gone at once; its processes are stopped, or left to themselves.
@@ -57,12 +52,7 @@ impl Arbiter {
         let Some(watcher) = self.take_out(id, now, effects) else {
             return;
         };
-        publish(
-            effects,
-            &watcher.topic_name(),
-            "remove",
-            &[("time", now.wall.into())],
-        );
+        publish(effects, &watcher.topic_name(), "remove", &[("time", now.wall.into())]);
         effects.push(match watcher.origin {
             Origin::File(_) => keep_removal(&watcher.options.name),
             Origin::Added { .. } => drop_kept(&watcher.options.name),
@@ -90,12 +80,7 @@ impl Arbiter {
     }
 
     /// Stops what is left of a watcher that is in no list any more.
-    pub(super) fn depart(
-        &mut self,
-        mut watcher: Watcher,
-        waiter: Option<BatchId>,
-        touched: &mut BTreeSet<WatcherId>,
-    ) {
+    pub(super) fn depart(&mut self, mut watcher: Watcher, waiter: Option<BatchId>, touched: &mut BTreeSet<WatcherId>) {
         watcher.enqueue(Operation::Stop, waiter);
         touched.insert(watcher.id);
         self.departing.insert(watcher.id, watcher);
@@ -106,11 +91,7 @@ impl Arbiter {
         let started = |process: &Process| process.started().map(|started| (process.wid, *started));
         for (wid, started) in watcher.processes.iter().filter_map(started) {
             self.owners.remove(&started.id);
-            let left = Left {
-                name: name.clone(),
-                wid,
-                drains: started.captured,
-            };
+            let left = Left { name: name.clone(), wid, drains: started.captured };
             self.left.insert(started.id, left);
         }
         effects.push(keep_left(self.left.keys()));
@@ -178,7 +159,6 @@ impl Arbiter {
 
     /// Forgets removed watchers that have stopped.
     pub(super) fn sweep(&mut self) {
-        self.departing
-            .retain(|_, watcher| watcher.busy() || !watcher.processes.is_over());
+        self.departing.retain(|_, watcher| watcher.busy() || !watcher.processes.is_over());
     }
 }

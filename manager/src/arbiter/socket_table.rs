@@ -34,19 +34,12 @@ impl BoundSocket {
     /// What the core made of a configured socket; `host` is as configured.
     pub fn new(name: &str, host: Option<&str>, info: &SocketInfo) -> Self {
         let place = match &info.address {
-            SocketAddress::Inet(address) => SocketPlace::Inet(
-                host.map_or_else(|| address.ip().to_string(), str::to_owned),
-                address.port(),
-            ),
+            SocketAddress::Inet(address) => {
+                SocketPlace::Inet(host.map_or_else(|| address.ip().to_string(), str::to_owned), address.port())
+            }
             SocketAddress::Unix(path) => SocketPlace::Unix(String::from_utf8_lossy(path).into_owned()),
         };
-        Self {
-            name: name.to_owned(),
-            number: info.number,
-            place,
-            backlog: info.backlog,
-            reuse_port: info.reuse_port,
-        }
+        Self { name: name.to_owned(), number: info.number, place, backlog: info.backlog, reuse_port: info.reuse_port }
     }
 
     /// Its name at the core.

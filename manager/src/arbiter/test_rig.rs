@@ -41,10 +41,7 @@ impl Rig {
 
     pub fn unstarted(mut watchers: Vec<WatcherOptions>) -> Self {
         watchers.sort_by(|a, b| a.name.cmp(&b.name));
-        let roster = Roster {
-            seeds: watchers.into_iter().map(Seed::from_file).collect(),
-            ..Roster::default()
-        };
+        let roster = Roster { seeds: watchers.into_iter().map(Seed::from_file).collect(), ..Roster::default() };
         Self::with(roster)
     }
 
@@ -63,10 +60,7 @@ impl Rig {
         let world = Self::world();
         Self {
             arbiter: Arbiter::new(CircusOptions::default(), world, roster),
-            now: Now {
-                mono: Duration::ZERO,
-                wall: 1000.0,
-            },
+            now: Now { mono: Duration::ZERO, wall: 1000.0 },
             next_pid: 100,
             broken: false,
             events: Vec::new(),
@@ -102,41 +96,23 @@ impl Rig {
         match effect {
             Effect::Reply { payload, .. } => self.replies.push(serde_json::from_slice(&payload).unwrap()),
             Effect::Publish { topic, payload } => {
-                self.events
-                    .push((topic, serde_json::from_slice(&payload).unwrap()));
+                self.events.push((topic, serde_json::from_slice(&payload).unwrap()));
             }
             Effect::Spawn(launch) if self.hold => self.held.push(*launch),
             Effect::Spawn(launch) => self.spawn(*launch),
-            Effect::Signal {
-                process,
-                signal,
-                target,
-                ..
-            } => {
+            Effect::Signal { process, signal, target, .. } => {
                 let pid = i32::try_from(process.0).unwrap();
-                self.signals
-                    .push((pid, signal.map_or(0, crate::options::Signal::number), target));
+                self.signals.push((pid, signal.map_or(0, crate::options::Signal::number), target));
             }
             Effect::Forget(process) => self.forgotten.push(process),
             Effect::OpenStreams { stdout, .. } => {
-                let filename =
-                    |stream: crate::options::StreamOptions| stream.settings.get("filename").cloned();
+                let filename = |stream: crate::options::StreamOptions| stream.settings.get("filename").cloned();
                 self.streams.push(stdout.and_then(filename));
             }
-            Effect::Identify {
-                client, payload, uid, ..
-            } => {
+            Effect::Identify { client, payload, uid, .. } => {
                 let nobody = uid == Some(crate::options::Identity::Name("nosuchuser".to_owned()));
-                let result = if nobody {
-                    Err("'nosuchuser' isn't a valid user name".to_owned())
-                } else {
-                    Ok(())
-                };
-                self.event(Event::Identified {
-                    client,
-                    payload,
-                    result,
-                });
+                let result = if nobody { Err("'nosuchuser' isn't a valid user name".to_owned()) } else { Ok(()) };
+                self.event(Event::Identified { client, payload, result });
             }
             Effect::ReadConfig => self.config_reads += 1,
             Effect::Rebind(change) => self.rebinds.push(*change),
@@ -156,17 +132,9 @@ impl Rig {
         } else {
             self.next_pid += 1;
             self.launches.insert(self.next_pid, launch.clone());
-            Ok(Box::new(info(
-                self.next_pid,
-                &launch.spawn.name,
-                &launch.spawn.note,
-                self.now.wall,
-            )))
+            Ok(Box::new(info(self.next_pid, &launch.spawn.name, &launch.spawn.note, self.now.wall)))
         };
-        self.event(Event::Spawned {
-            ticket: launch.ticket,
-            result,
-        });
+        self.event(Event::Spawned { ticket: launch.ticket, result });
     }
 
     pub fn release(&mut self) {
@@ -178,10 +146,7 @@ impl Rig {
 
     pub fn exit(&mut self, pid: i32, status: ExitStatus) {
         let exit = exit(status, self.now.wall);
-        self.event(Event::Exited(Exited {
-            process: process(pid),
-            exit,
-        }));
+        self.event(Event::Exited(Exited { process: process(pid), exit }));
     }
 
     /// Moves the clock to every deadline on the way.
@@ -202,10 +167,7 @@ impl Rig {
     pub fn call(&mut self, request: Value) -> Option<Value> {
         let before = self.replies.len();
         let payload = request.to_string().into_bytes();
-        self.event(Event::Request {
-            client: ClientId::for_test(1),
-            payload,
-        });
+        self.event(Event::Request { client: ClientId::for_test(1), payload });
         (self.replies.len() > before).then(|| self.replies.last().unwrap().clone())
     }
 
@@ -221,14 +183,8 @@ impl Rig {
     }
 
     pub fn pids_of_all(&self) -> Vec<i32> {
-        let watchers = self
-            .arbiter
-            .watchers
-            .values()
-            .chain(self.arbiter.departing.values());
-        watchers
-            .flat_map(|watcher| watcher.processes.live_pids())
-            .collect()
+        let watchers = self.arbiter.watchers.values().chain(self.arbiter.departing.values());
+        watchers.flat_map(|watcher| watcher.processes.live_pids()).collect()
     }
 
     pub fn status(&self, name: &str) -> &'static str {
@@ -255,12 +211,7 @@ pub(super) fn info(pid: i32, name: &str, note: &[u8], wall: f64) -> ProcessInfo 
 
 pub(super) fn exit(status: ExitStatus, wall: f64) -> Exit {
     let realtime_ns = u64::try_from(Duration::from_secs_f64(wall).as_nanos()).unwrap();
-    Exit {
-        status,
-        realtime_ns,
-        rusage: Rusage::default(),
-        heads: [0, 0],
-    }
+    Exit { status, realtime_ns, rusage: Rusage::default(), heads: [0, 0] }
 }
 
 pub(super) fn watcher(name: &str, numprocesses: u32) -> WatcherOptions {

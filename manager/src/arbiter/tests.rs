@@ -20,11 +20,7 @@ fn watchers_start_by_priority_then_by_name() {
     let mut first = watcher("z", 1);
     first.priority = 5;
     let mut rig = Rig::new(vec![late, first, watcher("a", 1), watcher("c", 1)]);
-    let spawns: Vec<String> = rig
-        .topics()
-        .into_iter()
-        .filter(|topic| topic.ends_with("spawn"))
-        .collect();
+    let spawns: Vec<String> = rig.topics().into_iter().filter(|topic| topic.ends_with("spawn")).collect();
     assert_eq!(spawns, ["z.spawn", "a.spawn", "c.spawn", "b.spawn"]);
 }
 
@@ -69,14 +65,9 @@ fn a_missing_program_stops_the_watcher_after_its_retries() {
     let mut rig = Rig::unstarted(vec![watcher("a", 3)]);
     rig.broken = true;
     rig.event(Event::Attached(Vec::new()));
-    assert_eq!(
-        (rig.status("a"), rig.topics()),
-        ("stopped", vec!["a.stop".to_owned()])
-    );
+    assert_eq!((rig.status("a"), rig.topics()), ("stopped", vec!["a.stop".to_owned()]));
     assert_eq!(rig.arbiter.deadline(), None);
-    let answer = rig
-        .call(json!({"command": "start", "properties": {"name": "a", "waiting": true}}))
-        .unwrap();
+    let answer = rig.call(json!({"command": "start", "properties": {"name": "a", "waiting": true}})).unwrap();
     assert_eq!(answer["info"], json!({"started": [], "kept": []}));
 }
 
@@ -94,14 +85,8 @@ fn stop_signals_then_kills_the_tree() {
     options.graceful_timeout = Seconds::Whole(2);
     let mut rig = Rig::new(vec![options]);
     rig.topics();
-    assert!(
-        rig.call(json!({"command": "stop", "properties": {"name": "a", "waiting": true}}))
-            .is_none()
-    );
-    assert_eq!(
-        (rig.status("a"), rig.signals.clone()),
-        ("stopping", vec![(101, 15, Target::Main)])
-    );
+    assert!(rig.call(json!({"command": "stop", "properties": {"name": "a", "waiting": true}})).is_none());
+    assert_eq!((rig.status("a"), rig.signals.clone()), ("stopping", vec![(101, 15, Target::Main)]));
     rig.pass(1.9);
     assert_eq!(rig.signals.len(), 1);
     rig.pass(0.2);
@@ -130,17 +115,9 @@ fn restart_tells_old_and_new_pids() {
     rig.call(json!({"command": "restart", "properties": {"name": "a", "waiting": true}}));
     rig.exit(101, ExitStatus::Signal(15));
     rig.exit(102, ExitStatus::Signal(15));
-    assert_eq!(
-        rig.topics(),
-        [
-            "a.kill", "a.kill", "a.reap", "a.reap", "a.stop", "a.spawn", "a.spawn", "a.start"
-        ]
-    );
+    assert_eq!(rig.topics(), ["a.kill", "a.kill", "a.reap", "a.reap", "a.stop", "a.spawn", "a.spawn", "a.start"]);
     let info = &rig.replies.last().unwrap()["info"];
-    assert_eq!(
-        *info,
-        json!({"stopped": [101, 102], "started": [103, 104], "kept": []})
-    );
+    assert_eq!(*info, json!({"stopped": [101, 102], "started": [103, 104], "kept": []}));
 }
 
 #[test]
@@ -151,12 +128,7 @@ fn graceful_reload_starts_the_new_before_the_old_go() {
     assert_eq!(rig.pids("a"), [101, 102, 103, 104]);
     rig.exit(101, ExitStatus::Signal(15));
     rig.exit(102, ExitStatus::Signal(15));
-    assert_eq!(
-        rig.topics(),
-        [
-            "a.spawn", "a.spawn", "a.kill", "a.kill", "a.reap", "a.reap", "a.reload"
-        ]
-    );
+    assert_eq!(rig.topics(), ["a.spawn", "a.spawn", "a.kill", "a.kill", "a.reap", "a.reap", "a.reload"]);
     assert_eq!(rig.replies.last().unwrap()["info"]["started"], json!([103, 104]));
 }
 
@@ -167,12 +139,7 @@ fn sequential_reload_replaces_one_after_the_other() {
     rig.call(json!({"command": "reload", "properties": {"name": "a", "sequential": true, "waiting": true}}));
     rig.exit(101, ExitStatus::Signal(15));
     rig.exit(102, ExitStatus::Signal(15));
-    assert_eq!(
-        rig.topics(),
-        [
-            "a.kill", "a.reap", "a.spawn", "a.kill", "a.reap", "a.spawn", "a.reload"
-        ]
-    );
+    assert_eq!(rig.topics(), ["a.kill", "a.reap", "a.spawn", "a.kill", "a.reap", "a.spawn", "a.reload"]);
 }
 
 #[test]
@@ -182,10 +149,7 @@ fn send_hup_keeps_the_processes() {
     let mut rig = Rig::new(vec![options]);
     rig.topics();
     rig.call(json!({"command": "reload", "properties": {"name": "a"}}));
-    assert_eq!(
-        (rig.topics(), rig.pids("a")),
-        (vec!["a.reload".to_owned()], vec![101, 102])
-    );
+    assert_eq!((rig.topics(), rig.pids("a")), (vec!["a.reload".to_owned()], vec![101, 102]));
     assert_eq!(rig.signals, [(101, 1, Target::Main), (102, 1, Target::Main)]);
 }
 
@@ -193,14 +157,9 @@ fn send_hup_keeps_the_processes() {
 fn decr_stops_the_oldest_and_waits_for_it() {
     let mut rig = Rig::new(vec![watcher("a", 1)]);
     rig.pass(1.0);
-    let number = rig
-        .call(json!({"command": "incr", "properties": {"name": "a", "nb": 2, "waiting": true}}))
-        .unwrap();
+    let number = rig.call(json!({"command": "incr", "properties": {"name": "a", "nb": 2, "waiting": true}})).unwrap();
     assert_eq!(number["numprocesses"], 3);
-    assert!(
-        rig.call(json!({"command": "decr", "properties": {"name": "a", "waiting": true}}))
-            .is_none()
-    );
+    assert!(rig.call(json!({"command": "decr", "properties": {"name": "a", "waiting": true}})).is_none());
     assert_eq!(rig.signals, [(101, 15, Target::Main)]);
     rig.exit(101, ExitStatus::Signal(15));
     assert_eq!(rig.replies.last().unwrap()["numprocesses"], 2);
@@ -211,13 +170,8 @@ fn decr_stops_the_oldest_and_waits_for_it() {
 fn operations_on_one_watcher_queue_and_on_others_do_not_wait() {
     let mut rig = Rig::new(vec![watcher("a", 1), watcher("b", 1)]);
     rig.call(json!({"command": "stop", "properties": {"name": "a"}}));
-    assert!(
-        rig.call(json!({"command": "start", "properties": {"name": "a", "waiting": true}}))
-            .is_none()
-    );
-    let other = rig
-        .call(json!({"command": "incr", "properties": {"name": "b", "waiting": true}}))
-        .unwrap();
+    assert!(rig.call(json!({"command": "start", "properties": {"name": "a", "waiting": true}})).is_none());
+    let other = rig.call(json!({"command": "incr", "properties": {"name": "b", "waiting": true}})).unwrap();
     assert_eq!(other["numprocesses"], 2);
     rig.exit(101, ExitStatus::Signal(15));
     assert_eq!(rig.replies.last().unwrap()["info"]["started"], json!([104]));
@@ -245,10 +199,7 @@ fn warmup_spaces_the_spawns() {
     rig.pass(3.0);
     assert_eq!(rig.status("a"), "starting");
     rig.pass(10.0);
-    assert_eq!(
-        (rig.spawns.clone(), rig.status("a")),
-        (vec![0.0, 2.0, 4.0], "active")
-    );
+    assert_eq!((rig.spawns.clone(), rig.status("a")), (vec![0.0, 2.0, 4.0], "active"));
 }
 
 #[test]
@@ -260,10 +211,7 @@ fn respawn_off_ends_with_a_stop() {
     rig.exit(101, ExitStatus::Code(4));
     assert_eq!(rig.topics(), ["a.reap"]);
     rig.exit(102, ExitStatus::Code(4));
-    assert_eq!(
-        (rig.topics(), rig.status("a")),
-        (vec!["a.reap".to_owned(), "a.stop".to_owned()], "stopped")
-    );
+    assert_eq!((rig.topics(), rig.status("a")), (vec!["a.reap".to_owned(), "a.stop".to_owned()], "stopped"));
 }
 
 #[test]
@@ -288,9 +236,7 @@ fn quit_stops_leased_watchers_and_leaves_persistent_ones() {
     rig.topics();
     rig.call(json!({"command": "quit", "properties": {"waiting": true}}));
     assert_eq!(rig.finished, None);
-    let refused = rig
-        .call(json!({"command": "start", "properties": {"name": "a"}}))
-        .unwrap();
+    let refused = rig.call(json!({"command": "start", "properties": {"name": "a"}})).unwrap();
     assert_eq!(
         (refused["errno"].clone(), refused["reason"].clone()),
         (json!(5), json!("arbiter is already running arbiter_stop command"))
@@ -298,10 +244,7 @@ fn quit_stops_leased_watchers_and_leaves_persistent_ones() {
     rig.exit(101, ExitStatus::Signal(15));
     assert_eq!(
         (rig.finished, rig.topics()),
-        (
-            Some(Ending::Quit),
-            vec!["a.kill".into(), "a.reap".into(), "a.stop".into()]
-        )
+        (Some(Ending::Quit), vec!["a.kill".into(), "a.reap".into(), "a.stop".into()])
     );
     assert_eq!(rig.pids("p"), [102]);
 }
@@ -337,11 +280,7 @@ fn recovery_takes_back_pids_and_numbers() {
     let note = |wid: u32| json!({"watcher": "Web", "wid": wid}).to_string().into_bytes();
     let mut gone = info(52, "circus.web.2", &note(2), 500.0);
     gone.exit = Some(exit(ExitStatus::Code(3), 900.0));
-    let found = vec![
-        info(51, "circus.web.1", &note(1), 400.0),
-        gone,
-        info(53, "circus.web.3", &note(3), 600.0),
-    ];
+    let found = vec![info(51, "circus.web.1", &note(1), 400.0), gone, info(53, "circus.web.3", &note(3), 600.0)];
     rig.event(Event::Attached(found));
     let wids: Vec<(u32, i32)> = rig
         .arbiter
@@ -353,15 +292,8 @@ fn recovery_takes_back_pids_and_numbers() {
         .collect();
     assert_eq!(wids, [(1, 51), (2, 101), (3, 53)]);
     assert_eq!(rig.events[0].1["time"], json!(400.0));
-    let reap = rig
-        .events
-        .iter()
-        .find(|(topic, _)| topic.ends_with("reap"))
-        .unwrap();
-    assert_eq!(
-        (reap.1["process_pid"].clone(), reap.1["exit_code"].clone()),
-        (json!(52), json!(3))
-    );
+    let reap = rig.events.iter().find(|(topic, _)| topic.ends_with("reap")).unwrap();
+    assert_eq!((reap.1["process_pid"].clone(), reap.1["exit_code"].clone()), (json!(52), json!(3)));
     assert_eq!(rig.forgotten, [process(52)]);
 }
 
@@ -408,9 +340,7 @@ fn every_call_gets_one_reply_and_a_cast_none() {
         let before = rig.replies.len();
         rig.call(json!({"id": 1, "command": command.name, "properties": {"name": "nope", "keys": [], "signum": 1}}));
         assert_eq!(rig.replies.len(), before + 1, "{}", command.name);
-        rig.call(
-            json!({"id": 1, "msg_type": "cast", "command": command.name, "properties": {"name": "nope"}}),
-        );
+        rig.call(json!({"id": 1, "msg_type": "cast", "command": command.name, "properties": {"name": "nope"}}));
         assert_eq!(rig.replies.len(), before + 1, "{}", command.name);
     }
 }

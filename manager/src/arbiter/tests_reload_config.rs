@@ -26,9 +26,7 @@ fn reload(rig: &mut Rig, config: Config) {
 }
 
 fn answered(rig: &Rig) -> bool {
-    rig.replies
-        .last()
-        .is_some_and(|reply| reply["id"] == "reload" && reply["status"] == "ok")
+    rig.replies.last().is_some_and(|reply| reply["id"] == "reload" && reply["status"] == "ok")
 }
 
 #[test]
@@ -42,10 +40,7 @@ fn of_500_watchers_only_the_changed_one_restarts() {
     let pid = rig.signals[0].0;
     rig.exit(pid, ExitStatus::Signal(15));
     assert!(answered(&rig));
-    assert_eq!(
-        rig.topics(),
-        ["w250.kill", "w250.reap", "w250.stop", "w250.spawn", "w250.start"]
-    );
+    assert_eq!(rig.topics(), ["w250.kill", "w250.reap", "w250.stop", "w250.spawn", "w250.start"]);
     // The stop signal, and what is left of its tree.
     assert_eq!((rig.spawns.len(), rig.signals.len()), (501, 2));
     // The same file once more: nothing at all.
@@ -60,39 +55,22 @@ fn watchers_come_go_and_change_in_the_order_of_their_priority() {
         options.priority = priority;
         options
     };
-    let mut rig = Rig::new(vec![
-        prioritized("a", 0),
-        prioritized("b", 9),
-        prioritized("gone", 5),
-    ]);
+    let mut rig = Rig::new(vec![prioritized("a", 0), prioritized("b", 9), prioritized("gone", 5)]);
     rig.topics();
     let mut a = prioritized("a", 0);
     a.numprocesses = 2;
     let mut lazy = prioritized("lazy", 8);
     lazy.autostart = false;
-    let now = vec![
-        a,
-        prioritized("b", 9),
-        lazy,
-        prioritized("x", 1),
-        prioritized("y", 7),
-    ];
+    let now = vec![a, prioritized("b", 9), lazy, prioritized("x", 1), prioritized("y", 7)];
     reload(&mut rig, config(now, Vec::new()));
     assert!(!answered(&rig));
     let gone = rig.signals[0].0;
     rig.exit(gone, ExitStatus::Signal(15));
     assert!(answered(&rig));
-    let own: Vec<String> = rig
-        .topics()
-        .into_iter()
-        .filter(|topic| !topic.starts_with("gone"))
-        .collect();
+    let own: Vec<String> = rig.topics().into_iter().filter(|topic| !topic.starts_with("gone")).collect();
     assert_eq!(own, ["y.spawn", "y.start", "x.spawn", "x.start", "a.spawn"]);
     let names: Vec<&str> = rig.arbiter.by_name().map(|(name, _)| name).collect();
-    assert_eq!(
-        (names, rig.status("lazy")),
-        (vec!["a", "b", "lazy", "x", "y"], "stopped")
-    );
+    assert_eq!((names, rig.status("lazy")), (vec!["a", "b", "lazy", "x", "y"], "stopped"));
 }
 
 #[test]
@@ -102,15 +80,9 @@ fn a_broken_file_changes_nothing() {
     rig.call(json!({"command": "reloadconfig", "properties": {"waiting": true}}));
     rig.event(Event::ConfigRead(Err("line 1: nonsense".to_owned())));
     let reply = rig.replies.last().unwrap();
-    assert_eq!(
-        (reply["errno"].clone(), reply["reason"].clone()),
-        (json!(6), json!("server error"))
-    );
+    assert_eq!((reply["errno"].clone(), reply["reason"].clone()), (json!(6), json!("server error")));
     assert_eq!((rig.topics(), rig.pids("a")), (vec![], vec![101]));
-    assert_eq!(
-        rig.call(json!({"command": "reloadconfig"})).unwrap()["status"],
-        "ok"
-    );
+    assert_eq!(rig.call(json!({"command": "reloadconfig"})).unwrap()["status"], "ok");
     assert_eq!(rig.config_reads, 2);
 }
 
@@ -118,28 +90,16 @@ fn a_broken_file_changes_nothing() {
 fn it_excludes_commands_while_it_reads_and_itself_until_it_is_done() {
     let mut rig = Rig::new(vec![watcher("a", 1)]);
     rig.call(json!({"command": "reloadconfig"}));
-    let refused = rig
-        .call(json!({"command": "incr", "properties": {"name": "a"}}))
-        .unwrap();
-    assert_eq!(
-        refused["reason"],
-        "arbiter is already running arbiter_reload_config command"
-    );
+    let refused = rig.call(json!({"command": "incr", "properties": {"name": "a"}})).unwrap();
+    assert_eq!(refused["reason"], "arbiter is already running arbiter_reload_config command");
     assert_eq!(rig.call(json!({"command": "status"})).unwrap()["status"], "ok");
     let mut a = watcher("a", 1);
     a.cmd = "other".to_owned();
     rig.event(Event::ConfigRead(Ok(Box::new(config(vec![a], Vec::new())))));
-    assert_eq!(
-        rig.call(json!({"command": "incr", "properties": {"name": "a"}}))
-            .unwrap()["status"],
-        "ok"
-    );
+    assert_eq!(rig.call(json!({"command": "incr", "properties": {"name": "a"}})).unwrap()["status"], "ok");
     assert_eq!(rig.call(json!({"command": "reloadconfig"})).unwrap()["errno"], 5);
     rig.exit(101, ExitStatus::Signal(15));
-    assert_eq!(
-        rig.call(json!({"command": "reloadconfig"})).unwrap()["status"],
-        "ok"
-    );
+    assert_eq!(rig.call(json!({"command": "reloadconfig"})).unwrap()["status"], "ok");
 }
 
 #[test]
@@ -177,27 +137,14 @@ fn it_goes_back_to_the_file() {
     let topics = rig.topics();
     let of = |name: &str| -> Vec<&str> {
         let mine = |topic: &&String| topic.starts_with(name);
-        topics
-            .iter()
-            .filter(mine)
-            .filter_map(|topic| topic.strip_prefix(name))
-            .collect()
+        topics.iter().filter(mine).filter_map(|topic| topic.strip_prefix(name)).collect()
     };
     assert_eq!(of("a."), ["kill", "reap"]);
     assert_eq!(of("b."), Vec::<&str>::new());
     assert_eq!(of("c."), ["spawn", "kill", "reap", "reload"]);
     assert_eq!(of("d."), ["spawn", "start"]);
     assert_eq!(of("mine."), ["kill", "reap", "stop"]);
-    assert_eq!(
-        rig.arbiter
-            .watcher("b")
-            .unwrap()
-            .options
-            .graceful_timeout
-            .duration()
-            .as_secs(),
-        30
-    );
+    assert_eq!(rig.arbiter.watcher("b").unwrap().options.graceful_timeout.duration().as_secs(), 30);
 }
 
 #[test]
@@ -212,10 +159,7 @@ fn old_processes_are_stopped_as_their_own_options_say() {
 fn socket(port: u16) -> SocketOptions {
     SocketOptions {
         name: "web".to_owned(),
-        address: SocketAddressSpec::Inet {
-            host: "localhost".to_owned(),
-            port,
-        },
+        address: SocketAddressSpec::Inet { host: "localhost".to_owned(), port },
         family: SocketFamily::Inet,
         kind: SocketKind::Stream,
         proto: None,
@@ -264,21 +208,9 @@ fn a_socket_is_bound_anew_between_the_stop_and_the_start_of_those_who_hold_it() 
     assert!(rig.rebinds.is_empty());
     rig.exit(102, ExitStatus::Signal(15));
     assert_eq!(rig.rebinds.len(), 1);
-    rig.event(Event::Rebound(Rebound {
-        bound: vec![bound(81)],
-        failure: None,
-    }));
+    rig.event(Event::Rebound(Rebound { bound: vec![bound(81)], failure: None }));
     assert!(answered(&rig));
-    assert_eq!(
-        rig.topics(),
-        [
-            "server.kill",
-            "server.reap",
-            "server.stop",
-            "server.spawn",
-            "server.start"
-        ]
-    );
+    assert_eq!(rig.topics(), ["server.kill", "server.reap", "server.stop", "server.spawn", "server.start"]);
     let reply = rig.call(json!({"command": "listsockets"})).unwrap();
     assert_eq!(reply["sockets"][0]["port"], 81);
 }
@@ -289,10 +221,7 @@ fn a_socket_that_cannot_be_bound_changes_nothing() {
     file[0].cmd = "changed".to_owned();
     reload(&mut rig, config(file, vec![socket(81)]));
     rig.exit(102, ExitStatus::Signal(15));
-    rig.event(Event::Rebound(Rebound {
-        bound: vec![bound(80)],
-        failure: Some("in use".to_owned()),
-    }));
+    rig.event(Event::Rebound(Rebound { bound: vec![bound(80)], failure: Some("in use".to_owned()) }));
     assert_eq!(rig.replies.last().unwrap()["errno"], 6);
     assert_eq!((rig.status("server"), rig.pids("other")), ("active", vec![101]));
 }
@@ -308,8 +237,5 @@ fn the_arbiters_own_values_are_taken_where_that_is_possible() {
     let reply = rig.call(json!({"command": "globaloptions"})).unwrap();
     assert_eq!(reply["options"]["check_delay"], 2.0);
     assert_eq!(rig.arbiter.world.check_delay, Duration::from_secs(2));
-    assert_eq!(
-        (rig.arbiter.options.warmup_delay, rig.arbiter.options.httpd_port),
-        (3, 8080)
-    );
+    assert_eq!((rig.arbiter.options.warmup_delay, rig.arbiter.options.httpd_port), (3, 8080));
 }

@@ -7,12 +7,7 @@ use crate::watcher::{Changes, Operation, Origin, Seed, publish, set_option};
 use serde_json::{Map, Value};
 use std::rc::Rc;
 
-pub(super) const COMMAND: Command = Command {
-    name: "add",
-    required: &["name", "cmd"],
-    summary: "Add a watcher.",
-    run,
-};
+pub(super) const COMMAND: Command = Command { name: "add", required: &["name", "cmd"], summary: "Add a watcher.", run };
 
 fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer, Refusal> {
     let wanted = match properties.get("options") {
@@ -36,12 +31,7 @@ fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer,
     if !start {
         return Ok(Answer::plain());
     }
-    context.queue(
-        &[id],
-        &Operation::Start,
-        ReplyShape::Started,
-        properties.waiting(),
-    )
+    context.queue(&[id], &Operation::Start, ReplyShape::Started, properties.waiting())
 }
 
 /// The watcher that is asked for. `singleton` is looked at last, when the number of processes is known.
@@ -60,19 +50,10 @@ fn seed(
         }
     }
     let (last, first): (Vec<_>, Vec<_>) = wanted.iter().partition(|(key, _)| *key == "singleton");
-    all.extend(
-        first
-            .into_iter()
-            .chain(last)
-            .map(|(key, value)| (key.clone(), value.clone())),
-    );
+    all.extend(first.into_iter().chain(last).map(|(key, value)| (key.clone(), value.clone())));
     let mut new = WatcherOptions::new(name);
     for (key, value) in &all {
         set_option(&mut new, key, value, &context.arbiter.world).map_err(Refusal::Option)?;
     }
-    Ok(Seed {
-        options: Rc::new(new),
-        origin: Origin::Added { start },
-        changes: Changes::from(&all),
-    })
+    Ok(Seed { options: Rc::new(new), origin: Origin::Added { start }, changes: Changes::from(&all) })
 }

@@ -3,12 +3,8 @@
 use super::{Answer, Command, Context, Properties, Refusal};
 use serde_json::{Map, Value};
 
-pub(super) const COMMAND: Command = Command {
-    name: "get",
-    required: &["name", "keys"],
-    summary: "Get the value of specific watcher options.",
-    run,
-};
+pub(super) const COMMAND: Command =
+    Command { name: "get", required: &["name", "keys"], summary: "Get the value of specific watcher options.", run };
 
 fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer, Refusal> {
     let shown = crate::options::shown(&context.watcher(properties)?.options);
@@ -17,10 +13,7 @@ fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer,
         // Python takes a text as the list of its characters.
         Some(Value::String(keys)) => keys.chars().map(String::from).collect(),
         _ => {
-            return Err(Refusal::Invalid {
-                property: "keys",
-                expected: "a list",
-            });
+            return Err(Refusal::Invalid { property: "keys", expected: "a list" });
         }
     };
     let keys: Vec<String> = keys;

@@ -4,12 +4,8 @@ use super::{Answer, Command, Context, Properties, Refusal};
 use crate::options::python;
 use serde_json::{Map, Value};
 
-pub(super) const COMMAND: Command = Command {
-    name: "globaloptions",
-    required: &[],
-    summary: "Get the arbiter options.",
-    run,
-};
+pub(super) const COMMAND: Command =
+    Command { name: "globaloptions", required: &[], summary: "Get the arbiter options.", run };
 
 fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer, Refusal> {
     let all = crate::options::global_options(&context.arbiter.options);
@@ -17,9 +13,6 @@ fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer,
         return Ok(Answer::one("options", all));
     };
     let name = option.as_str().unwrap_or_default().to_owned();
-    let value: Value = all
-        .get(&name)
-        .cloned()
-        .ok_or_else(|| Refusal::NoGlobalOption(python::repr(option)))?;
+    let value: Value = all.get(&name).cloned().ok_or_else(|| Refusal::NoGlobalOption(python::repr(option)))?;
     Ok(Answer::one("options", Map::from_iter([(name, value)])))
 }

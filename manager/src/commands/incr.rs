@@ -24,10 +24,7 @@ fn resize(context: &mut Context<'_>, properties: &Properties<'_>, sign: i64) -> 
     let watcher = context.watcher(properties)?;
     let number = match properties.get("nb") {
         None => 1,
-        Some(number) => number.as_i64().ok_or(Refusal::Invalid {
-            property: "nb",
-            expected: "an integer",
-        })?,
+        Some(number) => number.as_i64().ok_or(Refusal::Invalid { property: "nb", expected: "an integer" })?,
     };
     if watcher.options.singleton {
         return Ok(Answer::Now(Map::from_iter([
@@ -36,8 +33,6 @@ fn resize(context: &mut Context<'_>, properties: &Properties<'_>, sign: i64) -> 
         ])));
     }
     let id = watcher.id;
-    let operation = Operation::Resize {
-        by: number.saturating_mul(sign),
-    };
+    let operation = Operation::Resize { by: number.saturating_mul(sign) };
     context.queue(&[id], &operation, ReplyShape::Number, properties.waiting())
 }

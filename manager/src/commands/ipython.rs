@@ -3,12 +3,8 @@
 use super::{Answer, Command, Context, Properties, Refusal};
 use serde_json::Map;
 
-pub(super) const COMMAND: Command = Command {
-    name: "ipython",
-    required: &[],
-    summary: "Start an IPython shell inside circusd; there is none.",
-    run,
-};
+pub(super) const COMMAND: Command =
+    Command { name: "ipython", required: &[], summary: "Start an IPython shell inside circusd; there is none.", run };
 
 fn run(_: &mut Context<'_>, _: &Properties<'_>) -> Result<Answer, Refusal> {
     Ok(Answer::Now(Map::from_iter([

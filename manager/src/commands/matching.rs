@@ -19,33 +19,17 @@ pub(super) struct Selection {
 pub(super) fn select(context: &Context<'_>, properties: &Properties<'_>) -> Result<Selection, Refusal> {
     let order = context.arbiter.by_priority();
     let Some(name) = properties.name()? else {
-        return Ok(Selection {
-            ids: order,
-            shape: ReplyShape::Plain,
-            several: true,
-        });
+        return Ok(Selection { ids: order, shape: ReplyShape::Plain, several: true });
     };
     let matches = matcher(name, properties)?;
     let matching = |id: &WatcherId| {
-        context
-            .arbiter
-            .watchers
-            .get(id)
-            .is_some_and(|watcher| matches(&watcher.options.name.to_lowercase()))
+        context.arbiter.watchers.get(id).is_some_and(|watcher| matches(&watcher.options.name.to_lowercase()))
     };
     let ids: Vec<WatcherId> = order.into_iter().filter(matching).collect();
     match ids.len() {
         0 => Err(Refusal::NoWatcher(name.to_owned())),
-        1 => Ok(Selection {
-            ids,
-            shape: ReplyShape::Info,
-            several: false,
-        }),
-        _ => Ok(Selection {
-            ids,
-            shape: ReplyShape::Plain,
-            several: true,
-        }),
+        1 => Ok(Selection { ids, shape: ReplyShape::Info, several: false }),
+        _ => Ok(Selection { ids, shape: ReplyShape::Plain, several: true }),
     }
 }
 
@@ -56,9 +40,7 @@ fn matcher(name: &str, properties: &Properties<'_>) -> Result<Matcher, Refusal> 
     let pattern = name.to_lowercase();
     let method = match properties.get("match") {
         None => "glob",
-        Some(value) => value
-            .as_str()
-            .ok_or_else(|| Refusal::UnknownMatch(value.to_string()))?,
+        Some(value) => value.as_str().ok_or_else(|| Refusal::UnknownMatch(value.to_string()))?,
     };
     match method {
         "simple" => Ok(Box::new(move |name| name == pattern)),

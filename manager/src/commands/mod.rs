@@ -123,16 +123,12 @@ impl Context<'_> {
     /// The watcher that `name` names.
     fn watcher(&self, properties: &Properties<'_>) -> Result<&Watcher, Refusal> {
         let name = properties.name()?.ok_or(Refusal::Missing("name"))?;
-        self.arbiter
-            .watcher(name)
-            .ok_or_else(|| Refusal::NoWatcher(name.to_owned()))
+        self.arbiter.watcher(name).ok_or_else(|| Refusal::NoWatcher(name.to_owned()))
     }
 
     /// Refuses while circusd is going down: the only thing that truly excludes a command.
     fn check_exclusive(&self) -> Result<(), Refusal> {
-        self.arbiter
-            .exclusive()
-            .map_or(Ok(()), |exclusive| Err(Refusal::Conflict(exclusive)))
+        self.arbiter.exclusive().map_or(Ok(()), |exclusive| Err(Refusal::Conflict(exclusive)))
     }
 
     /// Queues an operation; the answer is now, or at its end when the client waits (spec c.4).
@@ -145,11 +141,7 @@ impl Context<'_> {
     ) -> Result<Answer, Refusal> {
         self.check_exclusive()?;
         let waiter = waiting.then(|| (self.asker.clone(), shape));
-        let answer = if waiting && !ids.is_empty() {
-            Answer::Later
-        } else {
-            Answer::plain()
-        };
+        let answer = if waiting && !ids.is_empty() { Answer::Later } else { Answer::plain() };
         if self.arbiter.enqueue(ids, operation, waiter, self.touched) {
             Ok(answer)
         } else {
@@ -181,13 +173,7 @@ pub fn serve_identified(
     let call = match Call::parse(payload) {
         Ok(call) => call,
         Err(error @ CallError::InvalidJson) => {
-            let payload = circus::error(
-                &Value::Null,
-                now.wall,
-                Errno::InvalidJson,
-                &error.to_string(),
-                None,
-            );
+            let payload = circus::error(&Value::Null, now.wall, Errno::InvalidJson, &error.to_string(), None);
             effects.push(Effect::Reply { client, payload });
             return;
         }
@@ -196,20 +182,9 @@ pub fn serve_identified(
             return;
         }
     };
-    let asker = Asker {
-        client: (!call.cast).then_some(client),
-        id: call.id.clone(),
-    };
-    let mut context = Context {
-        arbiter,
-        now,
-        effects,
-        touched,
-        asker: asker.clone(),
-        raw: payload,
-        client,
-        identified,
-    };
+    let asker = Asker { client: (!call.cast).then_some(client), id: call.id.clone() };
+    let mut context =
+        Context { arbiter, now, effects, touched, asker: asker.clone(), raw: payload, client, identified };
     let answer = run(&mut context, &call);
     let payload = match (answer, asker.client) {
         (_, None) | (Ok(Answer::Later), _) => return,
@@ -240,10 +215,6 @@ mod tests {
         let mut sorted = names.clone();
         sorted.sort_unstable();
         assert_eq!(sorted.len(), names.len());
-        assert!(
-            COMMANDS
-                .iter()
-                .all(|command| !command.summary.is_empty() && command.summary.ends_with('.'))
-        );
+        assert!(COMMANDS.iter().all(|command| !command.summary.is_empty() && command.summary.ends_with('.')));
     }
 }

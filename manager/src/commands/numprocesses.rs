@@ -3,21 +3,12 @@
 use super::{Answer, Command, Context, Properties, Refusal};
 use serde_json::Map;
 
-pub(super) const COMMAND: Command = Command {
-    name: "numprocesses",
-    required: &[],
-    summary: "Get the number of processes.",
-    run,
-};
+pub(super) const COMMAND: Command =
+    Command { name: "numprocesses", required: &[], summary: "Get the number of processes.", run };
 
 fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer, Refusal> {
     let Some(name) = properties.name()? else {
-        let total: usize = context
-            .arbiter
-            .watchers
-            .values()
-            .map(|watcher| watcher.processes.live_pids().len())
-            .sum();
+        let total: usize = context.arbiter.watchers.values().map(|watcher| watcher.processes.live_pids().len()).sum();
         return Ok(Answer::one("numprocesses", total));
     };
     let count = context.watcher(properties)?.processes.live_pids().len();

@@ -13,18 +13,15 @@ impl<'a> Properties<'a> {
         match value {
             Value::Object(map) => Ok(Self(Cow::Borrowed(map))),
             Value::Array(_) => Ok(Self(Cow::Owned(Map::new()))),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Err(Refusal::Exception(
-                format!("argument of type '{}' is not iterable", python_type(value)),
-            )),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                Err(Refusal::Exception(format!("argument of type '{}' is not iterable", python_type(value))))
+            }
         }
     }
 
     /// All of `names` are there.
     pub fn require(&self, names: &[&'static str]) -> Result<(), Refusal> {
-        names
-            .iter()
-            .find(|name| !self.0.contains_key(**name))
-            .map_or(Ok(()), |name| Err(Refusal::Missing(name)))
+        names.iter().find(|name| !self.0.contains_key(**name)).map_or(Ok(()), |name| Err(Refusal::Missing(name)))
     }
 
     /// A property, when it is there.
@@ -37,10 +34,7 @@ impl<'a> Properties<'a> {
         match self.get("name") {
             None => Ok(None),
             Some(Value::String(name)) => Ok(Some(name)),
-            Some(other) => Err(Refusal::Exception(format!(
-                "'{}' object has no attribute 'lower'",
-                python_type(other)
-            ))),
+            Some(other) => Err(Refusal::Exception(format!("'{}' object has no attribute 'lower'", python_type(other)))),
         }
     }
 
@@ -63,10 +57,7 @@ impl<'a> Properties<'a> {
 
     /// A whole number, also as text. `None`: absent or null.
     pub fn integer(&self, key: &'static str) -> Result<Option<i64>, Refusal> {
-        let wrong = Refusal::Invalid {
-            property: key,
-            expected: "an integer",
-        };
+        let wrong = Refusal::Invalid { property: key, expected: "an integer" };
         match self.get(key) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Number(number)) => number.as_i64().map(Some).ok_or(wrong),
@@ -77,20 +68,14 @@ impl<'a> Properties<'a> {
 
     /// A number of seconds, also as text, not negative. `None`: absent or null.
     pub fn seconds(&self, key: &'static str) -> Result<Option<f64>, Refusal> {
-        let wrong = Refusal::Invalid {
-            property: key,
-            expected: "a number",
-        };
+        let wrong = Refusal::Invalid { property: key, expected: "a number" };
         let number = match self.get(key) {
             None | Some(Value::Null) => return Ok(None),
             Some(Value::Number(number)) => number.as_f64(),
             Some(Value::String(text)) => text.trim().parse().ok(),
             Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) => None,
         };
-        number
-            .filter(|number| number.is_finite() && *number >= 0.0)
-            .map(Some)
-            .ok_or(wrong)
+        number.filter(|number| number.is_finite() && *number >= 0.0).map(Some).ok_or(wrong)
     }
 }
 

@@ -3,12 +3,8 @@
 use super::{Answer, Command, Context, Properties, Refusal};
 use crate::arbiter::Ending;
 
-pub(super) const COMMAND: Command = Command {
-    name: "quit",
-    required: &[],
-    summary: "Quit the arbiter immediately.",
-    run,
-};
+pub(super) const COMMAND: Command =
+    Command { name: "quit", required: &[], summary: "Quit the arbiter immediately.", run };
 
 fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer, Refusal> {
     end(context, Ending::Quit, properties.waiting())
@@ -21,8 +17,6 @@ pub(super) fn end(context: &mut Context<'_>, ending: Ending, waiting: bool) -> R
         return Err(Refusal::Conflict(exclusive));
     }
     let asker = waiting.then(|| context.asker.clone());
-    context
-        .arbiter
-        .end(ending, asker, context.now, context.effects, context.touched);
+    context.arbiter.end(ending, asker, context.now, context.effects, context.touched);
     Ok(if waiting { Answer::Later } else { Answer::plain() })
 }

@@ -122,11 +122,7 @@ impl Refusal {
 
 /// Bytes as Python shows them: `b'…'`.
 fn python_bytes(bytes: &[u8]) -> String {
-    let quote = if bytes.contains(&b'\'') && !bytes.contains(&b'"') {
-        '"'
-    } else {
-        '\''
-    };
+    let quote = if bytes.contains(&b'\'') && !bytes.contains(&b'"') { '"' } else { '\'' };
     let mut out = format!("b{quote}");
     for &byte in bytes {
         match byte {
@@ -149,10 +145,7 @@ mod tests {
 
     #[test]
     fn bytes_look_like_pythons() {
-        assert_eq!(
-            python_bytes(b"{\"a\": 1}\n\x00\xff\\"),
-            r#"b'{"a": 1}\n\x00\xff\\'"#
-        );
+        assert_eq!(python_bytes(b"{\"a\": 1}\n\x00\xff\\"), r#"b'{"a": 1}\n\x00\xff\\'"#);
         assert_eq!(python_bytes(b"it's"), r#"b"it's""#);
         assert_eq!(python_bytes(b"it's \"x\""), r#"b'it\'s "x"'"#);
     }

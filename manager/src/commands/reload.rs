@@ -4,18 +4,12 @@ use super::{Answer, Command, Context, Properties, Refusal};
 use crate::arbiter::{Effect, ReplyShape};
 use crate::watcher::Operation;
 
-pub(super) const COMMAND: Command = Command {
-    name: "reload",
-    required: &[],
-    summary: "Reload the arbiter or a watcher.",
-    run,
-};
+pub(super) const COMMAND: Command =
+    Command { name: "reload", required: &[], summary: "Reload the arbiter or a watcher.", run };
 
 fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer, Refusal> {
     let operation = if properties.truth("graceful").unwrap_or(true) {
-        Operation::Reload {
-            sequential: properties.truth("sequential").unwrap_or(false),
-        }
+        Operation::Reload { sequential: properties.truth("sequential").unwrap_or(false) }
     } else {
         Operation::Restart
     };

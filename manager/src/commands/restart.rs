@@ -5,22 +5,13 @@ use super::{Answer, Command, Context, Properties, Refusal};
 use crate::arbiter::Ending;
 use crate::watcher::Operation;
 
-pub(super) const COMMAND: Command = Command {
-    name: "restart",
-    required: &[],
-    summary: "Restart the arbiter or a watcher.",
-    run,
-};
+pub(super) const COMMAND: Command =
+    Command { name: "restart", required: &[], summary: "Restart the arbiter or a watcher.", run };
 
 fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer, Refusal> {
     if properties.name()?.is_none() {
         return super::quit::end(context, Ending::Restart, properties.waiting());
     }
     let selection = select(context, properties)?;
-    context.queue(
-        &selection.ids,
-        &Operation::Restart,
-        selection.shape,
-        properties.waiting(),
-    )
+    context.queue(&selection.ids, &Operation::Restart, selection.shape, properties.waiting())
 }

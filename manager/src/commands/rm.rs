@@ -3,12 +3,7 @@
 use super::{Answer, Command, Context, Properties, Refusal};
 use crate::arbiter::ReplyShape;
 
-pub(super) const COMMAND: Command = Command {
-    name: "rm",
-    required: &["name"],
-    summary: "Remove a watcher.",
-    run,
-};
+pub(super) const COMMAND: Command = Command { name: "rm", required: &["name"], summary: "Remove a watcher.", run };
 
 fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer, Refusal> {
     let id = context.watcher(properties)?.id;
@@ -18,12 +13,6 @@ fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer,
         let asker = context.asker.clone();
         context.arbiter.open_batch(asker, ReplyShape::Plain, 1)
     });
-    context
-        .arbiter
-        .remove(id, leave, waiter, context.now, context.effects, context.touched);
-    Ok(if waiter.is_some() {
-        Answer::Later
-    } else {
-        Answer::plain()
-    })
+    context.arbiter.remove(id, leave, waiter, context.now, context.effects, context.touched);
+    Ok(if waiter.is_some() { Answer::Later } else { Answer::plain() })
 }

@@ -7,12 +7,8 @@ use crate::options::{self, Change, WatcherOptions};
 use crate::watcher::{Operation, Status, WatcherId, is_stream, publish};
 use serde_json::{Map, Value};
 
-pub(super) const COMMAND: Command = Command {
-    name: "set",
-    required: &["name", "options"],
-    summary: "Set options of a watcher.",
-    run,
-};
+pub(super) const COMMAND: Command =
+    Command { name: "set", required: &["name", "options"], summary: "Set options of a watcher.", run };
 
 fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer, Refusal> {
     let wanted = checked(properties)?;
@@ -67,10 +63,7 @@ fn identify(context: &mut Context<'_>, wanted: &Map<String, Value>) -> Result<Op
 
 /// The property `options`, every key of it checked.
 pub(super) fn checked<'a>(properties: &'a Properties<'_>) -> Result<&'a Map<String, Value>, Refusal> {
-    let wanted = properties
-        .get("options")
-        .and_then(Value::as_object)
-        .ok_or(Refusal::NoObject("options"))?;
+    let wanted = properties.get("options").and_then(Value::as_object).ok_or(Refusal::NoObject("options"))?;
     for (key, value) in wanted {
         options::check(key, value).map_err(Refusal::Option)?;
     }

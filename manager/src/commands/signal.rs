@@ -8,12 +8,8 @@ use crate::process::{Process, Started};
 use ringmaster_protocol::message::Target;
 use serde_json::Value;
 
-pub(super) const COMMAND: Command = Command {
-    name: "signal",
-    required: &["name", "signum"],
-    summary: "Send a signal to processes of a watcher.",
-    run,
-};
+pub(super) const COMMAND: Command =
+    Command { name: "signal", required: &["name", "signum"], summary: "Send a signal to processes of a watcher.", run };
 
 fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer, Refusal> {
     let pid = match properties.get("pid") {
@@ -22,9 +18,7 @@ fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer,
     };
     let child = properties.integer("childpid")?;
     if child.is_some() && pid.is_none() {
-        return Err(Refusal::Exception(
-            "cannot specify childpid without pid".to_owned(),
-        ));
+        return Err(Refusal::Exception("cannot specify childpid without pid".to_owned()));
     }
     let signal = signal_number(properties)?;
     let watcher = context.watcher(properties)?;
@@ -39,11 +33,7 @@ fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer,
         .collect();
     let recursive = properties.truth("recursive").unwrap_or(false);
     let children = properties.truth("children").unwrap_or(false);
-    let below = if recursive {
-        Target::Descendants
-    } else {
-        Target::Children
-    };
+    let below = if recursive { Target::Descendants } else { Target::Children };
     if let Some(child) = child {
         return Ok(to_child(context, processes.first(), child, signal));
     }
@@ -59,12 +49,7 @@ fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer,
 }
 
 /// One descendant; whether it is one is the core's to say, so the answer comes with its answer.
-fn to_child(
-    context: &mut Context<'_>,
-    parent: Option<&Started>,
-    child: i64,
-    signal: Option<Signal>,
-) -> Answer {
+fn to_child(context: &mut Context<'_>, parent: Option<&Started>, child: i64, signal: Option<Signal>) -> Answer {
     let Some(parent) = parent else {
         return Answer::plain();
     };
@@ -76,19 +61,8 @@ fn to_child(
     Answer::Later
 }
 
-fn send(
-    context: &mut Context<'_>,
-    started: &Started,
-    signal: Option<Signal>,
-    target: Target,
-    then: AfterSignal,
-) {
-    context.effects.push(Effect::Signal {
-        process: started.id,
-        signal,
-        target,
-        then,
-    });
+fn send(context: &mut Context<'_>, started: &Started, signal: Option<Signal>, target: Target, then: AfterSignal) {
+    context.effects.push(Effect::Signal { process: started.id, signal, target, then });
 }
 
 /// `signum`: a number, digits, or a name. 0 only looks whether the processes are there.
@@ -114,10 +88,7 @@ fn signal_number(properties: &Properties<'_>) -> Result<Option<Signal>, Refusal>
         return Ok(None);
     }
     let signal = i32::try_from(number).ok().and_then(Signal::new);
-    signal.map(Some).ok_or(Refusal::System {
-        errno: 22,
-        text: "Invalid argument",
-    })
+    signal.map(Some).ok_or(Refusal::System { errno: 22, text: "Invalid argument" })
 }
 
 fn named(text: &str) -> Result<Signal, Refusal> {
@@ -126,9 +97,5 @@ fn named(text: &str) -> Result<Signal, Refusal> {
 
 /// `signum` of another command: absent, or as above but not 0.
 pub(super) fn optional(properties: &Properties<'_>) -> Result<Option<Signal>, Refusal> {
-    if properties.get("signum").is_none_or(Value::is_null) {
-        Ok(None)
-    } else {
-        signal_number(properties)
-    }
+    if properties.get("signum").is_none_or(Value::is_null) { Ok(None) } else { signal_number(properties) }
 }

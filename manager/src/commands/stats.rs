@@ -7,22 +7,13 @@ use crate::sampling::Sampler;
 use crate::watcher::Watcher;
 use serde_json::{Map, Value};
 
-pub(super) const COMMAND: Command = Command {
-    name: "stats",
-    required: &[],
-    summary: "Get the statistics of processes.",
-    run,
-};
+pub(super) const COMMAND: Command =
+    Command { name: "stats", required: &[], summary: "Get the statistics of processes.", run };
 
 fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer, Refusal> {
     let sample = match (properties.name()?, properties.get("process")) {
         (None, _) => Sample::All(
-            context
-                .arbiter
-                .watchers
-                .values()
-                .map(|watcher| (watcher.options.name.clone(), sampled(watcher)))
-                .collect(),
+            context.arbiter.watchers.values().map(|watcher| (watcher.options.name.clone(), sampled(watcher))).collect(),
         ),
         (Some(name), None | Some(Value::Null)) => {
             Sample::Watcher(name.to_owned(), sampled(context.watcher(properties)?))
@@ -31,16 +22,11 @@ fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer,
             let pid = pid(process)?;
             let all = sampled(context.watcher(properties)?);
             let found = all.into_iter().find(|sampled| i64::from(sampled.pid) == pid);
-            let refusal = || Refusal::NoProcess {
-                pid: pid.to_string(),
-                watcher: name.to_owned(),
-            };
+            let refusal = || Refusal::NoProcess { pid: pid.to_string(), watcher: name.to_owned() };
             Sample::Process(process.clone(), found.ok_or_else(refusal)?)
         }
     };
-    context
-        .effects
-        .push(Effect::Sample(context.asker.clone(), Box::new(sample)));
+    context.effects.push(Effect::Sample(context.asker.clone(), Box::new(sample)));
     Ok(Answer::Later)
 }
 
@@ -50,24 +36,15 @@ fn pid(process: &Value) -> Result<i64, Refusal> {
         Value::String(text) => text.trim().parse().ok(),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     };
-    let shown = process
-        .as_str()
-        .map_or_else(|| process.to_string(), |text| format!("'{text}'"));
+    let shown = process.as_str().map_or_else(|| process.to_string(), |text| format!("'{text}'"));
     parsed.ok_or_else(|| Refusal::Exception(format!("invalid literal for int() with base 10: {shown}")))
 }
 
 fn sampled(watcher: &Watcher) -> Vec<Sampled> {
-    let live = watcher
-        .processes
-        .iter()
-        .filter(|process| process.live_pid().is_some());
+    let live = watcher.processes.iter().filter(|process| process.live_pid().is_some());
     let mut all: Vec<Sampled> = live
         .filter_map(|process: &Process| {
-            process.started().map(|started| Sampled {
-                pid: started.pid,
-                started: started.at,
-                wid: process.wid.0,
-            })
+            process.started().map(|started| Sampled { pid: started.pid, started: started.at, wid: process.wid.0 })
         })
         .collect();
     all.sort_by_key(|sampled| sampled.pid);
@@ -79,29 +56,20 @@ pub fn answer(sample: &Sample, sampler: &mut Sampler) -> Map<String, Value> {
     match sample {
         Sample::Own => Map::from_iter([("info".to_owned(), own(sampler))]),
         Sample::All(watchers) => {
-            let infos = watchers
-                .iter()
-                .map(|(name, all)| (name.clone(), table(all, sampler)))
-                .collect();
+            let infos = watchers.iter().map(|(name, all)| (name.clone(), table(all, sampler))).collect();
             Map::from_iter([("infos".to_owned(), Value::Object(infos))])
         }
-        Sample::Watcher(name, all) => Map::from_iter([
-            ("name".to_owned(), name.clone().into()),
-            ("info".to_owned(), table(all, sampler)),
-        ]),
-        Sample::Process(process, sampled) => Map::from_iter([
-            ("process".to_owned(), process.clone()),
-            ("info".to_owned(), one(sampled, sampler)),
-        ]),
+        Sample::Watcher(name, all) => {
+            Map::from_iter([("name".to_owned(), name.clone().into()), ("info".to_owned(), table(all, sampler))])
+        }
+        Sample::Process(process, sampled) => {
+            Map::from_iter([("process".to_owned(), process.clone()), ("info".to_owned(), one(sampled, sampler))])
+        }
     }
 }
 
 fn table(all: &[Sampled], sampler: &mut Sampler) -> Value {
-    Value::Object(
-        all.iter()
-            .map(|sampled| (sampled.pid.to_string(), one(sampled, sampler)))
-            .collect(),
-    )
+    Value::Object(all.iter().map(|sampled| (sampled.pid.to_string(), one(sampled, sampler))).collect())
 }
 
 /// The info of a process, with what only the manager knows of it; a text when it is gone (spec c.7).

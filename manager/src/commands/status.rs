@@ -3,12 +3,8 @@
 use super::{Answer, Command, Context, Properties, Refusal};
 use serde_json::{Map, Value};
 
-pub(super) const COMMAND: Command = Command {
-    name: "status",
-    required: &[],
-    summary: "Get the status of a watcher or of all.",
-    run,
-};
+pub(super) const COMMAND: Command =
+    Command { name: "status", required: &[], summary: "Get the status of a watcher or of all.", run };
 
 fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer, Refusal> {
     if properties.name()?.is_some() {

@@ -1,9 +1,7 @@
 //! What `circusd --check FILE` prints: what would run, and what is wrong.
 
 use super::{Config, Severity};
-use crate::options::{
-    Args, Retries, Seconds, SocketAddressSpec, SocketOptions, StreamOptions, WatcherOptions,
-};
+use crate::options::{Args, Retries, Seconds, SocketAddressSpec, SocketOptions, StreamOptions, WatcherOptions};
 use std::fmt::Write as _;
 
 /// A summary for people: endpoints, sockets, watchers, plugins, and the problems last.
@@ -31,11 +29,7 @@ pub fn report(config: &Config) -> String {
 }
 
 fn heading(what: &str, count: usize) -> String {
-    if count == 0 {
-        format!("no {what}")
-    } else {
-        format!("{what}:")
-    }
+    if count == 0 { format!("no {what}") } else { format!("{what}:") }
 }
 
 fn socket(socket: &SocketOptions) -> String {
@@ -55,12 +49,7 @@ fn socket(socket: &SocketOptions) -> String {
 }
 
 fn watcher(watcher: &WatcherOptions) -> Vec<String> {
-    let mut head = format!(
-        "  {}: {} × {}",
-        watcher.name,
-        watcher.numprocesses,
-        command(watcher)
-    );
+    let mut head = format!("  {}: {} × {}", watcher.name, watcher.numprocesses, command(watcher));
     if !watcher.autostart {
         head.push_str(", started by hand");
     }
@@ -87,11 +76,7 @@ fn command(watcher: &WatcherOptions) -> String {
     };
     let command = format!("{} {args}", watcher.cmd);
     let command = command.split_whitespace().collect::<Vec<_>>().join(" ");
-    if command.is_empty() {
-        "(no command: cannot start)".to_owned()
-    } else {
-        command
-    }
+    if command.is_empty() { "(no command: cannot start)".to_owned() } else { command }
 }
 
 fn stop(watcher: &WatcherOptions) -> String {
@@ -128,16 +113,8 @@ fn problems(config: &Config) -> String {
         return "no problems".to_owned();
     }
     let count = config.problems.len();
-    let left_out = config
-        .problems
-        .iter()
-        .filter(|problem| problem.severity == Severity::LeftOut)
-        .count();
-    let mut text = if count == 1 {
-        "1 problem".to_owned()
-    } else {
-        format!("{count} problems")
-    };
+    let left_out = config.problems.iter().filter(|problem| problem.severity == Severity::LeftOut).count();
+    let mut text = if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") };
     if left_out > 0 {
         let verb = if left_out == 1 { "leaves" } else { "leave" };
         let _ = write!(text, " ({left_out} {verb} something out)");

@@ -18,11 +18,7 @@ impl Variables {
     /// From an environment, overlaid by others.
     pub fn new(layers: &[&Environment]) -> Self {
         let pairs = layers.iter().flat_map(|layer| layer.iter());
-        Self(
-            pairs
-                .map(|(name, value)| (name.to_lowercase(), value.clone()))
-                .collect(),
-        )
+        Self(pairs.map(|(name, value)| (name.to_lowercase(), value.clone())).collect())
     }
 
     /// Expands `$(circus.env.NAME)` and nothing else.
@@ -48,35 +44,22 @@ impl Environments {
         let own = Variables::new(&[process]);
         let local = match document.section("env") {
             None => Environment::new(),
-            Some(section) => pairs(document, section)
-                .map(|(name, value)| (name, own.expand(&value)))
-                .collect(),
+            Some(section) => pairs(document, section).map(|(name, value)| (name, own.expand(&value))).collect(),
         };
         let global = Variables::new(&[process, &local]);
-        Self {
-            process: process.clone(),
-            local,
-            global,
-        }
+        Self { process: process.clone(), local, global }
     }
 
     /// A watcher's environment before `$NAME` substitution: circusd's if copied, `[env]`, then every `[env:LIST]` that
     /// names it, in the order of the file.
     pub fn of_watcher(&self, document: &Document, name: &str, copy_env: bool) -> Environment {
-        let mut environment = if copy_env {
-            self.process.clone()
-        } else {
-            Environment::new()
-        };
+        let mut environment = if copy_env { self.process.clone() } else { Environment::new() };
         environment.extend(self.local.clone());
         for section in &document.sections {
             let Some(list) = section.name.strip_prefix("env:") else {
                 continue;
             };
-            if list
-                .split(',')
-                .any(|pattern| fnmatch::matches(name, strip(pattern)))
-            {
+            if list.split(',').any(|pattern| fnmatch::matches(name, strip(pattern))) {
                 environment.extend(pairs(document, section));
             }
         }
@@ -90,21 +73,14 @@ impl Environments {
 }
 
 fn pairs<'a>(document: &'a Document, section: &'a Section) -> impl Iterator<Item = (String, String)> + 'a {
-    document
-        .items(section)
-        .into_iter()
-        .map(|item| (item.entry.key.clone(), item.entry.value.clone()))
+    document.items(section).into_iter().map(|item| (item.entry.key.clone(), item.entry.value.clone()))
 }
 
 /// The environment that a watcher's children get: every `$NAME` in a value replaced from circusd's environment, names
 /// and values stripped (spec a.3 item 4). Done when the watcher is created.
 pub fn substituted_env(watcher: &WatcherOptions, circusd_env: &Environment) -> Environment {
     let entries = watcher.env.iter();
-    let substituted = entries.map(|(name, value)| {
-        (
-            strip(name).to_owned(),
-            strip(&substitute_names(value, circusd_env)).to_owned(),
-        )
-    });
+    let substituted =
+        entries.map(|(name, value)| (strip(name).to_owned(), strip(&substitute_names(value, circusd_env)).to_owned()));
     substituted.collect()
 }

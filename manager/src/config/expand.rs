@@ -103,15 +103,13 @@ mod tests {
 
     #[test]
     fn both_forms_in_any_case() {
-        assert_eq!(
-            with_np("$(circus.env.NP) ((CIRCUS.env.np)) $(Circus.Env.Np)"),
-            "7 7 7"
-        );
+        assert_eq!(with_np("$(circus.env.NP) ((CIRCUS.env.np)) $(Circus.Env.Np)"), "7 7 7");
     }
 
     #[test]
     fn everything_else_stays() {
-        let text = "$(env.NP) ${circus.env.NP} $(circus.env.NOPE) $NP $(circus.) $(circus.env.NP ((circus.env.NP) %d {x}";
+        let text =
+            "$(env.NP) ${circus.env.NP} $(circus.env.NOPE) $NP $(circus.) $(circus.env.NP ((circus.env.NP) %d {x}";
         assert_eq!(with_np(text), text);
     }
 
@@ -120,20 +118,14 @@ mod tests {
         assert_eq!(with_np("$((circus.env.NP))"), "$7");
         assert_eq!(with_np("((($(circus.env.NP)"), "(((7");
         assert_eq!(with_np("809$(circus.env.np)é"), "8097é");
-        assert_eq!(
-            with_np("$(circus.circus.env.np)$(circus.circusenv.np)"),
-            "7$(circus.circusenv.np)"
-        );
+        assert_eq!(with_np("$(circus.circus.env.np)$(circus.circusenv.np)"), "7$(circus.circusenv.np)");
     }
 
     #[test]
     fn names_in_environment_values() {
         let environment = BTreeMap::from([("HOME".to_owned(), "/root".to_owned())]);
         let shown = |text| substitute_names(text, &environment);
-        assert_eq!(
-            shown("$HOME/x:$UNDEFINED_VAR:$lower:${HOME}"),
-            "/root/x::$lower:${HOME}"
-        );
+        assert_eq!(shown("$HOME/x:$UNDEFINED_VAR:$lower:${HOME}"), "/root/x::$lower:${HOME}");
         assert_eq!(shown("$$HOME$1$"), "$/root$1$");
     }
 

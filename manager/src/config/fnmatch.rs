@@ -12,10 +12,7 @@ enum Token {
     /// A character of its own.
     Literal(char),
     /// `[a-cx]`, `[!a-cx]`
-    Set {
-        negated: bool,
-        ranges: Vec<(char, char)>,
-    },
+    Set { negated: bool, ranges: Vec<(char, char)> },
 }
 
 impl Token {
@@ -23,9 +20,7 @@ impl Token {
         match self {
             Self::Any | Self::One => true,
             Self::Literal(literal) => *literal == c,
-            Self::Set { negated, ranges } => {
-                ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated
-            }
+            Self::Set { negated, ranges } => ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated,
         }
     }
 }
@@ -47,11 +42,7 @@ pub fn matches(name: &str, pattern: &str) -> bool {
             if !reached.get(index).copied().unwrap_or_default() || !token.accepts(c) {
                 continue;
             }
-            let after = if matches!(token, Token::Any) {
-                index
-            } else {
-                index.saturating_add(1)
-            };
+            let after = if matches!(token, Token::Any) { index } else { index.saturating_add(1) };
             if let Some(cell) = next.get_mut(after) {
                 *cell = true;
             }
@@ -105,13 +96,7 @@ fn set(text: &str) -> Option<(Token, &str)> {
     };
     let (members, after) = searched.split_once(']')?;
     let members: Vec<char> = first.chars().chain(members.chars()).collect();
-    Some((
-        Token::Set {
-            negated,
-            ranges: ranges(&members),
-        },
-        after,
-    ))
+    Some((Token::Set { negated, ranges: ranges(&members) }, after))
 }
 
 /// `a-c` is a range, a dash at either end a member, and a range from high to low holds nothing.

@@ -29,11 +29,7 @@ pub struct Files {
 /// # Errors
 /// A main file that is missing or unreadable, and every line of any file that is no INI.
 pub fn read(main: &Path, process_env: &Environment) -> Result<Files, ConfigErrors> {
-    let mut files = Files {
-        document: Document::default(),
-        paths: vec![main.to_owned()],
-        problems: Vec::new(),
-    };
+    let mut files = Files { document: Document::default(), paths: vec![main.to_owned()], problems: Vec::new() };
     let text = read_text(main)?;
     let mut errors = files.document.add(&Arc::from(main), &text);
 
@@ -51,31 +47,18 @@ pub fn read(main: &Path, process_env: &Environment) -> Result<Files, ConfigError
                 }
                 // Circus goes on without a file that it cannot open.
                 Err(ConfigError::Unreadable { path: file, source }) => {
-                    let kind = ProblemKind::IncludeSkipped {
-                        file,
-                        reason: source.to_string(),
-                    };
+                    let kind = ProblemKind::IncludeSkipped { file, reason: source.to_string() };
                     files.problems.push(pattern.problem(kind));
                 }
                 Err(error @ ConfigError::Missing(_)) => {
-                    let kind = ProblemKind::IncludeSkipped {
-                        file: path,
-                        reason: error.to_string(),
-                    };
+                    let kind = ProblemKind::IncludeSkipped { file: path, reason: error.to_string() };
                     files.problems.push(pattern.problem(kind));
                 }
                 Err(other) => errors.push(other),
             }
         }
     }
-    if errors.is_empty() {
-        Ok(files)
-    } else {
-        Err(ConfigErrors {
-            errors,
-            problems: files.problems,
-        })
-    }
+    if errors.is_empty() { Ok(files) } else { Err(ConfigErrors { errors, problems: files.problems }) }
 }
 
 /// One pattern of `include` or `include_dir`.
@@ -89,12 +72,7 @@ struct Pattern {
 impl Pattern {
     fn problem(&self, kind: ProblemKind) -> Problem {
         let section = "circus".to_owned();
-        Problem {
-            place: self.place.clone(),
-            section,
-            severity: Severity::Warning,
-            kind,
-        }
+        Problem { place: self.place.clone(), section, severity: Severity::Warning, kind }
     }
 }
 
@@ -111,16 +89,9 @@ fn patterns(document: &Document, main: &Path, process_env: &Environment) -> Vec<
             continue;
         };
         for word in variables.expand(&item.entry.value).split_whitespace() {
-            let path = if suffix.is_empty() {
-                PathBuf::from(word)
-            } else {
-                Path::new(word).join(suffix)
-            };
+            let path = if suffix.is_empty() { PathBuf::from(word) } else { Path::new(word).join(suffix) };
             let path = folder.join(path).to_string_lossy().into_owned();
-            patterns.push(Pattern {
-                path,
-                place: item.entry.place.clone(),
-            });
+            patterns.push(Pattern { path, place: item.entry.place.clone() });
         }
     }
     patterns
@@ -132,11 +103,8 @@ fn matching_files(pattern: &str) -> Vec<PathBuf> {
     while flat.contains("**") {
         flat = flat.replace("**", "*");
     }
-    let options = glob::MatchOptions {
-        case_sensitive: true,
-        require_literal_separator: true,
-        require_literal_leading_dot: true,
-    };
+    let options =
+        glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
     match glob::glob_with(&flat, options) {
         // A folder on the way that cannot be listed holds no matches.
         Ok(paths) => paths.filter_map(Result::ok).collect(),
@@ -153,22 +121,14 @@ fn read_text(path: &Path) -> Result<String, ConfigError> {
         if source.kind() == io::ErrorKind::NotFound {
             ConfigError::Missing(path.to_owned())
         } else {
-            ConfigError::Unreadable {
-                path: path.to_owned(),
-                source,
-            }
+            ConfigError::Unreadable { path: path.to_owned(), source }
         }
     };
     let file = std::fs::File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    file.take(MAX_FILE_BYTES.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_FILE_BYTES {
-        return Err(ConfigError::TooLong {
-            path: path.to_owned(),
-            limit: MAX_FILE_BYTES,
-        });
+        return Err(ConfigError::TooLong { path: path.to_owned(), limit: MAX_FILE_BYTES });
     }
     decode(path, bytes)
 }
@@ -177,15 +137,7 @@ fn read_text(path: &Path) -> Result<String, ConfigError> {
 fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, ConfigError> {
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
-        let line = error
-            .as_bytes()
-            .iter()
-            .take(valid)
-            .filter(|byte| **byte == b'\n')
-            .count();
-        ConfigError::NotText(Place {
-            file: Arc::from(path),
-            line: line.saturating_add(1),
-        })
+        let line = error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count();
+        ConfigError::NotText(Place { file: Arc::from(path), line: line.saturating_add(1) })
     })
 }

@@ -52,10 +52,7 @@ impl Config {
     /// Whether a socket outlives circusd: it says so, or processes that do hold it and have to find it bound
     /// (docs/adr/0006-sockets-in-the-core.md).
     pub fn keeps_socket(&self, socket: &SocketOptions) -> bool {
-        let mut holders = self
-            .watchers
-            .iter()
-            .filter(|watcher| watcher.holds_socket(socket));
+        let mut holders = self.watchers.iter().filter(|watcher| watcher.holds_socket(socket));
         socket.use_papa || holders.any(|watcher| watcher.use_papa)
     }
 }
@@ -96,22 +93,14 @@ pub fn load(path: &Path, process_env: &BTreeMap<String, String>) -> Result<Confi
     found.check_sockets(&files.document, &mut config);
     found.keep_one_of_each_name(&mut config);
 
-    let (fatal, problems): (Vec<_>, Vec<_>) = config
-        .problems
-        .into_iter()
-        .partition(|problem| problem.severity == Severity::Fatal);
+    let (fatal, problems): (Vec<_>, Vec<_>) =
+        config.problems.into_iter().partition(|problem| problem.severity == Severity::Fatal);
     config.problems = problems;
     if fatal.is_empty() {
         return Ok(config);
     }
-    let errors = fatal
-        .into_iter()
-        .map(|problem| ConfigError::Value(Box::new(problem)))
-        .collect();
-    Err(ConfigErrors {
-        errors,
-        problems: config.problems,
-    })
+    let errors = fatal.into_iter().map(|problem| ConfigError::Value(Box::new(problem))).collect();
+    Err(ConfigErrors { errors, problems: config.problems })
 }
 
 /// The typed sections, each with the section it comes from, until it is known which names are given twice.
@@ -122,13 +111,7 @@ struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    fn read(
-        &mut self,
-        document: &'a Document,
-        section: &'a Section,
-        environments: &Environments,
-        config: &mut Config,
-    ) {
+    fn read(&mut self, document: &'a Document, section: &'a Section, environments: &Environments, config: &mut Config) {
         let Some(mut reading) = Reading::new(document, section) else {
             return;
         };
@@ -139,8 +122,7 @@ impl<'a> Found<'a> {
             let watcher = reading.watcher(document, environments);
             self.watchers.extend(watcher.map(|watcher| (section, watcher)));
         } else if section.name.starts_with("socket:") {
-            self.sockets
-                .extend(reading.socket(variables).map(|socket| (section, socket)));
+            self.sockets.extend(reading.socket(variables).map(|socket| (section, socket)));
         } else if section.name.starts_with("plugin:") {
             config.plugins.extend(reading.plugin(variables));
         } else if section.name != "env" && !section.name.starts_with("env:") {
@@ -151,11 +133,7 @@ impl<'a> Found<'a> {
 
     /// Looks for sockets that watchers name and nobody defines, once all sections are known.
     fn check_sockets(&self, document: &Document, config: &mut Config) {
-        let defined: Vec<&str> = self
-            .sockets
-            .iter()
-            .map(|(_, socket)| socket.name.as_str())
-            .collect();
+        let defined: Vec<&str> = self.sockets.iter().map(|(_, socket)| socket.name.as_str()).collect();
         for (section, watcher) in &self.watchers {
             if let Some(mut reading) = Reading::new(document, section) {
                 reading.missing_sockets(watcher, &defined);
@@ -196,17 +174,8 @@ impl<'a> Found<'a> {
 }
 
 fn same_name(name: &str, section: &Section, other: &Section) -> Problem {
-    let kind = ProblemKind::SameName {
-        name: name.to_owned(),
-        by: other.name.clone(),
-        first: other.place.clone(),
-    };
-    Problem {
-        place: section.place.clone(),
-        section: section.name.clone(),
-        severity: Severity::LeftOut,
-        kind,
-    }
+    let kind = ProblemKind::SameName { name: name.to_owned(), by: other.name.clone(), first: other.place.clone() };
+    Problem { place: section.place.clone(), section: section.name.clone(), severity: Severity::LeftOut, kind }
 }
 
 fn repeats(document: &Document) -> impl Iterator<Item = Problem> + '_ {
@@ -214,10 +183,7 @@ fn repeats(document: &Document) -> impl Iterator<Item = Problem> + '_ {
         place: repeat.place.clone(),
         section: repeat.section.clone(),
         severity: Severity::Warning,
-        kind: ProblemKind::GivenTwice {
-            key: repeat.key.clone(),
-            first: repeat.first.clone(),
-        },
+        kind: ProblemKind::GivenTwice { key: repeat.key.clone(), first: repeat.first.clone() },
     })
 }
 

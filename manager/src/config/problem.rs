@@ -182,9 +182,7 @@ pub enum ProblemKind {
         first: Place,
     },
     /// An include pattern without a match. Circus's text (spec a.2).
-    #[error(
-        "'{0}' does not lead to any config. Make sure include paths are relative to the main config file"
-    )]
+    #[error("'{0}' does not lead to any config. Make sure include paths are relative to the main config file")]
     IncludeWithoutMatch(String),
     /// An included file that cannot be read.
     #[error("included file {} is skipped: {reason}", .file.display())]
@@ -269,9 +267,7 @@ pub struct ConfigErrors {
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let errors = self.errors.iter().map(ToString::to_string);
-        let lines: Vec<String> = errors
-            .chain(self.problems.iter().map(ToString::to_string))
-            .collect();
+        let lines: Vec<String> = errors.chain(self.problems.iter().map(ToString::to_string)).collect();
         f.write_str(&lines.join("\n"))
     }
 }
@@ -280,9 +276,6 @@ impl std::error::Error for ConfigErrors {}
 
 impl From<ConfigError> for ConfigErrors {
     fn from(error: ConfigError) -> Self {
-        Self {
-            errors: vec![error],
-            problems: Vec::new(),
-        }
+        Self { errors: vec![error], problems: Vec::new() }
     }
 }

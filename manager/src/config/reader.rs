@@ -69,21 +69,10 @@ pub struct Document {
 impl Document {
     /// Adds the text of one more file and returns the lines that are no INI.
     pub fn add(&mut self, file: &Arc<Path>, text: &str) -> Vec<ConfigError> {
-        let mut reader = Reader {
-            document: self,
-            target: None,
-            open: Open::Nothing,
-            errors: Vec::new(),
-        };
+        let mut reader = Reader { document: self, target: None, open: Open::Nothing, errors: Vec::new() };
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
         for (index, line) in text.split('\n').enumerate() {
-            reader.line(
-                line,
-                Place {
-                    file: Arc::clone(file),
-                    line: index.saturating_add(1),
-                },
-            );
+            reader.line(line, Place { file: Arc::clone(file), line: index.saturating_add(1) });
         }
         reader.errors
     }
@@ -97,16 +86,8 @@ impl Document {
     pub fn items<'a>(&'a self, section: &'a Section) -> Vec<Item<'a>> {
         let overridden = |entry: &&Entry| section.entries.iter().any(|own| own.key == entry.key);
         let defaults = self.defaults.iter().filter(|entry| !overridden(entry));
-        let defaults = defaults.map(|entry| Item {
-            entry,
-            from_default: true,
-        });
-        defaults
-            .chain(section.entries.iter().map(|entry| Item {
-                entry,
-                from_default: false,
-            }))
-            .collect()
+        let defaults = defaults.map(|entry| Item { entry, from_default: true });
+        defaults.chain(section.entries.iter().map(|entry| Item { entry, from_default: false })).collect()
     }
 }
 
@@ -149,16 +130,10 @@ impl Reader<'_> {
         } else if let Some(target) = self.target {
             match option(line) {
                 Some((key, value)) => self.option(target, key, value, place),
-                None => self.errors.push(ConfigError::NoDelimiter {
-                    place,
-                    line: strip(line).to_owned(),
-                }),
+                None => self.errors.push(ConfigError::NoDelimiter { place, line: strip(line).to_owned() }),
             }
         } else {
-            self.errors.push(ConfigError::NoSection {
-                place,
-                line: strip(line).to_owned(),
-            });
+            self.errors.push(ConfigError::NoSection { place, line: strip(line).to_owned() });
             self.target = Some(Target::Nowhere);
         }
     }
@@ -182,11 +157,7 @@ impl Reader<'_> {
         let sections = &mut self.document.sections;
         let known = sections.iter().position(|section| section.name == name);
         let index = known.unwrap_or_else(|| {
-            sections.push(Section {
-                name: name.to_owned(),
-                place,
-                entries: Vec::new(),
-            });
+            sections.push(Section { name: name.to_owned(), place, entries: Vec::new() });
             sections.len().saturating_sub(1)
         });
         self.target = Some(Target::Section(index));
@@ -201,10 +172,7 @@ impl Reader<'_> {
         let Some(entries) = self.entries(target) else {
             return;
         };
-        let first = entries
-            .iter()
-            .find(|entry| entry.key == key)
-            .map(|entry| entry.place.clone());
+        let first = entries.iter().find(|entry| entry.key == key).map(|entry| entry.place.clone());
         let open = match (key.is_empty(), &first) {
             // A key of no characters cannot be continued.
             (true, _) => Open::Nothing,
@@ -213,11 +181,7 @@ impl Reader<'_> {
         };
         match first {
             Some(first) => self.repeat(target, key, place, first),
-            None => entries.push(Entry {
-                key: key.to_owned(),
-                value: value.to_owned(),
-                place,
-            }),
+            None => entries.push(Entry { key: key.to_owned(), value: value.to_owned(), place }),
         }
         self.open = open;
     }
@@ -233,23 +197,14 @@ impl Reader<'_> {
                 None => return,
             },
         };
-        let repeat = Repeat {
-            section: section.to_owned(),
-            key: key.to_owned(),
-            place,
-            first,
-        };
+        let repeat = Repeat { section: section.to_owned(), key: key.to_owned(), place, first };
         self.document.repeats.push(repeat);
     }
 
     fn entries(&mut self, target: Target) -> Option<&mut Vec<Entry>> {
         match target {
             Target::Defaults => Some(&mut self.document.defaults),
-            Target::Section(index) => self
-                .document
-                .sections
-                .get_mut(index)
-                .map(|section| &mut section.entries),
+            Target::Section(index) => self.document.sections.get_mut(index).map(|section| &mut section.entries),
             Target::Nowhere => None,
         }
     }
@@ -271,10 +226,7 @@ fn header(line: &str) -> Option<&str> {
 fn option(line: &str) -> Option<(&str, &str)> {
     let (key, value) = line.split_once(['=', ':'])?;
     let value = strip(without_comment(value.trim_start_matches(is_space)));
-    Some((
-        key.trim_end_matches(is_space),
-        if value == "\"\"" { "" } else { value },
-    ))
+    Some((key.trim_end_matches(is_space), if value == "\"\"" { "" } else { value }))
 }
 
 /// Cuts at the first `;` when white space stands before it. Later ones, and one at the very start, are text.
@@ -300,18 +252,13 @@ mod tests {
         let (document, errors) = read(text);
         assert!(errors.is_empty(), "{errors:?}");
         let entries = document.sections.into_iter().flat_map(|section| section.entries);
-        entries
-            .map(|entry| (entry.key, entry.value, entry.place.line))
-            .collect()
+        entries.map(|entry| (entry.key, entry.value, entry.place.line)).collect()
     }
 
     #[test]
     fn lines_are_counted_over_comments_and_continuations() {
         let text = "# c\n[watcher:a]\ncmd = x\n\n  y\nrem = no\nargs : z ; c\n";
-        assert_eq!(
-            values(text),
-            [("cmd".into(), "x\ny".into(), 3), ("args".into(), "z".into(), 7)]
-        );
+        assert_eq!(values(text), [("cmd".into(), "x\ny".into(), 3), ("args".into(), "z".into(), 7)]);
     }
 
     #[test]
@@ -323,13 +270,7 @@ mod tests {
     fn the_continuation_of_a_repetition_is_ignored_with_it() {
         assert_eq!(values("[s]\na = 1\na = 2\n  3\n"), [("a".into(), "1".into(), 2)]);
         let (document, _) = read("[s]\na = 1\na = 2\n");
-        assert_eq!(
-            document
-                .repeats
-                .first()
-                .map(|repeat| (repeat.place.line, repeat.first.line)),
-            Some((3, 2))
-        );
+        assert_eq!(document.repeats.first().map(|repeat| (repeat.place.line, repeat.first.line)), Some((3, 2)));
     }
 
     #[test]

@@ -9,8 +9,8 @@ use super::near::nearest;
 use super::problem::{Problem, ProblemKind, Severity};
 use super::reader::{Document, Entry, Item, Section};
 use crate::options::{
-    CIRCUS_KEYS_NEVER_READ, CIRCUS_OPTIONS, CircusOption, CircusOptions, Effect, Expected, SOCKET_OPTIONS,
-    SocketDraft, SocketOption, SocketOptions, python,
+    CIRCUS_KEYS_NEVER_READ, CIRCUS_OPTIONS, CircusOption, CircusOptions, Effect, Expected, SOCKET_OPTIONS, SocketDraft,
+    SocketOption, SocketOptions, python,
 };
 
 /// One section with its problems so far.
@@ -24,11 +24,7 @@ impl<'a> Reading<'a> {
     /// Starts on a section; `None` when it holds nothing, not even from `[DEFAULT]` (Circus skips it).
     pub fn new(document: &'a Document, section: &'a Section) -> Option<Self> {
         let items = document.items(section);
-        (!items.is_empty()).then_some(Self {
-            section,
-            items,
-            problems: Vec::new(),
-        })
+        (!items.is_empty()).then_some(Self { section, items, problems: Vec::new() })
     }
 
     /// What was found wrong.
@@ -39,42 +35,23 @@ impl<'a> Reading<'a> {
     /// A problem at an entry.
     pub(super) fn note(&mut self, entry: &Entry, severity: Severity, kind: ProblemKind) {
         let section = self.section.name.clone();
-        self.problems.push(Problem {
-            place: entry.place.clone(),
-            section,
-            severity,
-            kind,
-        });
+        self.problems.push(Problem { place: entry.place.clone(), section, severity, kind });
     }
 
     /// A problem at the entry of that key, or at the header when there is none.
     pub(super) fn note_at(&mut self, key: &str, severity: Severity, kind: ProblemKind) {
         let entry = self.items.iter().find(|item| item.entry.key == key);
-        let place = entry
-            .map_or(&self.section.place, |item| &item.entry.place)
-            .clone();
-        self.problems.push(Problem {
-            place,
-            section: self.section.name.clone(),
-            severity,
-            kind,
-        });
+        let place = entry.map_or(&self.section.place, |item| &item.entry.place).clone();
+        self.problems.push(Problem { place, section: self.section.name.clone(), severity, kind });
     }
 
     pub(super) fn bad_value(&mut self, entry: &Entry, severity: Severity, value: &str, expected: Expected) {
-        let kind = ProblemKind::Value {
-            key: entry.key.clone(),
-            value: value.to_owned(),
-            expected,
-        };
+        let kind = ProblemKind::Value { key: entry.key.clone(), value: value.to_owned(), expected };
         self.note(entry, severity, kind);
     }
 
     pub(super) fn no_effect(&mut self, entry: &Entry, value: &str) {
-        let kind = ProblemKind::NoEffectYet {
-            key: entry.key.clone(),
-            value: value.to_owned(),
-        };
+        let kind = ProblemKind::NoEffectYet { key: entry.key.clone(), value: value.to_owned() };
         self.note(entry, Severity::Warning, kind);
     }
 
@@ -86,18 +63,13 @@ impl<'a> Reading<'a> {
         // `stdout_steam.class` is like the family `stdout_stream`.
         let stem = key.split('.').next().unwrap_or(key);
         if let Some(near) = nearest(stem, known) {
-            let kind = ProblemKind::UnknownOption {
-                key: key.clone(),
-                near,
-            };
+            let kind = ProblemKind::UnknownOption { key: key.clone(), near };
             self.note(item.entry, Severity::Warning, kind);
         }
     }
 
     pub(super) fn is_left_out(&self) -> bool {
-        self.problems
-            .iter()
-            .any(|problem| problem.severity == Severity::LeftOut)
+        self.problems.iter().any(|problem| problem.severity == Severity::LeftOut)
     }
 
     /// `[circus]`. A bad value is fatal.
@@ -108,11 +80,7 @@ impl<'a> Reading<'a> {
             let text = variables.expand(&entry.value);
             let Some(row) = CircusOption::find(&entry.key) else {
                 if CIRCUS_KEYS_NEVER_READ.contains(&entry.key.as_str()) {
-                    self.note(
-                        entry,
-                        Severity::Warning,
-                        ProblemKind::NeverRead(entry.key.clone()),
-                    );
+                    self.note(entry, Severity::Warning, ProblemKind::NeverRead(entry.key.clone()));
                 } else if !matches!(entry.key.as_str(), "include" | "include_dir") {
                     self.unknown(item, CIRCUS_OPTIONS.iter().map(|row| row.name));
                 }
@@ -155,13 +123,7 @@ impl<'a> Reading<'a> {
                 }
             }
         }
-        let name = self
-            .section
-            .name
-            .rsplit("socket:")
-            .next()
-            .unwrap_or_default()
-            .to_lowercase();
+        let name = self.section.name.rsplit("socket:").next().unwrap_or_default().to_lowercase();
         let socket = draft.finish(&name);
         if socket.is_none() {
             self.note_at("family", Severity::LeftOut, ProblemKind::UnixWithoutPath);
@@ -172,13 +134,8 @@ impl<'a> Reading<'a> {
     /// `[plugin:NAME]`; `None` when it is left out.
     pub fn plugin(&mut self, variables: &Variables) -> Option<PluginSection> {
         let items = self.items.clone();
-        let settings = items
-            .iter()
-            .map(|item| (item.entry.key.clone(), variables.expand(&item.entry.value)));
-        let plugin = PluginSection {
-            name: self.section.name.clone(),
-            settings: settings.collect(),
-        };
+        let settings = items.iter().map(|item| (item.entry.key.clone(), variables.expand(&item.entry.value)));
+        let plugin = PluginSection { name: self.section.name.clone(), settings: settings.collect() };
         if let Some(item) = items.iter().find(|item| item.entry.key == "priority") {
             let text = variables.expand(&item.entry.value);
             if python::to_int(&text).is_none() {

@@ -6,9 +6,7 @@ use super::problem::{ProblemKind, Severity};
 use super::reader::{Document, Item};
 use super::sections::Reading;
 use super::words;
-use crate::options::{
-    Args, Effect, Expected, HOOK_NAMES, WATCHER_OPTIONS, WatcherOption, WatcherOptions, python,
-};
+use crate::options::{Args, Effect, Expected, HOOK_NAMES, WATCHER_OPTIONS, WatcherOption, WatcherOptions, python};
 use crate::streams;
 use std::cell::RefCell;
 
@@ -16,12 +14,7 @@ impl Reading<'_> {
     /// `[watcher:NAME]`; `None` when it is left out.
     pub fn watcher(&mut self, document: &Document, environments: &Environments) -> Option<WatcherOptions> {
         let items = self.items.clone();
-        let value = |key: &str| {
-            items
-                .iter()
-                .find(|item| item.entry.key == key)
-                .map(|item| &item.entry.value)
-        };
+        let value = |key: &str| items.iter().find(|item| item.entry.key == key).map(|item| &item.entry.value);
         let in_title = self.section.name.strip_prefix("watcher:").unwrap_or_default();
         let mut watcher = WatcherOptions::new(value("name").map_or(in_title, String::as_str));
 
@@ -29,9 +22,7 @@ impl Reading<'_> {
         let copy_env = value("copy_env").and_then(|text| python::to_bool(&environments.global.expand(text)));
         watcher.env = environments.of_watcher(document, &watcher.name, copy_env.unwrap_or_default());
         let variables = environments.seen_by_watcher(&watcher.env);
-        watcher
-            .extra
-            .insert("__name__".to_owned(), variables.expand(&self.section.name));
+        watcher.extra.insert("__name__".to_owned(), variables.expand(&self.section.name));
 
         for item in items {
             self.watcher_item(&mut watcher, item, environments, &variables);
@@ -54,9 +45,7 @@ impl Reading<'_> {
                 return self.bad_value(entry, Severity::Warning, &entry.value, Expected::EnvSection);
             }
             (key, None) => {
-                watcher
-                    .extra
-                    .insert(key.to_owned(), variables.expand(&entry.value));
+                watcher.extra.insert(key.to_owned(), variables.expand(&entry.value));
                 return self.unknown(item, WATCHER_OPTIONS.iter().map(|row| row.name));
             }
             (_, Some(row)) => row,
@@ -79,11 +68,7 @@ impl Reading<'_> {
         if let Some(hook) = entry.key.strip_prefix("hooks.")
             && !HOOK_NAMES.contains(&hook)
         {
-            self.note(
-                entry,
-                Severity::Warning,
-                ProblemKind::UnknownHook(hook.to_owned()),
-            );
+            self.note(entry, Severity::Warning, ProblemKind::UnknownHook(hook.to_owned()));
         }
     }
 
@@ -94,18 +79,10 @@ impl Reading<'_> {
             self.note_at("numprocesses", Severity::LeftOut, kind);
         }
         if watcher.copy_path && !watcher.copy_env {
-            self.note_at(
-                "copy_path",
-                Severity::LeftOut,
-                ProblemKind::NeedsCopyEnv("copy_path"),
-            );
+            self.note_at("copy_path", Severity::LeftOut, ProblemKind::NeedsCopyEnv("copy_path"));
         }
         if watcher.virtualenv.is_some() && !watcher.copy_env {
-            self.note_at(
-                "virtualenv",
-                Severity::LeftOut,
-                ProblemKind::NeedsCopyEnv("virtualenv"),
-            );
+            self.note_at("virtualenv", Severity::LeftOut, ProblemKind::NeedsCopyEnv("virtualenv"));
         }
         self.limits(watcher);
         self.streams(watcher);
@@ -148,11 +125,7 @@ impl Reading<'_> {
             let class = options.class.to_string();
             if let Some(note) = streams::note(options) {
                 let (key, class) = (class_key, class.clone());
-                self.note_at(
-                    key,
-                    Severity::Warning,
-                    ProblemKind::StreamNote { key, class, note },
-                );
+                self.note_at(key, Severity::Warning, ProblemKind::StreamNote { key, class, note });
             }
             for setting in streams::unknown_settings(options) {
                 let key = format!("{stream}.{setting}");
@@ -173,11 +146,7 @@ impl Reading<'_> {
             Args::List(_) => "",
         };
         let shell_args = watcher.shell_args.as_deref().unwrap_or_default();
-        for (key, text) in [
-            ("cmd", watcher.cmd.as_str()),
-            ("args", args),
-            ("shell_args", shell_args),
-        ] {
+        for (key, text) in [("cmd", watcher.cmd.as_str()), ("args", args), ("shell_args", shell_args)] {
             if let Err(error) = words::split(text) {
                 self.note_at(key, Severity::Warning, ProblemKind::NoWords { key, error });
             }
@@ -206,9 +175,7 @@ impl Reading<'_> {
 fn sockets_named_in(text: &str) -> Vec<String> {
     let names = RefCell::new(Vec::new());
     expand(text, &|name| {
-        names
-            .borrow_mut()
-            .extend(name.strip_prefix("sockets.").map(str::to_owned));
+        names.borrow_mut().extend(name.strip_prefix("sockets.").map(str::to_owned));
         None
     });
     names.into_inner()

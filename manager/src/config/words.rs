@@ -64,11 +64,7 @@ pub fn split(text: &str) -> Result<Vec<String>, WordsError> {
                     word.push('\\');
                 }
                 word.push(c);
-                if in_quotes {
-                    State::Quoted('"')
-                } else {
-                    State::Plain
-                }
+                if in_quotes { State::Quoted('"') } else { State::Plain }
             }
         };
     }

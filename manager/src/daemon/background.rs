@@ -20,16 +20,10 @@ pub enum BackgroundError {
 /// Starts the process that stays, with the same arguments. Its configuration has been checked already.
 pub fn start_in_background() -> Result<(), BackgroundError> {
     let program = std::env::current_exe().map_err(BackgroundError::Start)?;
-    let name = std::env::args_os()
-        .next()
-        .unwrap_or_else(|| program.clone().into_os_string());
+    let name = std::env::args_os().next().unwrap_or_else(|| program.clone().into_os_string());
     Command::new(program)
         .arg0(name)
-        .args(
-            std::env::args_os()
-                .skip(1)
-                .filter(|argument| argument != "--daemon"),
-        )
+        .args(std::env::args_os().skip(1).filter(|argument| argument != "--daemon"))
         .arg("--daemonized")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -41,7 +35,5 @@ pub fn start_in_background() -> Result<(), BackgroundError> {
 
 /// In the process that stays: a session of its own.
 pub fn leave_terminal() -> Result<(), BackgroundError> {
-    rustix::process::setsid()
-        .map(drop)
-        .map_err(BackgroundError::Session)
+    rustix::process::setsid().map(drop).map_err(BackgroundError::Session)
 }

@@ -44,9 +44,7 @@ impl LogTarget {
         match text {
             None | Some("-" | "") => Ok(Self::Terminal),
             Some(text) if text.starts_with("syslog:") => Err(LoggingError::Syslog(text.to_owned())),
-            Some(path) => Ok(Self::File(
-                std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path)),
-            )),
+            Some(path) => Ok(Self::File(std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path)))),
         }
     }
 }
@@ -66,14 +64,8 @@ impl LogFile {
         let sink = match target {
             LogTarget::Terminal => Sink::Terminal,
             LogTarget::File(path) => {
-                let file = append(path).map_err(|source| LoggingError::Open {
-                    path: path.clone(),
-                    source,
-                })?;
-                Sink::File {
-                    path: path.clone(),
-                    file,
-                }
+                let file = append(path).map_err(|source| LoggingError::Open { path: path.clone(), source })?;
+                Sink::File { path: path.clone(), file }
             }
         };
         Ok(Self(Arc::new(Mutex::new(sink))))
@@ -148,12 +140,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut out: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let now = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S");
         let level = level_name(*event.metadata().level());
         write!(out, "{now} circus[{}] [{level}] ", std::process::id())?;
@@ -183,11 +170,8 @@ pub fn start_logging(target: &LogTarget, level: LogLevel) -> Result<LogFile, Log
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
     };
-    let subscriber = tracing_subscriber::fmt()
-        .event_format(CircusLine)
-        .with_writer(log.clone())
-        .with_max_level(filter)
-        .finish();
+    let subscriber =
+        tracing_subscriber::fmt().event_format(CircusLine).with_writer(log.clone()).with_max_level(filter).finish();
     // A restart within the same process keeps the first one; only its file may change.
     let _ = tracing::subscriber::set_global_default(subscriber);
     Ok(log)

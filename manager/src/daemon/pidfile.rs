@@ -41,26 +41,15 @@ pub struct Pidfile {
 impl Pidfile {
     /// Writes our pid. A file with another living pid is left alone; garbage and dead pids are overwritten.
     pub fn create(path: &Path) -> Result<Self, PidfileError> {
-        let path = std::path::absolute(path).map_err(|source| PidfileError::Write {
-            path: path.to_owned(),
-            source,
-        })?;
+        let path = std::path::absolute(path).map_err(|source| PidfileError::Write { path: path.to_owned(), source })?;
         if let Some(pid) = living(&path).filter(|pid| *pid != own_pid()) {
-            return Err(PidfileError::Taken {
-                path: shorten(&path),
-                pid,
-            });
+            return Err(PidfileError::Taken { path: shorten(&path), pid });
         }
         let directory = path.parent().unwrap_or(Path::new("/"));
         if !directory.is_dir() {
-            return Err(PidfileError::NoDirectory {
-                directory: directory.to_owned(),
-            });
+            return Err(PidfileError::NoDirectory { directory: directory.to_owned() });
         }
-        write(&path).map_err(|source| PidfileError::Write {
-            path: path.clone(),
-            source,
-        })?;
+        write(&path).map_err(|source| PidfileError::Write { path: path.clone(), source })?;
         Ok(Self { path })
     }
 }
@@ -81,12 +70,7 @@ fn shorten(path: &Path) -> PathBuf {
 }
 
 fn write(path: &Path) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o644)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path)?;
     file.write_all(format!("{}\n", own_pid()).as_bytes())
 }
 
@@ -135,9 +119,6 @@ mod tests {
     #[test]
     fn a_missing_directory_is_named() {
         let error = Pidfile::create(Path::new("/no/such/dir/x.pid")).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "/no/such/dir doesn't exist. Can't create pidfile"
-        );
+        assert_eq!(error.to_string(), "/no/such/dir doesn't exist. Can't create pidfile");
     }
 }

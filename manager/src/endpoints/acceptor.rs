@@ -42,14 +42,8 @@ impl<T: Default + Send + 'static> Endpoint<T> {
         let runtime = Handle::try_current().map_err(io::Error::other)?;
         let listener = listening.into_tokio()?;
         let shared = Shared::new(profile, runtime);
-        let acceptor: JoinHandle<()> =
-            shared
-                .runtime
-                .spawn(accept_loop(listener, Arc::clone(&shared), serve));
-        Ok(Self {
-            shared,
-            acceptor: acceptor.abort_handle(),
-        })
+        let acceptor: JoinHandle<()> = shared.runtime.spawn(accept_loop(listener, Arc::clone(&shared), serve));
+        Ok(Self { shared, acceptor: acceptor.abort_handle() })
     }
 }
 
@@ -164,9 +158,6 @@ mod tests {
 
     #[test]
     fn a_connection_that_died_in_the_queue_is_no_reason_to_pause() {
-        assert_eq!(
-            pause_after(&rustix::io::Errno::CONNABORTED.into(), Some(ACCEPT_BACKOFF_LAST)),
-            None
-        );
+        assert_eq!(pause_after(&rustix::io::Errno::CONNABORTED.into(), Some(ACCEPT_BACKOFF_LAST)), None);
     }
 }

@@ -55,9 +55,7 @@ impl Endpoint {
     /// It is not of one of the supported forms.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
         let owned = || text.to_owned();
-        let (transport, rest) = text
-            .split_once("://")
-            .ok_or_else(|| EndpointError::NoTransport(owned()))?;
+        let (transport, rest) = text.split_once("://").ok_or_else(|| EndpointError::NoTransport(owned()))?;
         if text.contains('\0') {
             return Err(EndpointError::ZeroByte(owned()));
         }
@@ -65,10 +63,7 @@ impl Endpoint {
             "tcp" => parse_tcp(text, rest)?,
             "ipc" => parse_ipc(text, rest)?,
             other => {
-                return Err(EndpointError::Transport {
-                    endpoint: owned(),
-                    transport: other.to_owned(),
-                });
+                return Err(EndpointError::Transport { endpoint: owned(), transport: other.to_owned() });
             }
         };
         Ok(Self { text: owned(), place })
@@ -97,20 +92,12 @@ impl Endpoint {
         if let Some(address) = interface_address(name) {
             return Ok(address);
         }
-        let unresolved = |source| EndpointError::Unresolved {
-            endpoint: self.text.clone(),
-            name: name.to_owned(),
-            source,
-        };
-        let addresses: Vec<IpAddr> = (name, 0)
-            .to_socket_addrs()
-            .map_err(unresolved)?
-            .map(|address| address.ip())
-            .collect();
+        let unresolved =
+            |source| EndpointError::Unresolved { endpoint: self.text.clone(), name: name.to_owned(), source };
+        let addresses: Vec<IpAddr> =
+            (name, 0).to_socket_addrs().map_err(unresolved)?.map(|address| address.ip()).collect();
         let ipv4 = addresses.iter().find(|address| address.is_ipv4());
-        ipv4.or(addresses.first())
-            .copied()
-            .ok_or_else(|| unresolved(std::io::ErrorKind::NotFound.into()))
+        ipv4.or(addresses.first()).copied().ok_or_else(|| unresolved(std::io::ErrorKind::NotFound.into()))
     }
 }
 
@@ -122,42 +109,29 @@ impl fmt::Display for Endpoint {
 }
 
 fn parse_tcp(text: &str, rest: &str) -> Result<Place, EndpointError> {
-    let (host, port) = rest
-        .rsplit_once(':')
-        .ok_or_else(|| EndpointError::NoPort(text.to_owned()))?;
+    let (host, port) = rest.rsplit_once(':').ok_or_else(|| EndpointError::NoPort(text.to_owned()))?;
     let port = match port {
         "*" => 0,
-        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits
-            .parse()
-            .map_err(|_not_a_port: std::num::ParseIntError| bad_port(text, port))?,
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            digits.parse().map_err(|_not_a_port: std::num::ParseIntError| bad_port(text, port))?
+        }
         _ => return Err(bad_port(text, port)),
     };
-    Ok(Place::Tcp {
-        host: parse_host(text, host)?,
-        port,
-    })
+    Ok(Place::Tcp { host: parse_host(text, host)?, port })
 }
 
 fn bad_port(text: &str, port: &str) -> EndpointError {
-    EndpointError::Port {
-        endpoint: text.to_owned(),
-        port: port.to_owned(),
-    }
+    EndpointError::Port { endpoint: text.to_owned(), port: port.to_owned() }
 }
 
 fn parse_host(text: &str, host: &str) -> Result<Host, EndpointError> {
-    let bad_ipv6 = || EndpointError::Ipv6 {
-        endpoint: text.to_owned(),
-        host: host.to_owned(),
-    };
+    let bad_ipv6 = || EndpointError::Ipv6 { endpoint: text.to_owned(), host: host.to_owned() };
     match host {
         "" => Err(EndpointError::NoPort(text.to_owned())),
         "*" => Ok(Host::Any),
         _ if host.contains([':', '[', ']']) => {
             let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-            let address = inside
-                .and_then(|inside| inside.parse().ok())
-                .ok_or_else(bad_ipv6)?;
+            let address = inside.and_then(|inside| inside.parse().ok()).ok_or_else(bad_ipv6)?;
             Ok(Host::Address(IpAddr::V6(address)))
         }
         _ => Ok(match host.parse() {
@@ -175,10 +149,7 @@ fn parse_ipc(text: &str, rest: &str) -> Result<Place, EndpointError> {
         None => (Place::Path(PathBuf::from(rest)), rest.len()),
     };
     if bytes > UNIX_PATH_BYTES {
-        return Err(EndpointError::PathTooLong {
-            endpoint: text.to_owned(),
-            bytes,
-        });
+        return Err(EndpointError::PathTooLong { endpoint: text.to_owned(), bytes });
     }
     Ok(place)
 }
@@ -194,11 +165,7 @@ fn interface_address(name: &str) -> Option<IpAddr> {
             ipv4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
         })
         .collect();
-    addresses
-        .iter()
-        .find(|address| address.is_ipv4())
-        .or(addresses.first())
-        .copied()
+    addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()).copied()
 }
 
 #[cfg(test)]
@@ -212,10 +179,7 @@ mod tests {
     }
 
     fn error(text: &str) -> String {
-        Endpoint::parse(text)
-            .and_then(|endpoint| endpoint.resolve())
-            .unwrap_err()
-            .to_string()
+        Endpoint::parse(text).and_then(|endpoint| endpoint.resolve()).unwrap_err().to_string()
     }
 
     #[test]
@@ -229,40 +193,22 @@ mod tests {
         assert_eq!(target("tcp://localhost:5555"), tcp("127.0.0.1:5555"));
         assert_eq!(target("ipc:///tmp/x"), BindTarget::UnixPath("/tmp/x".into()));
         assert_eq!(target("ipc://relative"), BindTarget::UnixPath("relative".into()));
-        assert_eq!(
-            target("ipc://@circus"),
-            BindTarget::UnixAbstract(b"circus".to_vec())
-        );
+        assert_eq!(target("ipc://@circus"), BindTarget::UnixAbstract(b"circus".to_vec()));
     }
 
     #[test]
     fn errors_name_the_endpoint_and_what_was_expected() {
         let cases = [
-            (
-                "localhost:5555",
-                "endpoint \"localhost:5555\": expected tcp://HOST:PORT or ipc://PATH",
-            ),
-            (
-                "udp://h:1",
-                "endpoint \"udp://h:1\": transport \"udp\" is not supported, expected tcp or ipc",
-            ),
+            ("localhost:5555", "endpoint \"localhost:5555\": expected tcp://HOST:PORT or ipc://PATH"),
+            ("udp://h:1", "endpoint \"udp://h:1\": transport \"udp\" is not supported, expected tcp or ipc"),
             (
                 "tcp://127.0.0.1",
                 "endpoint \"tcp://127.0.0.1\": expected a host and a port, as in tcp://127.0.0.1:5555, \
                  tcp://*:5555 or tcp://[::1]:5555",
             ),
-            (
-                "tcp://h:70000",
-                "endpoint \"tcp://h:70000\": port \"70000\" is not a number from 0 to 65535, nor *",
-            ),
-            (
-                "tcp://h:+1",
-                "endpoint \"tcp://h:+1\": port \"+1\" is not a number from 0 to 65535, nor *",
-            ),
-            (
-                "tcp://h:",
-                "endpoint \"tcp://h:\": port \"\" is not a number from 0 to 65535, nor *",
-            ),
+            ("tcp://h:70000", "endpoint \"tcp://h:70000\": port \"70000\" is not a number from 0 to 65535, nor *"),
+            ("tcp://h:+1", "endpoint \"tcp://h:+1\": port \"+1\" is not a number from 0 to 65535, nor *"),
+            ("tcp://h:", "endpoint \"tcp://h:\": port \"\" is not a number from 0 to 65535, nor *"),
             (
                 "tcp://::1:5555",
                 "endpoint \"tcp://::1:5555\": \"::1\" is not an IPv6 address in brackets, as in tcp://[::1]:5555",

@@ -50,21 +50,11 @@ pub struct ControlHandle {
 ///
 /// # Errors
 /// Called outside a tokio runtime, or the runtime cannot register the socket.
-pub fn serve_control(
-    listener: Listening,
-    requests: mpsc::Sender<ControlRequest>,
-) -> io::Result<ControlHandle> {
-    let profile = Profile {
-        role: Role::Router,
-        messages: limits::CONTROL_MESSAGES,
-        backlog: limits::CONTROL_BACKLOG,
-    };
+pub fn serve_control(listener: Listening, requests: mpsc::Sender<ControlRequest>) -> io::Result<ControlHandle> {
+    let profile = Profile { role: Role::Router, messages: limits::CONTROL_MESSAGES, backlog: limits::CONTROL_BACKLOG };
     let room = Arc::new(Semaphore::new(limits::QUEUED_REQUEST_BYTES));
     let endpoint = Endpoint::start(listener, profile, move |shared, link, id| {
-        let queue = Queue {
-            requests: requests.clone(),
-            room: Arc::clone(&room),
-        };
+        let queue = Queue { requests: requests.clone(), room: Arc::clone(&room) };
         serve_client(shared, link, id, queue)
     })?;
     Ok(ControlHandle { endpoint })
@@ -88,20 +78,13 @@ async fn serve_client(shared: Arc<Shared<()>>, mut link: Link<()>, from: ClientI
         let Message { first: payload, rest } = message;
         if !rest.is_empty() {
             shared.counters.misshapen.count();
-            tracing::warn!(
-                "{from}: message of {} frames dropped, expected one frame",
-                rest.len() + 1
-            );
+            tracing::warn!("{from}: message of {} frames dropped, expected one frame", rest.len() + 1);
             continue;
         }
         let Some(place) = queue.place(&turns, payload.len()).await else {
             return Ended::Closing;
         };
-        let request = ControlRequest {
-            from,
-            payload,
-            _place: Some(place),
-        };
+        let request = ControlRequest { from, payload, _place: Some(place) };
         if queue.requests.send(request).await.is_err() {
             return Ended::Closing;
         }
@@ -114,10 +97,7 @@ impl Queue {
         let turn = Arc::clone(turns).acquire_owned().await.ok()?;
         let bytes = u32::try_from(bytes).ok()?;
         let bytes = Arc::clone(&self.room).acquire_many_owned(bytes).await.ok()?;
-        Some(Place {
-            _turn: turn,
-            _bytes: bytes,
-        })
+        Some(Place { _turn: turn, _bytes: bytes })
     }
 }
 
@@ -125,11 +105,7 @@ impl ControlRequest {
     /// A request that did not come through an endpoint and occupies no place in its queue.
     #[must_use]
     pub fn new(from: ClientId, payload: Bytes) -> Self {
-        Self {
-            from,
-            payload,
-            _place: None,
-        }
+        Self { from, payload, _place: None }
     }
 }
 
@@ -139,10 +115,7 @@ impl ControlHandle {
         let shared = self.endpoint.shared();
         let mut head = Vec::with_capacity(9);
         encode_header(FrameKind::Message(Continuation::Last), payload.len(), &mut head);
-        let message = Outgoing {
-            head: head.into(),
-            body: payload.into(),
-        };
+        let message = Outgoing { head: head.into(), body: payload.into() };
         let offered = match shared.peers.lock().get(to) {
             Some(peer) => peer.outbox.offer(message),
             None => Offered::Closed,
@@ -157,11 +130,7 @@ impl ControlHandle {
             Offered::Overdrawn => {
                 shared.relieve();
                 // It may be this client that had to go.
-                if shared.peers.lock().get(to).is_some() {
-                    Delivery::Queued
-                } else {
-                    Delivery::Cut
-                }
+                if shared.peers.lock().get(to).is_some() { Delivery::Queued } else { Delivery::Cut }
             }
             Offered::Full => {
                 shared.counters.cut.count();

@@ -110,11 +110,8 @@ pub struct MessageLimits {
 }
 
 /// Limits of the control endpoint.
-pub const CONTROL_MESSAGES: MessageLimits = MessageLimits {
-    message_bytes: REQUEST_BYTES,
-    parts: REQUEST_PARTS,
-    command_bytes: COMMAND_BYTES,
-};
+pub const CONTROL_MESSAGES: MessageLimits =
+    MessageLimits { message_bytes: REQUEST_BYTES, parts: REQUEST_PARTS, command_bytes: COMMAND_BYTES };
 
 /// Limits of what subscribers may send to the publisher.
 pub const PUBLISHER_MESSAGES: MessageLimits = MessageLimits {
@@ -133,13 +130,9 @@ pub struct BacklogLimits {
 }
 
 /// Backlog of a control client.
-pub const CONTROL_BACKLOG: BacklogLimits = BacklogLimits {
-    bytes: REPLY_BACKLOG_BYTES,
-    messages: REPLY_BACKLOG_MESSAGES,
-};
+pub const CONTROL_BACKLOG: BacklogLimits =
+    BacklogLimits { bytes: REPLY_BACKLOG_BYTES, messages: REPLY_BACKLOG_MESSAGES };
 
 /// Backlog of a subscriber.
-pub const PUBLISHER_BACKLOG: BacklogLimits = BacklogLimits {
-    bytes: EVENT_BACKLOG_BYTES,
-    messages: EVENT_BACKLOG_MESSAGES,
-};
+pub const PUBLISHER_BACKLOG: BacklogLimits =
+    BacklogLimits { bytes: EVENT_BACKLOG_BYTES, messages: EVENT_BACKLOG_MESSAGES };

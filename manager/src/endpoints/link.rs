@@ -76,13 +76,7 @@ impl<T> Link<T> {
         partial: Charge,
         shared: Arc<Shared<T>>,
     ) -> Self {
-        Self {
-            read,
-            connection,
-            outbox,
-            partial,
-            shared,
-        }
+        Self { read, connection, outbox, partial, shared }
     }
 
     /// Greets, and waits for the end of the handshake.
@@ -146,10 +140,7 @@ impl<T> Link<T> {
 
     /// Sends what the protocol itself has to say.
     fn send(&self, bytes: Bytes) -> Result<(), Ended> {
-        match self.outbox.offer(Outgoing {
-            head: Bytes::new(),
-            body: bytes,
-        }) {
+        match self.outbox.offer(Outgoing { head: Bytes::new(), body: bytes }) {
             Offered::Written | Offered::Queued => Ok(()),
             Offered::Overdrawn => {
                 self.shared.relieve();

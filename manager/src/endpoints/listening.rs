@@ -85,19 +85,10 @@ mod tests {
     #[test]
     fn refuses_what_cannot_be_served() {
         let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        assert!(matches!(
-            Listening::from_fd(udp.into()),
-            Err(NotListening::NotAStream)
-        ));
+        assert!(matches!(Listening::from_fd(udp.into()), Err(NotListening::NotAStream)));
         let (one, _two) = std::os::unix::net::UnixStream::pair().unwrap();
-        assert!(matches!(
-            Listening::from_fd(one.into()),
-            Err(NotListening::NotAListener)
-        ));
+        assert!(matches!(Listening::from_fd(one.into()), Err(NotListening::NotAListener)));
         let file = tempfile::tempfile().unwrap();
-        assert!(matches!(
-            Listening::from_fd(file.into()),
-            Err(NotListening::NotASocket(_))
-        ));
+        assert!(matches!(Listening::from_fd(file.into()), Err(NotListening::NotASocket(_))));
     }
 }

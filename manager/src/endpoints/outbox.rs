@@ -85,19 +85,8 @@ impl Outgoing {
 impl Outbox {
     /// An outbox that writes to `half`, with a charge that holds nothing yet.
     pub(super) fn new(half: WriteHalf, limits: BacklogLimits, charge: Charge, runtime: Handle) -> Arc<Self> {
-        let backlog = Backlog {
-            messages: VecDeque::new(),
-            written: 0,
-            bytes: 0,
-            charge,
-            flow: Flow::Direct,
-        };
-        Arc::new(Self {
-            half,
-            limits,
-            runtime,
-            backlog: Mutex::new(backlog),
-        })
+        let backlog = Backlog { messages: VecDeque::new(), written: 0, bytes: 0, charge, flow: Flow::Direct };
+        Arc::new(Self { half, limits, runtime, backlog: Mutex::new(backlog) })
     }
 
     /// Sends or queues a message, at once.
@@ -183,14 +172,7 @@ impl Outbox {
     /// Bytes that went into the socket; 0 when it has no room.
     fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self.half.try_write(slices) {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                ) =>
-            {
-                Ok(0)
-            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
             result => result,
         }
     }
@@ -232,10 +214,7 @@ impl Backlog {
     /// The beginning of the backlog as it goes to the socket.
     fn slices(&self) -> Vec<IoSlice<'_>> {
         let mut skip = self.written;
-        let pieces = self
-            .messages
-            .iter()
-            .flat_map(|message| [&message.head, &message.body]);
+        let pieces = self.messages.iter().flat_map(|message| [&message.head, &message.body]);
         let unsent = pieces.filter_map(|piece| {
             let rest = piece.get(skip..).unwrap_or_default();
             skip = skip.saturating_sub(piece.len());

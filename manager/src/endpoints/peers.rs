@@ -44,13 +44,8 @@ pub(super) struct Seat<T> {
 
 impl<T: Default> Peers<T> {
     pub(super) fn new() -> Arc<Self> {
-        let table = Table {
-            next: 1,
-            entries: HashMap::new(),
-        };
-        Arc::new(Self {
-            table: Mutex::new(table),
-        })
+        let table = Table { next: 1, entries: HashMap::new() };
+        Arc::new(Self { table: Mutex::new(table) })
     }
 
     /// Enters a connection; `start` makes its sending side and spawns its task, which must hold the seat.
@@ -59,18 +54,8 @@ impl<T: Default> Peers<T> {
         let mut table = self.lock();
         let id = ClientId(table.next);
         table.next = table.next.wrapping_add(1);
-        let (outbox, task) = start(Seat {
-            peers: Arc::clone(self),
-            id,
-        });
-        table.entries.insert(
-            id,
-            Peer {
-                outbox,
-                state: T::default(),
-                task,
-            },
-        );
+        let (outbox, task) = start(Seat { peers: Arc::clone(self), id });
+        table.entries.insert(id, Peer { outbox, state: T::default(), task });
     }
 }
 

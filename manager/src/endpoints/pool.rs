@@ -44,20 +44,12 @@ pub(super) enum Balance {
 impl Pool {
     /// A pool of `bytes`, of which only what exceeds `allowance` per connection is counted.
     pub(super) fn new(bytes: usize, allowance: usize) -> Arc<Self> {
-        Arc::new(Self {
-            bytes,
-            allowance,
-            ledger: Mutex::default(),
-        })
+        Arc::new(Self { bytes, allowance, ledger: Mutex::default() })
     }
 
     /// A charge that holds nothing yet.
     pub(super) fn charge(self: &Arc<Self>, holder: ClientId) -> Charge {
-        Charge {
-            pool: Arc::clone(self),
-            holder,
-            above: 0,
-        }
+        Charge { pool: Arc::clone(self), holder, above: 0 }
     }
 
     /// While the pool is overdrawn: strikes out the one who holds the most, and says who that was. The caller has to
@@ -67,11 +59,7 @@ impl Pool {
         if ledger.taken <= self.bytes {
             return None;
         }
-        let heaviest = ledger
-            .holders
-            .iter()
-            .max_by_key(|(_, bytes)| **bytes)
-            .map(|(holder, _)| *holder)?;
+        let heaviest = ledger.holders.iter().max_by_key(|(_, bytes)| **bytes).map(|(holder, _)| *holder)?;
         ledger.set(heaviest, 0);
         Some(heaviest)
     }
@@ -87,10 +75,7 @@ impl Ledger {
             0 => self.holders.remove(&holder),
             _ => self.holders.insert(holder, bytes),
         };
-        self.taken = self
-            .taken
-            .saturating_sub(before.unwrap_or(0))
-            .saturating_add(bytes);
+        self.taken = self.taken.saturating_sub(before.unwrap_or(0)).saturating_add(bytes);
     }
 }
 
@@ -105,11 +90,7 @@ impl Charge {
         self.above = above;
         let mut ledger = self.pool.lock();
         ledger.set(self.holder, above);
-        if grows && ledger.taken > self.pool.bytes {
-            Balance::Overdrawn
-        } else {
-            Balance::Good
-        }
+        if grows && ledger.taken > self.pool.bytes { Balance::Overdrawn } else { Balance::Good }
     }
 }
 

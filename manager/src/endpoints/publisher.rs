@@ -32,14 +32,9 @@ pub struct PublisherHandle {
 /// # Errors
 /// Called outside a tokio runtime, or the runtime cannot register the socket.
 pub fn serve_publisher(listener: Listening) -> io::Result<PublisherHandle> {
-    let profile = Profile {
-        role: Role::Publisher,
-        messages: limits::PUBLISHER_MESSAGES,
-        backlog: limits::PUBLISHER_BACKLOG,
-    };
-    Ok(PublisherHandle {
-        endpoint: Endpoint::start(listener, profile, serve_subscriber)?,
-    })
+    let profile =
+        Profile { role: Role::Publisher, messages: limits::PUBLISHER_MESSAGES, backlog: limits::PUBLISHER_BACKLOG };
+    Ok(PublisherHandle { endpoint: Endpoint::start(listener, profile, serve_subscriber)? })
 }
 
 async fn serve_subscriber(
@@ -78,13 +73,8 @@ impl PublisherHandle {
             if !peer.state.matches(topic.as_bytes()) {
                 continue;
             }
-            let event = encoded
-                .get_or_insert_with(|| encode_event(topic, payload))
-                .clone();
-            let offered = peer.outbox.offer(Outgoing {
-                head: Bytes::new(),
-                body: event,
-            });
+            let event = encoded.get_or_insert_with(|| encode_event(topic, payload)).clone();
+            let offered = peer.outbox.offer(Outgoing { head: Bytes::new(), body: event });
             overdrawn |= offered == Offered::Overdrawn;
             match offered {
                 Offered::Written | Offered::Queued | Offered::Overdrawn => shared.counters.sent.count(),
@@ -100,13 +90,7 @@ impl PublisherHandle {
     /// Number of connections with at least one subscription.
     #[must_use]
     pub fn subscribers(&self) -> usize {
-        self.endpoint
-            .shared()
-            .peers
-            .lock()
-            .iter()
-            .filter(|peer| !peer.state.is_empty())
-            .count()
+        self.endpoint.shared().peers.lock().iter().filter(|peer| !peer.state.is_empty()).count()
     }
 
     /// A snapshot of the counters.

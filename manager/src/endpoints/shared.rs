@@ -52,36 +52,17 @@ impl<T: Default> Shared<T> {
 
 impl<T> Shared<T> {
     /// Puts the parts of a new connection together.
-    pub(super) fn wire(
-        self: &Arc<Self>,
-        id: ClientId,
-        read: ReadHalf,
-        write: WriteHalf,
-    ) -> (Link<T>, Arc<Outbox>) {
+    pub(super) fn wire(self: &Arc<Self>, id: ClientId, read: ReadHalf, write: WriteHalf) -> (Link<T>, Arc<Outbox>) {
         self.counters.accepted.count();
-        let outbox = Outbox::new(
-            write,
-            self.profile.backlog,
-            self.backlog.charge(id),
-            self.runtime.clone(),
-        );
+        let outbox = Outbox::new(write, self.profile.backlog, self.backlog.charge(id), self.runtime.clone());
         let connection = Connection::new(self.profile.role, self.profile.messages);
-        let link = Link::new(
-            read,
-            connection,
-            Arc::clone(&outbox),
-            self.partial.charge(id),
-            Arc::clone(self),
-        );
+        let link = Link::new(read, connection, Arc::clone(&outbox), self.partial.charge(id), Arc::clone(self));
         (link, outbox)
     }
 
     /// Ends the connections that hold the most while either pool is overdrawn.
     pub(super) fn relieve(&self) {
-        let pools = [
-            (&self.partial, "its unfinished message"),
-            (&self.backlog, "what it does not read"),
-        ];
+        let pools = [(&self.partial, "its unfinished message"), (&self.backlog, "what it does not read")];
         for (pool, what) in pools {
             while let Some(id) = pool.evict() {
                 self.counters.cut.count();

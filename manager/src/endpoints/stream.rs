@@ -37,8 +37,7 @@ impl Listener {
             Self::Tcp(listener) => {
                 let (stream, _address) = listener.accept().await?;
                 stream.set_nodelay(true).map_err(gone)?;
-                rustix::net::sockopt::set_socket_keepalive(&stream, true)
-                    .map_err(|errno| gone(errno.into()))?;
+                rustix::net::sockopt::set_socket_keepalive(&stream, true).map_err(|errno| gone(errno.into()))?;
                 let (read, write) = stream.into_split();
                 Ok((ReadHalf::Tcp(read), WriteHalf::Tcp(write)))
             }

@@ -6,9 +6,9 @@ use super::connection::{KernelLink, PendingReply};
 use super::error::LinkError;
 use ringmaster_protocol::message::{
     Ack, Done, ExitIfIdle, Exiting, Forget, GetValue, Leased, List, ListValues, Listen, Listing, OpenProcess,
-    OpenSocket, ProcessId, ProcessInfo, PutLease, RemoveSocket, RemoveValue, Reply, Request, SetValue,
-    Signal, Signalled, SocketInfo, SocketList, Sockets, Spawn, Status, StatusReply, TakeLease, Target, Value,
-    ValueNames, Watch, Welcome,
+    OpenSocket, ProcessId, ProcessInfo, PutLease, RemoveSocket, RemoveValue, Reply, Request, SetValue, Signal,
+    Signalled, SocketInfo, SocketList, Sockets, Spawn, Status, StatusReply, TakeLease, Target, Value, ValueNames,
+    Watch, Welcome,
 };
 use ringmaster_protocol::ring::Stream;
 use std::future::Future;
@@ -58,11 +58,7 @@ plain_answers! {
 
 impl Answer for ProcessInfo {
     fn take(reply: Reply, _: Vec<OwnedFd>) -> Result<Self, Mismatch> {
-        if let Reply::Spawned(spawned) = reply {
-            Ok(spawned.process)
-        } else {
-            Err(Mismatch::Other(reply.number()))
-        }
+        if let Reply::Spawned(spawned) = reply { Ok(spawned.process) } else { Err(Mismatch::Other(reply.number())) }
     }
 }
 
@@ -81,10 +77,7 @@ impl Answer for OpenedProcess {
             return Err(Mismatch::Other(reply.number()));
         };
         let file = fds.into_iter().next().ok_or(Mismatch::NoDescriptor)?;
-        Ok(Self {
-            process: answer.process,
-            file,
-        })
+        Ok(Self { process: answer.process, file })
     }
 }
 
@@ -108,11 +101,7 @@ impl Answer for OpenedSocket {
         if file.is_none() && !answer.socket.reuse_port {
             return Err(Mismatch::NoDescriptor);
         }
-        Ok(Self {
-            socket: answer.socket,
-            created: answer.created,
-            file,
-        })
+        Ok(Self { socket: answer.socket, created: answer.created, file })
     }
 }
 
@@ -142,10 +131,7 @@ impl<A: Answer> Future for Call<A> {
 impl KernelLink {
     /// Submits any request whose answer is an `A`.
     pub(super) fn ask<A: Answer>(&self, request: impl Into<Request>, fds: Vec<OwnedFd>) -> Call<A> {
-        Call {
-            reply: self.submit(request.into(), fds),
-            answer: PhantomData,
-        }
+        Call { reply: self.submit(request.into(), fds), answer: PhantomData }
     }
 
     /// What the core is and how it does.
@@ -161,15 +147,7 @@ impl KernelLink {
     /// Sends a signal and tells whom it reached.
     pub fn signal(&self, process: ProcessId, signal: i32, target: Target) -> Call<Signalled> {
         let ext = Vec::new();
-        self.ask(
-            Signal {
-                process,
-                signal,
-                target,
-                ext,
-            },
-            Vec::new(),
-        )
+        self.ask(Signal { process, signal, target, ext }, Vec::new())
     }
 
     /// One page of processes whose name begins with `prefix`, those with a larger id than `after`.
@@ -202,11 +180,7 @@ impl KernelLink {
 
     /// Everything below `offset` has been taken care of. Not answered; one that is lost is made up for by the next.
     pub fn ack(&self, process: ProcessId, stream: Stream, offset: u64) -> Result<(), LinkError> {
-        self.cast(Request::Ack(Ack {
-            process,
-            stream,
-            offset,
-        }))
+        self.cast(Request::Ack(Ack { process, stream, offset }))
     }
 
     /// Forgets an ended process.
@@ -219,14 +193,7 @@ impl KernelLink {
     pub fn take_lease(&self, holder: String, grace: std::time::Duration) -> Call<Leased> {
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         let ext = Vec::new();
-        self.ask(
-            TakeLease {
-                holder,
-                grace_ms,
-                ext,
-            },
-            Vec::new(),
-        )
+        self.ask(TakeLease { holder, grace_ms, ext }, Vec::new())
     }
 
     /// Gives the lease back; the core stops the leased processes.
@@ -273,11 +240,7 @@ impl KernelLink {
         let mut all: Vec<String> = Vec::new();
         loop {
             let after = all.last().cloned().unwrap_or_default();
-            let request = ListValues {
-                after,
-                prefix: prefix.to_owned(),
-                ext: Vec::new(),
-            };
+            let request = ListValues { after, prefix: prefix.to_owned(), ext: Vec::new() };
             let page: ValueNames = self.ask(request, Vec::new()).await?;
             let empty = page.names.is_empty();
             all.extend(page.names);

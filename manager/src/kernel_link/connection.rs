@@ -70,21 +70,16 @@ impl KernelLink {
         PendingReply {
             name,
             state: match submitted {
-                Ok(()) => PendingState::Waiting {
-                    answer: receiver,
-                    deadline: Box::pin(tokio::time::sleep(CALL_TIMEOUT)),
-                },
+                Ok(()) => {
+                    PendingState::Waiting { answer: receiver, deadline: Box::pin(tokio::time::sleep(CALL_TIMEOUT)) }
+                }
                 Err(error) => PendingState::Failed(Some(error)),
             },
         }
     }
 
     /// Submits a request and waits for its answer.
-    pub async fn call(
-        &self,
-        request: Request,
-        fds: Vec<OwnedFd>,
-    ) -> Result<(Reply, Vec<OwnedFd>), LinkError> {
+    pub async fn call(&self, request: Request, fds: Vec<OwnedFd>) -> Result<(Reply, Vec<OwnedFd>), LinkError> {
         self.submit(request, fds).await
     }
 
@@ -101,35 +96,15 @@ impl KernelLink {
     ) -> Result<(), LinkError> {
         let name = name_of(request);
         let body = request.body();
-        for (what, size, limit) in [
-            ("bytes", body.len(), MAX_BODY),
-            ("file descriptors", fds.len(), MAX_FDS),
-        ] {
+        for (what, size, limit) in [("bytes", body.len(), MAX_BODY), ("file descriptors", fds.len(), MAX_FDS)] {
             if size > limit {
-                return Err(LinkError::TooLarge {
-                    request: name,
-                    what,
-                    size,
-                    limit,
-                });
+                return Err(LinkError::TooLarge { request: name, what, size, limit });
             }
         }
-        let submitted = Submitted {
-            name,
-            message: request.number(),
-            body,
-            fds,
-            answer,
-        };
+        let submitted = Submitted { name, message: request.number(), body, fds, answer };
         self.requests.try_send(submitted).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => LinkError::Busy {
-                request: name,
-                limit: MAX_WAITING,
-            },
-            mpsc::error::TrySendError::Closed(_) => LinkError::Gone {
-                request: name,
-                reason: LossReason::Closed,
-            },
+            mpsc::error::TrySendError::Full(_) => LinkError::Busy { request: name, limit: MAX_WAITING },
+            mpsc::error::TrySendError::Closed(_) => LinkError::Gone { request: name, reason: LossReason::Closed },
         })
     }
 }
@@ -137,10 +112,7 @@ impl KernelLink {
 /// The name of a request in messages for people.
 fn name_of(request: &Request) -> &'static str {
     let number = request.number();
-    Request::TABLE
-        .iter()
-        .find(|(row, _)| *row == number)
-        .map_or("a request", |(_, name)| name)
+    Request::TABLE.iter().find(|(row, _)| *row == number).map_or("a request", |(_, name)| name)
 }
 
 /// The answer to come of a submitted request. Gives [`LinkError::TimedOut`] after [`CALL_TIMEOUT`].
@@ -154,10 +126,7 @@ pub struct PendingReply {
 #[derive(Debug)]
 enum PendingState {
     /// Submitted.
-    Waiting {
-        answer: oneshot::Receiver<Answered>,
-        deadline: Pin<Box<tokio::time::Sleep>>,
-    },
+    Waiting { answer: oneshot::Receiver<Answered>, deadline: Pin<Box<tokio::time::Sleep>> },
     /// Not even submitted; taken by the first poll.
     Failed(Option<LinkError>),
 }
@@ -174,22 +143,14 @@ impl Future for PendingReply {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let request = self.name;
-        let gone = LinkError::Gone {
-            request,
-            reason: LossReason::Closed,
-        };
+        let gone = LinkError::Gone { request, reason: LossReason::Closed };
         match &mut self.state {
             PendingState::Failed(error) => Poll::Ready(Err(error.take().unwrap_or(gone))),
             PendingState::Waiting { answer, deadline } => {
                 if let Poll::Ready(answered) = Pin::new(answer).poll(context) {
                     return Poll::Ready(answered.unwrap_or(Err(gone)));
                 }
-                deadline.as_mut().poll(context).map(|()| {
-                    Err(LinkError::TimedOut {
-                        request,
-                        after: CALL_TIMEOUT,
-                    })
-                })
+                deadline.as_mut().poll(context).map(|()| Err(LinkError::TimedOut { request, after: CALL_TIMEOUT }))
             }
         }
     }
@@ -206,20 +167,10 @@ pub async fn establish(
     let (events, receiver) = mpsc::channel(EVENTS);
     tokio::spawn(Driver::new(socket, submitted, events).run());
     let link = KernelLink { requests };
-    let hello = Hello {
-        oldest: PROTOCOL,
-        newest: PROTOCOL,
-        build,
-        role,
-        ext: Vec::new(),
-    };
+    let hello = Hello { oldest: PROTOCOL, newest: PROTOCOL, build, role, ext: Vec::new() };
     let welcome: Welcome = link.ask(hello, Vec::new()).await?;
     if welcome.protocol != PROTOCOL {
-        return Err(LinkError::Version {
-            chosen: welcome.protocol,
-            oldest: PROTOCOL,
-            newest: PROTOCOL,
-        });
+        return Err(LinkError::Version { chosen: welcome.protocol, oldest: PROTOCOL, newest: PROTOCOL });
     }
     Ok((link, welcome, receiver))
 }

@@ -132,11 +132,8 @@ impl Driver {
 
     async fn turn(&mut self) -> Turn {
         let room_for_requests = self.in_flight.len() < MAX_IN_FLIGHT && self.outgoing.waiting() < MAX_UNSENT;
-        let interest = if self.outgoing.waiting() > 0 {
-            Interest::READABLE | Interest::WRITABLE
-        } else {
-            Interest::READABLE
-        };
+        let interest =
+            if self.outgoing.waiting() > 0 { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
         tokio::select! {
             submitted = self.submitted.recv(), if room_for_requests && !self.released => Turn::Submitted(submitted),
             ready = self.socket.ready(interest) => Turn::Socket(ready),
@@ -154,12 +151,7 @@ impl Driver {
             }
             None => (Kind::Cast, 0),
         };
-        let frame = Frame {
-            kind,
-            message: submitted.message,
-            request: id,
-            body: submitted.body,
-        };
+        let frame = Frame { kind, message: submitted.message, request: id, body: submitted.body };
         // The handle has checked the size already.
         self.outgoing.push(&frame, submitted.fds);
     }
@@ -241,9 +233,7 @@ impl Driver {
                 Ok(refusal) => self.answer(frame.request, Err(LinkError::Refused(refusal))),
                 Err(error) => Err(LossReason::Protocol(error.to_string())),
             },
-            Kind::Request | Kind::Cast => {
-                Err(LossReason::Protocol("a request came from the core".to_owned()))
-            }
+            Kind::Request | Kind::Cast => Err(LossReason::Protocol("a request came from the core".to_owned())),
         }
     }
 
@@ -311,8 +301,5 @@ fn is_transient(error: &std::io::Error) -> bool {
 }
 
 fn fail(request: &'static str, answer: oneshot::Sender<Answered>, reason: &LossReason) {
-    let _ = answer.send(Err(LinkError::Gone {
-        request,
-        reason: reason.clone(),
-    }));
+    let _ = answer.send(Err(LinkError::Gone { request, reason: reason.clone() }));
 }

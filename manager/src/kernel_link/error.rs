@@ -97,9 +97,7 @@ pub enum ReachError {
     #[error("[circus] {0}")]
     Instance(#[from] InvalidInstanceName),
     /// `papa_endpoint` in `[circus]` cannot be used.
-    #[error(
-        "[circus] papa_endpoint is {value:?}; expected ipc://PATH with an absolute path, or tcp://127.0.0.1:PORT"
-    )]
+    #[error("[circus] papa_endpoint is {value:?}; expected ipc://PATH with an absolute path, or tcp://127.0.0.1:PORT")]
     Endpoint {
         /// As written.
         value: String,
@@ -196,13 +194,7 @@ impl ReachError {
             return status.code() == Some(SERVED_ALREADY);
         }
         let lost = |source: &LinkError| {
-            matches!(
-                source,
-                LinkError::Gone {
-                    reason: LossReason::Closed | LossReason::Socket(_),
-                    ..
-                }
-            )
+            matches!(source, LinkError::Gone { reason: LossReason::Closed | LossReason::Socket(_), .. })
         };
         matches!(self, Self::Greeting { source, .. } if lost(source))
     }

@@ -4,8 +4,8 @@ use super::wire::{Incoming, Outgoing, Received};
 use super::*;
 use ringmaster_protocol::frame::{Frame, Kind, PREFACE};
 use ringmaster_protocol::message::{
-    Done, Exit, ExitStatus, Exited, Notice, Output, ProcessFile, ProcessId, ProcessInfo, Refusal, Reply,
-    Request, Role, Rusage, StreamState, Welcome,
+    Done, Exit, ExitStatus, Exited, Notice, Output, ProcessFile, ProcessId, ProcessInfo, Refusal, Reply, Request, Role,
+    Rusage, StreamState, Welcome,
 };
 use ringmaster_protocol::ring::Stream;
 use std::fs::File;
@@ -29,10 +29,7 @@ impl FakeCore {
         let mut preface = [0; PREFACE.len()];
         socket.read_exact(&mut preface).await.unwrap();
         assert_eq!(preface, PREFACE);
-        Self {
-            socket,
-            incoming: Incoming::new(),
-        }
+        Self { socket, incoming: Incoming::new() }
     }
 
     async fn next(&mut self) -> Frame {
@@ -41,9 +38,7 @@ impl FakeCore {
                 return frame;
             }
             let (socket, incoming) = (&self.socket, &mut self.incoming);
-            let received = socket
-                .async_io(Interest::READABLE, || incoming.receive(socket))
-                .await;
+            let received = socket.async_io(Interest::READABLE, || incoming.receive(socket)).await;
             assert_eq!(received.unwrap(), Received::Bytes, "the link closed");
         }
     }
@@ -51,25 +46,18 @@ impl FakeCore {
     async fn request(&mut self) -> (u32, Request) {
         let frame = self.next().await;
         assert_eq!(frame.kind, Kind::Request);
-        (
-            frame.request,
-            Request::decode(frame.message, &frame.body).unwrap(),
-        )
+        (frame.request, Request::decode(frame.message, &frame.body).unwrap())
     }
 
     async fn send(&mut self, frame: Frame, fds: Vec<OwnedFd>) {
         let mut outgoing = Outgoing::default();
         assert!(outgoing.push(&frame, fds));
         let socket = &self.socket;
-        socket
-            .async_io(Interest::WRITABLE, || outgoing.send(socket))
-            .await
-            .unwrap();
+        socket.async_io(Interest::WRITABLE, || outgoing.send(socket)).await.unwrap();
     }
 
     async fn done(&mut self, request: u32) {
-        self.send(Reply::Done(Done::default()).frame(request), Vec::new())
-            .await;
+        self.send(Reply::Done(Done::default()).frame(request), Vec::new()).await;
     }
 }
 
@@ -98,12 +86,7 @@ fn process(id: u64) -> ProcessInfo {
 }
 
 fn output(head: u64) -> Notice {
-    Notice::Output(Output {
-        process: ProcessId(1),
-        stream: Stream::Stdout,
-        head,
-        records: 1,
-    })
+    Notice::Output(Output { process: ProcessId(1), stream: Stream::Stdout, head, records: 1 })
 }
 
 async fn pair() -> (KernelLink, mpsc::Receiver<KernelEvent>, FakeCore) {
@@ -122,10 +105,7 @@ async fn pair() -> (KernelLink, mpsc::Receiver<KernelEvent>, FakeCore) {
 }
 
 fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { tokio::time::timeout(LIMIT, test).await.expect("the test hangs") });
 }
 
@@ -139,10 +119,7 @@ fn answers_out_of_order_find_their_requests() {
         assert!(matches!(request, Request::SetValue(_)));
         let (second_id, request) = core.request().await;
         assert!(matches!(request, Request::GetValue(_)));
-        let value = ringmaster_protocol::message::Value {
-            value: Some(vec![1]),
-            ext: Vec::new(),
-        };
+        let value = ringmaster_protocol::message::Value { value: Some(vec![1]), ext: Vec::new() };
         core.send(Reply::Value(value).frame(second_id), Vec::new()).await;
         core.done(first_id).await;
         assert_eq!(second.await.unwrap().value, Some(vec![1]));
@@ -174,8 +151,7 @@ fn a_refusal_is_the_answer_of_its_request_only() {
         let granted = link.watch("circus.");
         let (first, request) = core.request().await;
         let (second, _) = core.request().await;
-        core.send(Refusal::NoLease.frame(request.number(), first), Vec::new())
-            .await;
+        core.send(Refusal::NoLease.frame(request.number(), first), Vec::new()).await;
         core.done(second).await;
         assert_eq!(refused.await, Err(LinkError::Refused(Refusal::NoLease)));
         assert_eq!(granted.await, Ok(Done::default()));
@@ -194,10 +170,7 @@ fn descriptors_pass_both_ways_with_their_own_frames() {
         }
         let fds: Vec<OwnedFd> = files.into_iter().map(OwnedFd::from).collect();
         let _plain = link.status();
-        let _with = link.submit(
-            Request::Status(ringmaster_protocol::message::Status::default()),
-            fds,
-        );
+        let _with = link.submit(Request::Status(ringmaster_protocol::message::Status::default()), fds);
         let one = link.open_process(ProcessId(1));
         let two = link.open_process(ProcessId(2));
         for _ in 0..2 {
@@ -215,10 +188,7 @@ fn descriptors_pass_both_ways_with_their_own_frames() {
         assert_eq!(texts, ["zero", "one"]);
         for id in [1, 2] {
             let (request, _) = core.request().await;
-            let file = ProcessFile {
-                process: process(id),
-                ext: Vec::new(),
-            };
+            let file = ProcessFile { process: process(id), ext: Vec::new() };
             let fd = received.remove(0);
             core.send(Reply::ProcessFile(file).frame(request), vec![fd]).await;
         }
@@ -238,19 +208,10 @@ fn an_answer_without_its_descriptor_is_an_error_of_that_call() {
         let (link, _events, mut core) = pair().await;
         let call = link.open_process(ProcessId(1));
         let (request, _) = core.request().await;
-        let file = ProcessFile {
-            process: process(1),
-            ext: Vec::new(),
-        };
-        core.send(Reply::ProcessFile(file).frame(request), Vec::new())
-            .await;
+        let file = ProcessFile { process: process(1), ext: Vec::new() };
+        core.send(Reply::ProcessFile(file).frame(request), Vec::new()).await;
         let error = call.await.unwrap_err();
-        assert_eq!(
-            error,
-            LinkError::NoDescriptor {
-                request: "OpenProcess"
-            }
-        );
+        assert_eq!(error, LinkError::NoDescriptor { request: "OpenProcess" });
     });
 }
 
@@ -262,10 +223,7 @@ fn an_answer_of_another_kind_is_an_error_of_that_call() {
         let (request, _) = core.request().await;
         core.done(request).await;
         let (request, message) = ("Status", 6);
-        assert_eq!(
-            call.await.unwrap_err(),
-            LinkError::Unexpected { request, message }
-        );
+        assert_eq!(call.await.unwrap_err(), LinkError::Unexpected { request, message });
     });
 }
 
@@ -327,12 +285,7 @@ fn a_flood_of_notices_neither_blocks_calls_nor_piles_up() {
         }
         let exited = Notice::Exited(Exited {
             process: ProcessId(1),
-            exit: Exit {
-                status: ExitStatus::Code(0),
-                realtime_ns: 1,
-                rusage: Rusage::default(),
-                heads: [5000, 0],
-            },
+            exit: Exit { status: ExitStatus::Code(0), realtime_ns: 1, rusage: Rusage::default(), heads: [5000, 0] },
         });
         core.send(exited.frame(), Vec::new()).await;
         core.done(request).await;
@@ -358,12 +311,7 @@ fn a_flood_of_notices_neither_blocks_calls_nor_piles_up() {
 fn a_notice_of_a_newer_core_is_passed_over() {
     run(async {
         let (_link, mut events, mut core) = pair().await;
-        let unknown = Frame {
-            kind: Kind::Notice,
-            message: 999,
-            request: 0,
-            body: vec![1, 2, 3],
-        };
+        let unknown = Frame { kind: Kind::Notice, message: 999, request: 0, body: vec![1, 2, 3] };
         core.send(unknown, Vec::new()).await;
         core.send(output(1).frame(), Vec::new()).await;
         assert_eq!(events.recv().await, Some(KernelEvent::Notice(output(1))));
@@ -378,17 +326,14 @@ fn a_listing_is_asked_for_page_by_page() {
             let mut afters = Vec::new();
             for (ids, more) in [(1..=2, true), (3..=3, false)] {
                 let (request, list) = core.request().await;
-                let Request::List(list) = list else {
-                    panic!("{list:?}")
-                };
+                let Request::List(list) = list else { panic!("{list:?}") };
                 afters.push(list.after.0);
                 let listing = ringmaster_protocol::message::Listing {
                     processes: ids.map(process).collect(),
                     more,
                     ext: Vec::new(),
                 };
-                core.send(Reply::Listing(listing).frame(request), Vec::new())
-                    .await;
+                core.send(Reply::Listing(listing).frame(request), Vec::new()).await;
             }
             afters
         };
@@ -406,14 +351,9 @@ fn releasing_the_link_sends_what_was_submitted_first() {
         drop(link);
         assert_eq!(core.next().await.kind, Kind::Cast);
         let (socket, incoming) = (&core.socket, &mut core.incoming);
-        let end = socket
-            .async_io(Interest::READABLE, || incoming.receive(socket))
-            .await;
+        let end = socket.async_io(Interest::READABLE, || incoming.receive(socket)).await;
         assert!(
-            matches!(&end, Ok(Received::End))
-                || end
-                    .as_ref()
-                    .is_err_and(|e| e.kind() == ErrorKind::ConnectionReset),
+            matches!(&end, Ok(Received::End)) || end.as_ref().is_err_and(|e| e.kind() == ErrorKind::ConnectionReset),
             "{end:?}"
         );
     });
@@ -426,15 +366,8 @@ fn requests_beyond_the_limit_are_refused_here() {
         let pending: Vec<_> = (0..=connection::MAX_WAITING).map(|_| link.status()).collect();
         let last = pending.into_iter().next_back().unwrap().await.unwrap_err();
         assert!(matches!(last, LinkError::Busy { .. }), "{last}");
-        let fds = (0..17)
-            .map(|_| OwnedFd::from(tempfile::tempfile().unwrap()))
-            .collect();
-        let error = link
-            .call(
-                Request::Status(ringmaster_protocol::message::Status::default()),
-                fds,
-            )
-            .await;
+        let fds = (0..17).map(|_| OwnedFd::from(tempfile::tempfile().unwrap())).collect();
+        let error = link.call(Request::Status(ringmaster_protocol::message::Status::default()), fds).await;
         assert!(matches!(error.unwrap_err(), LinkError::TooLarge { size: 17, .. }));
     });
 }

@@ -64,12 +64,7 @@ mod tests {
     use ringmaster_protocol::message::{Exit, ExitStatus, Exited, Output, Rusage};
 
     fn output(process: u64, head: u64) -> Notice {
-        Notice::Output(Output {
-            process: ProcessId(process),
-            stream: Stream::Stdout,
-            head,
-            records: head,
-        })
+        Notice::Output(Output { process: ProcessId(process), stream: Stream::Stdout, head, records: head })
     }
 
     #[test]
@@ -98,12 +93,7 @@ mod tests {
         let mut queue = NoticeQueue::default();
         let exited = Notice::Exited(Exited {
             process: ProcessId(1),
-            exit: Exit {
-                status: ExitStatus::Code(0),
-                realtime_ns: 0,
-                rusage: Rusage::default(),
-                heads: [7, 0],
-            },
+            exit: Exit { status: ExitStatus::Code(0), realtime_ns: 0, rusage: Rusage::default(), heads: [7, 0] },
         });
         queue.push(output(1, 3));
         queue.push(exited.clone());

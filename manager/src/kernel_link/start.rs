@@ -64,12 +64,7 @@ impl CoreAddress {
             None => (None, None),
         };
         let papa = papa.map(Path::to_path_buf);
-        Ok(Self {
-            instance,
-            socket,
-            port,
-            papa,
-        })
+        Ok(Self { instance, socket, port, papa })
     }
 
     /// The instance.
@@ -80,8 +75,7 @@ impl CoreAddress {
     /// Where the core listens.
     pub fn socket(&self) -> PathBuf {
         self.socket.clone().unwrap_or_else(|| {
-            let directory =
-                instance_directory(&self.instance, |key| std::env::var_os(key), getuid().as_raw());
+            let directory = instance_directory(&self.instance, |key| std::env::var_os(key), getuid().as_raw());
             socket_path(&directory)
         })
     }
@@ -112,22 +106,16 @@ enum Place {
 
 /// `ipc://PATH` (one or more slashes, as Circus's papa client took them; spec k) or `tcp://HOST:PORT` with a loopback host.
 fn place_of_endpoint(value: &str) -> Result<Place, ReachError> {
-    let wrong = || ReachError::Endpoint {
-        value: value.to_owned(),
-    };
+    let wrong = || ReachError::Endpoint { value: value.to_owned() };
     if let Some(address) = value.strip_prefix("tcp://") {
         let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
         let loopback = matches!(host, "127.0.0.1" | "localhost" | "");
         let port = port.parse().ok().filter(|port| *port != 0 && loopback);
         return port.map(Place::Port).ok_or_else(wrong);
     }
-    let path = value
-        .strip_prefix("ipc:")
-        .map(|rest| rest.trim_start_matches('/'));
+    let path = value.strip_prefix("ipc:").map(|rest| rest.trim_start_matches('/'));
     match path {
-        Some(path) if !path.is_empty() && value.starts_with("ipc:/") => {
-            Ok(Place::Socket(Path::new("/").join(path)))
-        }
+        Some(path) if !path.is_empty() && value.starts_with("ipc:/") => Ok(Place::Socket(Path::new("/").join(path))),
         Some(_) | None => Err(wrong()),
     }
 }
@@ -171,21 +159,13 @@ async fn reach_once(address: &CoreAddress, build: &str) -> Result<Reached, Reach
     let owner = stream
         .peer_cred()
         .map(|credentials| credentials.uid())
-        .map_err(|source| ReachError::Connect {
-            socket: socket.clone(),
-            source,
-        })?;
+        .map_err(|source| ReachError::Connect { socket: socket.clone(), source })?;
     let own = getuid().as_raw();
     if owner != own && owner != 0 {
         return Err(ReachError::Foreign { socket, owner, own });
     }
     match establish(stream, build.to_owned(), Role::Manager).await {
-        Ok((link, welcome, events)) => Ok(Reached {
-            link,
-            welcome,
-            events,
-            started,
-        }),
+        Ok((link, welcome, events)) => Ok(Reached { link, welcome, events, started }),
         Err(source) => Err(ReachError::Greeting { socket, source }),
     }
 }
@@ -210,11 +190,7 @@ async fn start_and_connect(address: &CoreAddress, socket: &Path) -> Result<UnixS
     match (connect(socket).await, outcome) {
         (Ok(stream), _) => Ok(stream),
         (Err(_), Err(failure)) => Err(failure),
-        (Err(source), Ok(())) => Err(ReachError::StillAbsent {
-            papa,
-            socket: socket.to_path_buf(),
-            source,
-        }),
+        (Err(source), Ok(())) => Err(ReachError::StillAbsent { papa, socket: socket.to_path_buf(), source }),
     }
 }
 
@@ -223,9 +199,8 @@ fn find_papa(address: &CoreAddress, socket: &Path) -> Result<PathBuf, ReachError
     let candidates: Vec<PathBuf> = match &address.papa {
         Some(papa) => vec![papa.clone()],
         None => {
-            let beside = std::env::current_exe()
-                .ok()
-                .and_then(|exe| exe.parent().map(|directory| directory.join(PAPA)));
+            let beside =
+                std::env::current_exe().ok().and_then(|exe| exe.parent().map(|directory| directory.join(PAPA)));
             let path = std::env::var_os("PATH").unwrap_or_default();
             let on_path = std::env::split_paths(&path)
                 .filter(|directory| directory.is_absolute())
@@ -244,15 +219,11 @@ fn find_papa(address: &CoreAddress, socket: &Path) -> Result<PathBuf, ReachError
 }
 
 fn is_program(path: &Path) -> bool {
-    path.metadata()
-        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
 fn not_started(papa: &Path, source: std::io::Error) -> ReachError {
-    ReachError::PapaNotStarted {
-        papa: papa.to_path_buf(),
-        source,
-    }
+    ReachError::PapaNotStarted { papa: papa.to_path_buf(), source }
 }
 
 /// Runs `papa … --daemonize`, which ends when the core listens. Blocks for at most [`START_TIMEOUT`].
@@ -272,11 +243,7 @@ fn start(address: &CoreAddress, papa: &Path) -> Result<(), ReachError> {
         .map_err(|error| not_started(papa, error))?;
     match ended(&mut child).map_err(|error| not_started(papa, error))? {
         Some(status) if status.success() => Ok(()),
-        Some(status) => Err(ReachError::PapaFailed {
-            papa: papa.to_path_buf(),
-            status,
-            words: quoted(&words),
-        }),
+        Some(status) => Err(ReachError::PapaFailed { papa: papa.to_path_buf(), status, words: quoted(&words) }),
         None => Err(ReachError::PapaSlow {
             papa: papa.to_path_buf(),
             after: START_TIMEOUT,
@@ -312,22 +279,13 @@ fn quoted(words: &File) -> String {
     bytes.truncate(length);
     let text = String::from_utf8_lossy(&bytes);
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.is_empty() {
-        "it said nothing".to_owned()
-    } else {
-        line
-    }
+    if line.is_empty() { "it said nothing".to_owned() } else { line }
 }
 
 /// The command line for a person.
 fn by_hand(address: &CoreAddress, papa: &Path) -> String {
     let mut words = vec![papa.display().to_string()];
-    words.extend(
-        address
-            .arguments()
-            .iter()
-            .map(|argument| argument.to_string_lossy().into_owned()),
-    );
+    words.extend(address.arguments().iter().map(|argument| argument.to_string_lossy().into_owned()));
     words.join(" ")
 }
 
@@ -349,15 +307,8 @@ mod tests {
     }
 
     fn reach_text(address: &CoreAddress) -> String {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime
-            .block_on(reach(address, "test"))
-            .map(|_| ())
-            .unwrap_err()
-            .to_string()
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(reach(address, "test")).map(|_| ()).unwrap_err().to_string()
     }
 
     #[test]
@@ -368,13 +319,7 @@ mod tests {
         assert_eq!(place("ipc://run/p.sock"), socket());
         assert_eq!(place("ipc:/run/p.sock"), socket());
         assert_eq!(place("tcp://127.0.0.1:20202"), Some(Place::Port(20202)));
-        for wrong in [
-            "tcp://0.0.0.0:20202",
-            "tcp://127.0.0.1",
-            "tcp://127.0.0.1:0",
-            "ipc://",
-            "/run/p.sock",
-        ] {
+        for wrong in ["tcp://0.0.0.0:20202", "tcp://127.0.0.1", "tcp://127.0.0.1:0", "ipc://", "/run/p.sock"] {
             assert_eq!(place(wrong), None, "{wrong}");
         }
     }

@@ -7,8 +7,8 @@
 use ringmaster_protocol::frame::{Frame, FrameError, FrameReader};
 use ringmaster_protocol::limits::MAX_FDS;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
 };
 use std::collections::VecDeque;
 use std::io::{IoSlice, IoSliceMut};
@@ -47,11 +47,7 @@ pub(super) struct Incoming {
 
 impl Incoming {
     pub(super) fn new() -> Self {
-        Self {
-            frames: FrameReader::new(),
-            portion: vec![0; PORTION],
-            fds: VecDeque::new(),
-        }
+        Self { frames: FrameReader::new(), portion: vec![0; PORTION], fds: VecDeque::new() }
     }
 
     /// One recvmsg(2). `WouldBlock` when there is nothing.
@@ -59,29 +55,17 @@ impl Incoming {
         let mut space = [MaybeUninit::uninit(); CONTROL];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-        let message = recvmsg(
-            socket,
-            &mut [IoSliceMut::new(&mut self.portion)],
-            &mut control,
-            flags,
-        )?;
+        let message = recvmsg(socket, &mut [IoSliceMut::new(&mut self.portion)], &mut control, flags)?;
         for item in control.drain() {
             if let RecvAncillaryMessage::ScmRights(fds) = item {
                 self.fds.extend(fds);
             }
         }
         if message.flags.contains(ReturnFlags::CTRUNC) || self.fds.len() > MAX_WAITING_FDS {
-            return Err(std::io::Error::other(
-                "more file descriptors arrived than any reply has",
-            ));
+            return Err(std::io::Error::other("more file descriptors arrived than any reply has"));
         }
-        self.frames
-            .push(self.portion.get(..message.bytes).unwrap_or_default());
-        Ok(if message.bytes == 0 {
-            Received::End
-        } else {
-            Received::Bytes
-        })
+        self.frames.push(self.portion.get(..message.bytes).unwrap_or_default());
+        Ok(if message.bytes == 0 { Received::End } else { Received::Bytes })
     }
 
     /// The next whole frame.
@@ -183,9 +167,7 @@ fn send_once(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[OwnedFd]) -> std::io::
     let mut control = SendAncillaryBuffer::new(&mut space);
     let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
     if !borrowed.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&borrowed)) {
-        return Err(std::io::Error::other(
-            "more file descriptors than a frame may carry",
-        ));
+        return Err(std::io::Error::other("more file descriptors than a frame may carry"));
     }
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags)?)
@@ -202,21 +184,10 @@ mod tests {
         let frame = Request::Status(Status::default()).frame(1);
         let mut outgoing = Outgoing::default();
         let with_fd = || vec![OwnedFd::from(tempfile::tempfile().unwrap())];
-        for fds in [
-            Vec::new(),
-            Vec::new(),
-            with_fd(),
-            Vec::new(),
-            with_fd(),
-            with_fd(),
-        ] {
+        for fds in [Vec::new(), Vec::new(), with_fd(), Vec::new(), with_fd(), with_fd()] {
             assert!(outgoing.push(&frame, fds));
         }
-        let frames: Vec<usize> = outgoing
-            .segments
-            .iter()
-            .map(|segment| segment.bytes.len() / 12)
-            .collect();
+        let frames: Vec<usize> = outgoing.segments.iter().map(|segment| segment.bytes.len() / 12).collect();
         assert_eq!(frames, [2, 1, 1, 1, 1]);
     }
 }

@@ -3,9 +3,7 @@
 //! Checks come first and have Circus's texts (errno 3); storing may still refuse what Circus refuses late (errno 5).
 
 use super::kind::{Kind, is_hook_name};
-use super::{
-    Args, Identity, OptionError, Retries, RlimitValue, Seconds, Signal, StreamClass, StreamOptions, python,
-};
+use super::{Args, Identity, OptionError, Retries, RlimitValue, Seconds, Signal, StreamClass, StreamOptions, python};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,16 +25,10 @@ impl<S> Kind<S> {
             | Self::Retries(_)
             | Self::Signal(_) => refuse_unless(is_int(value), || OptionError::NotInteger(name())),
             Self::WholeSeconds(_) | Self::FloatSeconds(_) | Self::Period(_) => {
-                refuse_unless(is_int(value) || value.is_number(), || {
-                    OptionError::NotNumber(name())
-                })
+                refuse_unless(is_int(value) || value.is_number(), || OptionError::NotNumber(name()))
             }
-            Self::Identity(_) => refuse_unless(is_int(value) || value.is_string(), || {
-                OptionError::NotIdentity(name())
-            }),
-            Self::Flag(_) | Self::MaybeFlag(_) => {
-                refuse_unless(value.is_boolean(), || OptionError::NotBoolean(name()))
-            }
+            Self::Identity(_) => refuse_unless(is_int(value) || value.is_string(), || OptionError::NotIdentity(name())),
+            Self::Flag(_) | Self::MaybeFlag(_) => refuse_unless(value.is_boolean(), || OptionError::NotBoolean(name())),
             Self::Env(_) => check_env(key, value),
             Self::Stream(..) => check_stream(key, value),
             Self::Rlimits(_) => check_rlimit(key, value),
@@ -48,9 +40,9 @@ impl<S> Kind<S> {
             | Self::MaybePath(_)
             | Self::Directory(_)
             | Self::Family(_)
-            | Self::SocketKind(_) => refuse_unless(value.is_string() || value.is_null(), || {
-                OptionError::NotString(name())
-            }),
+            | Self::SocketKind(_) => {
+                refuse_unless(value.is_string() || value.is_null(), || OptionError::NotString(name()))
+            }
             Self::Args(_) => refuse_unless(value.is_string() || value.is_array() || value.is_null(), || {
                 OptionError::NotString(name())
             }),
@@ -95,11 +87,7 @@ impl<S> Kind<S> {
             Self::Stream(name, field) => assign_stream((field.at)(target), name, key, value)?,
             Self::Rlimits(field) => {
                 let is_infinity = value.is_null() || integer(value) == Some(-1);
-                let limit = if is_infinity {
-                    RlimitValue::Infinity
-                } else {
-                    RlimitValue::At(number(key, value)?)
-                };
+                let limit = if is_infinity { RlimitValue::Infinity } else { RlimitValue::At(number(key, value)?) };
                 let name = key.strip_prefix("rlimit_").and_then(super::rlimit_name);
                 let name = name.ok_or_else(|| OptionError::NotRlimit(key.to_owned()))?;
                 (field.at)(target).insert(name.to_owned(), limit);
@@ -126,16 +114,11 @@ fn integer(value: &Value) -> Option<i64> {
 }
 
 fn number<T: TryFrom<i64>>(key: &str, value: &Value) -> Result<T, OptionError> {
-    integer(value)
-        .and_then(|number| T::try_from(number).ok())
-        .ok_or_else(|| out_of_range(key, value))
+    integer(value).and_then(|number| T::try_from(number).ok()).ok_or_else(|| out_of_range(key, value))
 }
 
 fn out_of_range(key: &str, value: &Value) -> OptionError {
-    OptionError::OutOfRange {
-        key: key.to_owned(),
-        value: value.clone(),
-    }
+    OptionError::OutOfRange { key: key.to_owned(), value: value.clone() }
 }
 
 fn floor_at_zero(value: &Value) -> Value {
@@ -147,18 +130,12 @@ fn floor_at_zero(value: &Value) -> Value {
 
 fn float(key: &str, value: &Value) -> Result<f64, OptionError> {
     let flag = value.as_bool().map(|flag| if flag { 1.0 } else { 0.0 });
-    flag.or_else(|| value.as_f64())
-        .filter(|number| number.is_finite())
-        .ok_or_else(|| out_of_range(key, value))
+    flag.or_else(|| value.as_f64()).filter(|number| number.is_finite()).ok_or_else(|| out_of_range(key, value))
 }
 
 fn seconds(key: &str, value: &Value) -> Result<f64, OptionError> {
     let seconds = float(key, value)?;
-    if seconds >= 0.0 {
-        Ok(seconds)
-    } else {
-        Err(out_of_range(key, value))
-    }
+    if seconds >= 0.0 { Ok(seconds) } else { Err(out_of_range(key, value)) }
 }
 
 fn text(value: &Value) -> String {
@@ -169,13 +146,8 @@ fn args(key: &str, value: &Value) -> Result<Args, OptionError> {
     let Some(items) = value.as_array() else {
         return Ok(Args::Text(text(value)));
     };
-    let items = items
-        .iter()
-        .map(|item| item.as_str().map(str::to_owned))
-        .collect::<Option<Vec<_>>>();
-    items
-        .map(Args::List)
-        .ok_or_else(|| OptionError::NotString(key.to_owned()))
+    let items = items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>();
+    items.map(Args::List).ok_or_else(|| OptionError::NotString(key.to_owned()))
 }
 
 /// A client may send a number as text, as `circusctl set uid 1000` does.
@@ -184,10 +156,7 @@ fn identity(key: &str, value: &Value) -> Result<Identity, OptionError> {
         None => number(key, value).map(Identity::Id),
         Some(text) => match python::to_int(text) {
             None => Ok(Identity::Name(text.to_owned())),
-            Some(number) => u32::try_from(number)
-                .map(Identity::Id)
-                .ok()
-                .ok_or_else(|| out_of_range(key, value)),
+            Some(number) => u32::try_from(number).map(Identity::Id).ok().ok_or_else(|| out_of_range(key, value)),
         },
     }
 }
@@ -215,17 +184,10 @@ fn check_stream(key: &str, value: &Value) -> Result<(), OptionError> {
     let Some(entries) = value.as_object() else {
         return Err(OptionError::NotObject(key.to_owned()));
     };
-    refuse_unless(entries.contains_key("class"), || {
-        OptionError::NoClass(key.to_owned())
-    })
+    refuse_unless(entries.contains_key("class"), || OptionError::NoClass(key.to_owned()))
 }
 
-fn assign_stream(
-    stream: &mut Option<StreamOptions>,
-    name: &str,
-    key: &str,
-    value: &Value,
-) -> Result<(), OptionError> {
+fn assign_stream(stream: &mut Option<StreamOptions>, name: &str, key: &str, value: &Value) -> Result<(), OptionError> {
     let class = |value: &Value| {
         let name = setting(value);
         StreamClass::parse(&name).ok_or(OptionError::StreamClass(name))
@@ -261,9 +223,7 @@ fn setting(value: &Value) -> String {
 fn check_rlimit(key: &str, value: &Value) -> Result<(), OptionError> {
     let known = key.strip_prefix("rlimit_").and_then(super::rlimit_name).is_some();
     refuse_unless(known, || OptionError::NotRlimit(key.to_owned()))?;
-    refuse_unless(value.is_null() || is_int(value), || {
-        OptionError::NotRlimitValue(value.clone())
-    })
+    refuse_unless(value.is_null() || is_int(value), || OptionError::NotRlimitValue(value.clone()))
 }
 
 /// `hooks` takes an object of known names; `hooks.NAME` takes any name (spec c.8).
@@ -278,11 +238,7 @@ fn check_hooks(key: &str, value: &Value) -> Result<(), OptionError> {
     refuse_unless(known, || OptionError::UnknownHook(value.clone()))
 }
 
-fn assign_hooks(
-    hooks: &mut BTreeMap<String, (String, bool)>,
-    key: &str,
-    value: &Value,
-) -> Result<(), OptionError> {
+fn assign_hooks(hooks: &mut BTreeMap<String, (String, bool)>, key: &str, value: &Value) -> Result<(), OptionError> {
     if let Some(name) = key.strip_prefix("hooks.") {
         hooks.insert(name.to_owned(), hook(name, value)?);
         return Ok(());
@@ -300,9 +256,7 @@ fn hook(name: &str, value: &Value) -> Result<(String, bool), OptionError> {
     {
         return Ok((target.to_owned(), flag));
     }
-    let text = value
-        .as_str()
-        .ok_or_else(|| OptionError::NotString(name.to_owned()))?;
+    let text = value.as_str().ok_or_else(|| OptionError::NotString(name.to_owned()))?;
     match text.split_once(',') {
         None => Ok((text.to_owned(), false)),
         Some((target, word)) => {

@@ -4,10 +4,7 @@ use std::path::PathBuf;
 
 /// The `[circus]` section (spec a.4), typed.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "each is an independent on/off option of Circus's own list"
-)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an independent on/off option of Circus's own list")]
 pub struct CircusOptions {
     /// ROUTER endpoint, default `tcp://127.0.0.1:5555`.
     pub endpoint: String,

@@ -38,13 +38,8 @@ impl CircusOption {
 }
 
 /// What `globaloptions` shows, in its order (spec c.7).
-pub const GLOBAL_OPTIONS: &[&str] = &[
-    "endpoint",
-    "stats_endpoint",
-    "pubsub_endpoint",
-    "check_delay",
-    "multicast_endpoint",
-];
+pub const GLOBAL_OPTIONS: &[&str] =
+    &["endpoint", "stats_endpoint", "pubsub_endpoint", "check_delay", "multicast_endpoint"];
 
 /// The object that `globaloptions` answers with.
 pub fn global_options(circus: &CircusOptions) -> Map<String, Value> {
@@ -53,26 +48,11 @@ pub fn global_options(circus: &CircusOptions) -> Map<String, Value> {
 }
 
 /// Keys that Circus documents or accepts and never reads from the file (spec a.4).
-pub const CIRCUS_KEYS_NEVER_READ: &[&str] = &[
-    "statsd_close_outputs",
-    "httpd_close_outputs",
-    "stream_backend",
-    "ssh_server",
-    "prereload_fn",
-];
+pub const CIRCUS_KEYS_NEVER_READ: &[&str] =
+    &["statsd_close_outputs", "httpd_close_outputs", "stream_backend", "ssh_server", "prereload_fn"];
 
-const fn row(
-    name: &'static str,
-    kind: Kind<CircusOptions>,
-    effect: Effect,
-    help: &'static str,
-) -> CircusOption {
-    CircusOption {
-        name,
-        kind,
-        effect,
-        help,
-    }
+const fn row(name: &'static str, kind: Kind<CircusOptions>, effect: Effect, help: &'static str) -> CircusOption {
+    CircusOption { name, kind, effect, help }
 }
 
 use Effect::{Acts, Ignored, NotYet};

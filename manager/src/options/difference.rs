@@ -47,9 +47,7 @@ pub fn differences(a: &WatcherOptions, b: &WatcherOptions) -> Vec<(String, Chang
     custom.sort_unstable();
     custom.dedup();
     // A custom key may stand in the command as $(circus.KEY).
-    let custom = custom
-        .into_iter()
-        .filter(|key| a.extra.get(*key) != b.extra.get(*key));
+    let custom = custom.into_iter().filter(|key| a.extra.get(*key) != b.extra.get(*key));
     found.extend(custom.map(|key| (key.clone(), Change::Reload)));
     found
 }

@@ -4,8 +4,8 @@
 //! How a client's JSON is checked and stored is in `assign`.
 
 use super::{
-    Args, Expected, HOOK_NAMES, Identity, Retries, RlimitValue, Seconds, Signal, SocketFamily, SocketKind,
-    StreamClass, StreamOptions, python,
+    Args, Expected, HOOK_NAMES, Identity, Retries, RlimitValue, Seconds, Signal, SocketFamily, SocketKind, StreamClass,
+    StreamOptions, python,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -99,9 +99,7 @@ impl<S> Kind<S> {
                 *(field.at)(target) = Seconds::Whole(integer(text, Expected::WholeSeconds)?);
             }
             Self::FloatSeconds(field) => {
-                let seconds = python::to_float(text)
-                    .filter(|s| *s >= 0.0)
-                    .ok_or(Expected::Seconds)?;
+                let seconds = python::to_float(text).filter(|s| *s >= 0.0).ok_or(Expected::Seconds)?;
                 *(field.at)(target) = Seconds::Fractional(seconds);
             }
             Self::Period(field) => *(field.at)(target) = python::to_float(text).ok_or(Expected::Period)?,
@@ -177,11 +175,7 @@ impl<S> Kind<S> {
                 None => json!({}),
                 Some(stream) => json!(stream.settings),
             },
-            Self::Rlimits(field) => (field.get)(source)
-                .iter()
-                .map(rlimit_entry)
-                .collect::<Map<_, _>>()
-                .into(),
+            Self::Rlimits(field) => (field.get)(source).iter().map(rlimit_entry).collect::<Map<_, _>>().into(),
             Self::Hooks(field) => json!((field.get)(source)),
             Self::Family(field) => json!(match (field.get)(source) {
                 SocketFamily::Inet => "AF_INET",
@@ -219,9 +213,7 @@ fn flag(text: &str) -> Result<bool, Expected> {
 }
 
 fn integer<T: TryFrom<i64>>(text: &str, expected: Expected) -> Result<T, Expected> {
-    python::to_int(text)
-        .and_then(|number| T::try_from(number).ok())
-        .ok_or(expected)
+    python::to_int(text).and_then(|number| T::try_from(number).ok()).ok_or(expected)
 }
 
 /// The largest file mode mask (umask(2)).
@@ -233,18 +225,13 @@ fn octal(text: &str) -> Result<Option<u32>, Expected> {
         return Ok(None);
     }
     let mask = python::to_octal(text).and_then(|number| u32::try_from(number).ok());
-    mask.filter(|mask| *mask <= UMASK_MAX)
-        .map(Some)
-        .ok_or(Expected::Octal)
+    mask.filter(|mask| *mask <= UMASK_MAX).map(Some).ok_or(Expected::Octal)
 }
 
 fn retries(text: &str) -> Result<Retries, Expected> {
     match python::to_int(text) {
         Some(-1) => Ok(Retries::Unlimited),
-        Some(number) => u32::try_from(number)
-            .ok()
-            .map(Retries::Times)
-            .ok_or(Expected::Retries),
+        Some(number) => u32::try_from(number).ok().map(Retries::Times).ok_or(Expected::Retries),
         None => Err(Expected::Retries),
     }
 }
@@ -263,12 +250,7 @@ fn identity(text: &str) -> Result<Option<Identity>, Expected> {
     }
 }
 
-fn read_stream(
-    stream: &mut Option<StreamOptions>,
-    name: &'static str,
-    key: &str,
-    text: &str,
-) -> Result<(), Expected> {
+fn read_stream(stream: &mut Option<StreamOptions>, name: &'static str, key: &str, text: &str) -> Result<(), Expected> {
     let setting = key.strip_prefix(name).and_then(|rest| rest.strip_prefix('.'));
     let setting = setting.ok_or(Expected::StreamKey(name))?;
     let class = match setting {
@@ -307,10 +289,7 @@ fn hook(key: &str, text: &str) -> Result<(String, (String, bool)), Expected> {
         None => (text, false),
         Some((target, word)) => (target, python::to_bool(word).ok_or(Expected::HookFlag)?),
     };
-    Ok((
-        name.to_owned(),
-        (python::strip(target).to_owned(), ignore_failure),
-    ))
+    Ok((name.to_owned(), (python::strip(target).to_owned(), ignore_failure)))
 }
 
 fn family(text: &str) -> Result<SocketFamily, Expected> {

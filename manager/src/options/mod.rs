@@ -20,9 +20,7 @@ mod watcher;
 mod watcher_table;
 
 pub use circus::CircusOptions;
-pub use circus_table::{
-    CIRCUS_KEYS_NEVER_READ, CIRCUS_OPTIONS, CircusOption, GLOBAL_OPTIONS, global_options,
-};
+pub use circus_table::{CIRCUS_KEYS_NEVER_READ, CIRCUS_OPTIONS, CircusOption, GLOBAL_OPTIONS, global_options};
 pub use difference::differences;
 pub use error::{Expected, OptionErrno, OptionError};
 pub use kind::{Kind, Lens};

@@ -92,10 +92,8 @@ pub fn repr(value: &Value) -> String {
             format!("[{}]", items.join(", "))
         }
         Value::Object(entries) => {
-            let entries: Vec<String> = entries
-                .iter()
-                .map(|(key, value)| format!("{}: {}", repr_str(key), repr(value)))
-                .collect();
+            let entries: Vec<String> =
+                entries.iter().map(|(key, value)| format!("{}: {}", repr_str(key), repr(value))).collect();
             format!("{{{}}}", entries.join(", "))
         }
     }
@@ -108,11 +106,7 @@ pub fn display(value: &Value) -> String {
 
 /// `repr(text)`: single quotes, or double quotes when the text holds only single ones.
 pub fn repr_str(text: &str) -> String {
-    let quote = if text.contains('\'') && !text.contains('"') {
-        '"'
-    } else {
-        '\''
-    };
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     let mut shown = String::with_capacity(text.len() + 2);
     shown.push(quote);
     for c in text.chars() {
@@ -139,26 +133,11 @@ mod tests {
 
     #[test]
     fn numbers_as_python_reads_them() {
-        for (text, number) in [
-            ("1_0", Some(10)),
-            (" 7 ", Some(7)),
-            ("+3", Some(3)),
-            ("-1", Some(-1)),
-            ("007", Some(7)),
-        ] {
+        for (text, number) in [("1_0", Some(10)), (" 7 ", Some(7)), ("+3", Some(3)), ("-1", Some(-1)), ("007", Some(7))]
+        {
             assert_eq!(to_int(text), number, "{text:?}");
         }
-        for text in [
-            "",
-            "2.5",
-            "1__0",
-            "_1",
-            "1_",
-            "x",
-            "- 1",
-            "0o7",
-            "99999999999999999999",
-        ] {
+        for text in ["", "2.5", "1__0", "_1", "1_", "x", "- 1", "0o7", "99999999999999999999"] {
             assert_eq!(to_int(text), None, "{text:?}");
         }
         assert_eq!(to_octal("022"), Some(18));
@@ -180,10 +159,7 @@ mod tests {
 
     #[test]
     fn reprs() {
-        assert_eq!(
-            repr(&json!({"bogus": "x", "n": [1, true, null]})),
-            "{'bogus': 'x', 'n': [1, True, None]}"
-        );
+        assert_eq!(repr(&json!({"bogus": "x", "n": [1, true, null]})), "{'bogus': 'x', 'n': [1, True, None]}");
         assert_eq!(repr_str("it's"), "\"it's\"");
         assert_eq!(repr_str("a\n'\""), "'a\\n\\'\"'");
     }

@@ -80,10 +80,7 @@ impl Signal {
 
     /// The usual name, `SIGTERM`; `None` for real-time signals between the two ends.
     pub fn name(self) -> Option<&'static str> {
-        SIGNAL_NAMES
-            .iter()
-            .find(|(_, number)| *number == self.0)
-            .map(|(name, _)| *name)
+        SIGNAL_NAMES.iter().find(|(_, number)| *number == self.0).map(|(name, _)| *name)
     }
 
     /// A number, or a name with or without `SIG` in any case, with an optional `+N` (`rtmin+1`).
@@ -108,21 +105,12 @@ impl Signal {
         let Some((_, number)) = SIGNAL_NAMES.iter().find(|(known, _)| *known == name) else {
             return Err(SignalError::UnknownName(name));
         };
-        let digits: String = match text
-            .strip_prefix(word.as_str())
-            .and_then(|rest| rest.strip_prefix('+'))
-        {
+        let digits: String = match text.strip_prefix(word.as_str()).and_then(|rest| rest.strip_prefix('+')) {
             Some(rest) => rest.chars().take_while(char::is_ascii_digit).collect(),
             None => String::new(),
         };
-        let offset = if digits.is_empty() {
-            Some(0)
-        } else {
-            digits.parse::<i32>().ok()
-        };
-        let sum = offset
-            .and_then(|offset| number.checked_add(offset))
-            .unwrap_or(i32::MAX);
+        let offset = if digits.is_empty() { Some(0) } else { digits.parse::<i32>().ok() };
+        let sum = offset.and_then(|offset| number.checked_add(offset)).unwrap_or(i32::MAX);
         Self::from_i64(i64::from(sum))
     }
 
@@ -131,10 +119,7 @@ impl Signal {
     /// # Errors
     /// [`SignalError::OutOfRange`] outside 1..=64.
     pub fn from_i64(number: i64) -> Result<Self, SignalError> {
-        i32::try_from(number)
-            .ok()
-            .and_then(Self::new)
-            .ok_or(SignalError::OutOfRange(number))
+        i32::try_from(number).ok().and_then(Self::new).ok_or(SignalError::OutOfRange(number))
     }
 }
 

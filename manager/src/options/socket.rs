@@ -44,10 +44,7 @@ pub enum SocketAddressSpec {
 
 /// One `[socket:NAME]` section (spec a.6, g), typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "each is an independent on/off option of Circus's own list"
-)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an independent on/off option of Circus's own list")]
 pub struct SocketOptions {
     /// Lower-cased name.
     pub name: String,

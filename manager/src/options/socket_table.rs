@@ -6,10 +6,7 @@ use std::path::PathBuf;
 
 /// A socket section while it is read: host, port and path are separate keys of which a path wins (spec g).
 #[derive(Debug, Clone)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "each is an independent on/off option of Circus's own list"
-)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an independent on/off option of Circus's own list")]
 pub struct SocketDraft {
     host: String,
     port: u16,
@@ -52,13 +49,9 @@ impl SocketDraft {
         let (address, family) = match (self.path, self.family) {
             (Some(path), _) => (SocketAddressSpec::Unix(path), SocketFamily::Unix),
             (None, SocketFamily::Unix) => return None,
-            (None, family @ (SocketFamily::Inet | SocketFamily::Inet6)) => (
-                SocketAddressSpec::Inet {
-                    host: self.host,
-                    port: self.port,
-                },
-                family,
-            ),
+            (None, family @ (SocketFamily::Inet | SocketFamily::Inet6)) => {
+                (SocketAddressSpec::Inet { host: self.host, port: self.port }, family)
+            }
         };
         Some(SocketOptions {
             name: name.to_owned(),

@@ -59,9 +59,6 @@ pub struct StreamOptions {
 impl StreamOptions {
     /// A `FileStream` without settings: what a stream is before its `class` is read.
     pub fn file() -> Self {
-        Self {
-            class: StreamClass::BuiltIn("FileStream".to_owned()),
-            settings: BTreeMap::new(),
-        }
+        Self { class: StreamClass::BuiltIn("FileStream".to_owned()), settings: BTreeMap::new() }
     }
 }

@@ -35,10 +35,7 @@ pub fn variable(watcher: &WatcherOptions, name: &str) -> Option<String> {
 
 /// The last of the entries whose name is the wanted one in lower case, as in Circus.
 fn last_named<'a, V>(entries: impl Iterator<Item = (&'a String, &'a V)>, wanted: &str) -> Option<&'a V> {
-    entries
-        .filter(|(name, _)| name.to_lowercase() == wanted)
-        .last()
-        .map(|(_, value)| value)
+    entries.filter(|(name, _)| name.to_lowercase() == wanted).last().map(|(_, value)| value)
 }
 
 #[cfg(test)]

@@ -42,10 +42,7 @@ pub enum RlimitValue {
 
 /// One watcher section (spec a.5), typed. Built by `config`, changed by `set`.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "each is an independent on/off option of Circus's own list"
-)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an independent on/off option of Circus's own list")]
 pub struct WatcherOptions {
     /// As written; looked up in lower case.
     pub name: String,
@@ -233,11 +230,7 @@ pub const RLIMIT_NAMES: &[&str] = &[
 /// The limit's own name for any spelling: any case; `ofile` is Python's other word for `nofile`.
 pub(super) fn rlimit_name(text: &str) -> Option<&'static str> {
     let lower = text.to_lowercase();
-    let wanted = if lower == "ofile" {
-        "nofile"
-    } else {
-        lower.as_str()
-    };
+    let wanted = if lower == "ofile" { "nofile" } else { lower.as_str() };
     RLIMIT_NAMES.iter().find(|name| **name == wanted).copied()
 }
 

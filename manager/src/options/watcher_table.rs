@@ -151,8 +151,7 @@ impl WatcherOption {
     /// As [`check`](Self::check), and the errors of errno 5; the watcher is then unchanged.
     pub fn set(&self, watcher: &mut WatcherOptions, key: &str, value: &Value) -> Result<(), OptionError> {
         self.check(key, value)?;
-        if self.name == "numprocesses" && watcher.singleton && value.as_i64().is_some_and(|wanted| wanted > 1)
-        {
+        if self.name == "numprocesses" && watcher.singleton && value.as_i64().is_some_and(|wanted| wanted > 1) {
             return Err(OptionError::Singleton);
         }
         self.kind.assign(watcher, key, value)
@@ -189,10 +188,7 @@ pub fn set(watcher: &mut WatcherOptions, key: &str, value: &Value) -> Result<Cha
 
 /// The object that the `options` command answers with: every shown row and every custom key, sorted (spec c.8).
 pub fn shown(watcher: &WatcherOptions) -> Map<String, Value> {
-    let custom = watcher
-        .extra
-        .iter()
-        .map(|(key, text)| (key.clone(), Value::from(text.as_str())));
+    let custom = watcher.extra.iter().map(|(key, text)| (key.clone(), Value::from(text.as_str())));
     let mut entries: Vec<(String, Value)> = custom.collect();
     for row in WATCHER_OPTIONS {
         let name = match row.shown {
@@ -253,8 +249,8 @@ impl WatcherOption {
 use Change::{Manage, Reload};
 use Effect::{Ignored, NotYet};
 use Kind::{
-    Args, Count, Directory, Env, Flag, FloatSeconds, Hooks, Identity, Integer, MaybeFlag, MaybePath,
-    MaybeText, Retries, Rlimits, Signal, Stream, Text, Whole, WholeSeconds,
+    Args, Count, Directory, Env, Flag, FloatSeconds, Hooks, Identity, Integer, MaybeFlag, MaybePath, MaybeText,
+    Retries, Rlimits, Signal, Stream, Text, Whole, WholeSeconds,
 };
 use Shown::{As, Hidden, Null, WhenGiven};
 

@@ -16,11 +16,7 @@ pub struct Heritage {
 impl Heritage {
     /// That of an ordinary login.
     pub fn for_test() -> Self {
-        let files = Rlimit {
-            resource: NOFILE,
-            soft: 1024,
-            hard: 4096,
-        };
+        let files = Rlimit { resource: NOFILE, soft: 1024, hard: 4096 };
         Self { umask: 0o22, files }
     }
 }
@@ -34,11 +30,7 @@ pub(super) fn rlimit(name: &str, value: RlimitValue) -> Option<Rlimit> {
         RlimitValue::At(limit) => limit,
     };
     let (_, resource) = RLIMIT_NUMBERS.iter().find(|(known, _)| *known == name)?;
-    Some(Rlimit {
-        resource: *resource,
-        soft: limit,
-        hard: limit,
-    })
+    Some(Rlimit { resource: *resource, soft: limit, hard: limit })
 }
 
 /// Linux's numbers for resource limits (`asm-generic/resource.h`).
@@ -64,9 +56,7 @@ const RLIMIT_NUMBERS: &[(&str, u32)] = &[
 pub const NOFILE: u32 = 7;
 
 fn hard_limit_of_files() -> u64 {
-    rustix::process::getrlimit(rustix::process::Resource::Nofile)
-        .maximum
-        .unwrap_or(u64::MAX)
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

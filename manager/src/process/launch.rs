@@ -98,21 +98,10 @@ impl Place<'_> {
         let spawn = Spawn {
             name: process_name(&options.name, self.wid),
             token: u64::from(self.session) << 32 | (self.ticket.0 & 0xffff_ffff),
-            lifetime: if options.use_papa {
-                Lifetime::Persistent
-            } else {
-                Lifetime::Leased
-            },
-            stop: StopPlan {
-                signal: options.stop_signal.number(),
-                grace_ms: milliseconds(options.graceful_timeout),
-            },
+            lifetime: if options.use_papa { Lifetime::Persistent } else { Lifetime::Leased },
+            stop: StopPlan { signal: options.stop_signal.number(), grace_ms: milliseconds(options.graceful_timeout) },
             argv: self.argv()?.into_iter().map(String::into_bytes).collect(),
-            env: self
-                .environment
-                .iter()
-                .map(|(k, v)| (k.clone().into_bytes(), v.clone().into_bytes()))
-                .collect(),
+            env: self.environment.iter().map(|(k, v)| (k.clone().into_bytes(), v.clone().into_bytes())).collect(),
             cwd: Some(self.directory().into_os_string().into_vec()),
             uid: None,
             gid: None,
@@ -128,13 +117,7 @@ impl Place<'_> {
             note: note(&options.name, self.wid),
             ext: Vec::new(),
         };
-        Ok(Launch {
-            ticket: self.ticket,
-            spawn,
-            uid: options.uid.clone(),
-            gid: options.gid.clone(),
-            inherited,
-        })
+        Ok(Launch { ticket: self.ticket, spawn, uid: options.uid.clone(), gid: options.gid.clone(), inherited })
     }
 
     /// The configured limits; that of open files is circusd's own unless it is configured, because circusd has raised its
@@ -176,9 +159,7 @@ impl Place<'_> {
     fn output(&self, which: Inherited, inherited: &mut Vec<Inherited>) -> Stdout {
         let (stream, close) = match which {
             Inherited::Stderr => (&self.options.stderr_stream, self.options.close_child_stderr),
-            Inherited::Stdin | Inherited::Stdout => {
-                (&self.options.stdout_stream, self.options.close_child_stdout)
-            }
+            Inherited::Stdin | Inherited::Stdout => (&self.options.stdout_stream, self.options.close_child_stdout),
         };
         if close {
             Stdout::Null
@@ -249,18 +230,11 @@ impl Place<'_> {
     /// The value of `$(circus.NAME)` at spawn time (spec a.3 item 5); `name` is in lower case, without `circus.`.
     fn variable(&self, name: &str) -> Option<String> {
         if let Some(variable) = name.strip_prefix("env.") {
-            let found = self
-                .environment
-                .iter()
-                .rev()
-                .find(|(key, _)| key.to_lowercase() == variable);
+            let found = self.environment.iter().rev().find(|(key, _)| key.to_lowercase() == variable);
             return found.map(|(_, value)| value.clone());
         }
         if let Some(socket) = name.strip_prefix("sockets.") {
-            return self
-                .sockets
-                .by_name(socket)
-                .map(|socket| socket.number.to_string());
+            return self.sockets.by_name(socket).map(|socket| socket.number.to_string());
         }
         match name {
             "wid" => Some(self.wid.0.to_string()),
@@ -276,9 +250,7 @@ pub fn process_name(watcher: &str, wid: Wid) -> String {
 }
 
 fn note(watcher: &str, wid: Wid) -> Vec<u8> {
-    serde_json::json!({ "watcher": watcher, "wid": wid.0 })
-        .to_string()
-        .into_bytes()
+    serde_json::json!({ "watcher": watcher, "wid": wid.0 }).to_string().into_bytes()
 }
 
 fn pass(which: Inherited, inherited: &mut Vec<Inherited>) -> u8 {
@@ -288,11 +260,7 @@ fn pass(which: Inherited, inherited: &mut Vec<Inherited>) -> u8 {
 }
 
 fn split(option: &'static str, text: &str) -> Result<Vec<String>, LaunchError> {
-    words::split(text).map_err(|error| LaunchError::Words {
-        option,
-        text: text.to_owned(),
-        reason: error.to_string(),
-    })
+    words::split(text).map_err(|error| LaunchError::Words { option, text: text.to_owned(), reason: error.to_string() })
 }
 
 fn milliseconds(seconds: Seconds) -> u64 {
@@ -326,15 +294,8 @@ mod tests {
         options.numprocesses = 4;
         change(&mut options);
         let environment = BTreeMap::from([("Key".to_owned(), "value".to_owned())]);
-        let launch = place(&options, &environment, &SocketTable::default())
-            .launch()
-            .unwrap();
-        launch
-            .spawn
-            .argv
-            .into_iter()
-            .map(|word| String::from_utf8(word).unwrap())
-            .collect()
+        let launch = place(&options, &environment, &SocketTable::default()).launch().unwrap();
+        launch.spawn.argv.into_iter().map(|word| String::from_utf8(word).unwrap()).collect()
     }
 
     #[test]
@@ -344,10 +305,7 @@ mod tests {
             options.args =
                 Args::Text("--n=$(circus.numprocesses) '$(circus.unknown)' $(circus.working_dir)".to_owned());
         });
-        assert_eq!(
-            words,
-            ["run", "3", "value", "3", "--n=4", "$(circus.unknown)", "/here"]
-        );
+        assert_eq!(words, ["run", "3", "value", "3", "--n=4", "$(circus.unknown)", "/here"]);
     }
 
     #[test]
@@ -367,27 +325,19 @@ mod tests {
         let mut options = WatcherOptions::new("w");
         options.cmd = "x".to_owned();
         let launch = place(&options, &environment, &sockets).launch().unwrap();
-        assert_eq!(
-            (launch.spawn.stdout, launch.spawn.stderr),
-            (Stdout::Passed(0), Stdout::Passed(1))
-        );
+        assert_eq!((launch.spawn.stdout, launch.spawn.stderr), (Stdout::Passed(0), Stdout::Passed(1)));
         assert_eq!(launch.inherited, [Inherited::Stdout, Inherited::Stderr]);
         options.use_papa = true;
         options.close_child_stderr = true;
         let launch = place(&options, &environment, &sockets).launch().unwrap();
-        assert_eq!(
-            (launch.spawn.stdout, launch.spawn.stderr),
-            (Stdout::Captured, Stdout::Null)
-        );
+        assert_eq!((launch.spawn.stdout, launch.spawn.stderr), (Stdout::Captured, Stdout::Null));
         assert_eq!(launch.spawn.lifetime, Lifetime::Persistent);
     }
 
     #[test]
     fn a_watcher_without_a_command_says_what_it_lacks() {
         let options = WatcherOptions::new("w");
-        let error = place(&options, &BTreeMap::new(), &SocketTable::default())
-            .launch()
-            .unwrap_err();
+        let error = place(&options, &BTreeMap::new(), &SocketTable::default()).launch().unwrap_err();
         assert_eq!(error, LaunchError::NoCommand);
     }
 }

@@ -88,9 +88,9 @@ impl Process {
     pub fn started(&self) -> Option<&Started> {
         match &self.state {
             ProcessState::Spawning(_) => None,
-            ProcessState::Running(started)
-            | ProcessState::Stopping(started, _)
-            | ProcessState::Ended(started, _) => Some(started),
+            ProcessState::Running(started) | ProcessState::Stopping(started, _) | ProcessState::Ended(started, _) => {
+                Some(started)
+            }
         }
     }
 

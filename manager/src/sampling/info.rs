@@ -51,17 +51,10 @@ impl ProcessInfo {
     pub fn to_object(&self) -> Map<String, Value> {
         let usage = |value: fn(&Usage) -> Value| self.usage.as_ref().map_or_else(not_available, value);
         let text = |value: &Option<String>| value.as_deref().map_or_else(not_available, Value::from);
-        let children: Vec<Value> = self
-            .children
-            .iter()
-            .map(|child| Value::Object(child.to_object()))
-            .collect();
+        let children: Vec<Value> = self.children.iter().map(|child| Value::Object(child.to_object())).collect();
         [
             ("mem_info1", usage(|usage| json!(human_bytes(usage.resident)))),
-            (
-                "mem_info2",
-                usage(|usage| json!(human_bytes(usage.virtual_memory))),
-            ),
+            ("mem_info2", usage(|usage| json!(human_bytes(usage.virtual_memory)))),
             ("cpu", usage(|usage| json!(usage.cpu_percent))),
             ("mem", usage(|usage| json!(usage.memory_percent))),
             ("ctime", usage(|usage| json!(clock(usage.cpu_time)))),
@@ -182,40 +175,18 @@ mod tests {
     #[test]
     fn the_object_is_circuss() {
         let expected = r#"{"mem_info1":"9.95M","mem_info2":"12.78M","cpu":0.0,"mem":0.041,"ctime":"0:00.20","pid":9756,"username":"root","nice":0,"create_time":1795187446.75,"age":0.75,"cmdline":"python","children":[]}"#;
-        assert_eq!(
-            Value::Object(sample(9756, vec![]).to_object()).to_string(),
-            expected
-        );
+        assert_eq!(Value::Object(sample(9756, vec![]).to_object()).to_string(), expected);
         let parent = sample(1, vec![sample(2, vec![])]).to_object();
         assert_eq!(parent["children"], json!([sample(2, vec![]).to_object()]));
     }
 
     #[test]
     fn what_we_may_not_see_is_not_available() {
-        let hidden = ProcessInfo {
-            usage: None,
-            username: None,
-            cmdline: None,
-            ..sample(7, vec![])
-        }
-        .to_object();
-        let keys: Vec<&str> = hidden
-            .iter()
-            .filter(|(_, value)| **value == "N/A")
-            .map(|(key, _)| key.as_str())
-            .collect();
-        let expected = [
-            "mem_info1",
-            "mem_info2",
-            "cpu",
-            "mem",
-            "ctime",
-            "username",
-            "nice",
-            "create_time",
-            "age",
-            "cmdline",
-        ];
+        let hidden = ProcessInfo { usage: None, username: None, cmdline: None, ..sample(7, vec![]) }.to_object();
+        let keys: Vec<&str> =
+            hidden.iter().filter(|(_, value)| **value == "N/A").map(|(key, _)| key.as_str()).collect();
+        let expected =
+            ["mem_info1", "mem_info2", "cpu", "mem", "ctime", "username", "nice", "create_time", "age", "cmdline"];
         assert_eq!(keys, expected);
         assert_eq!((&hidden["pid"], &hidden["children"]), (&json!(7), &json!([])));
     }

@@ -51,9 +51,7 @@ impl ProcDir {
     /// Opens the directory of a process.
     pub(super) fn open(pid: i32) -> Result<Self, Unread> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self {
-            fd: open(format!("/proc/{pid}"), flags, Mode::empty())?,
-        })
+        Ok(Self { fd: open(format!("/proc/{pid}"), flags, Mode::empty())? })
     }
 
     /// The first [`FILE_BYTES`] of a file, by a single read: `/proc` gives all it has, up to that.
@@ -77,13 +75,7 @@ impl ProcDir {
         let tasks = openat(&self.fd, "task", flags, Mode::empty())?;
         let mut all = String::new();
         let threads = Dir::new(tasks)?.filter_map(Result::ok);
-        let threads = threads.filter(|entry| {
-            entry
-                .file_name()
-                .to_bytes()
-                .first()
-                .is_some_and(u8::is_ascii_digit)
-        });
+        let threads = threads.filter(|entry| entry.file_name().to_bytes().first().is_some_and(u8::is_ascii_digit));
         for thread in threads.take(THREADS_LIMIT) {
             match self.append_pids(&mut all, &thread.file_name().to_string_lossy()) {
                 // A thread that ended, or the file does not exist here.

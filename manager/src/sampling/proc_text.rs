@@ -48,29 +48,18 @@ impl Memory {
     /// Reads the first two numbers.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut fields = text.split_ascii_whitespace().map(str::parse);
-        Some(Self {
-            virtual_pages: fields.next()?.ok()?,
-            resident_pages: fields.next()?.ok()?,
-        })
+        Some(Self { virtual_pages: fields.next()?.ok()?, resident_pages: fields.next()?.ok()? })
     }
 }
 
 /// The real uid, the first number of the line `Uid:` in `/proc/PID/status`.
 pub(super) fn real_uid(status: &str) -> Option<u32> {
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("Uid:"))?
-        .split_ascii_whitespace()
-        .next()?
-        .parse()
-        .ok()
+    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// The pids in a `children` file.
 pub(super) fn pids(children: &str) -> impl Iterator<Item = i32> {
-    children
-        .split_ascii_whitespace()
-        .filter_map(|pid| pid.parse().ok())
+    children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok())
 }
 
 /// The name of the program in `/proc/PID/cmdline`: the last path component of the first shell word of the
@@ -99,30 +88,17 @@ mod tests {
 
     #[test]
     fn stat_of_a_running_process() {
-        let expected = Stat {
-            ended: false,
-            own_ticks: 12,
-            reaped_ticks: 25890,
-            nice: 0,
-            start_ticks: 63386,
-        };
+        let expected = Stat { ended: false, own_ticks: 12, reaped_ticks: 25890, nice: 0, start_ticks: 63386 };
         assert_eq!(Stat::parse(BASH), Some(expected));
     }
 
     #[test]
     fn stat_with_a_hostile_name_and_a_negative_nice() {
-        let text = BASH
-            .replace("(bash) S", "(a) Z 1 (b) R) R")
-            .replace(" 20 0 1 ", " 15 -5 1 ");
+        let text = BASH.replace("(bash) S", "(a) Z 1 (b) R) R").replace(" 20 0 1 ", " 15 -5 1 ");
         let stat = Stat::parse(&text).unwrap();
         assert_eq!((stat.ended, stat.nice, stat.start_ticks), (false, -5, 63386));
         for state in ["Z", "X", "x"] {
-            assert!(
-                Stat::parse(&BASH.replace(" S ", &format!(" {state} ")))
-                    .unwrap()
-                    .ended,
-                "{state}"
-            );
+            assert!(Stat::parse(&BASH.replace(" S ", &format!(" {state} "))).unwrap().ended, "{state}");
         }
     }
 
@@ -142,10 +118,7 @@ mod tests {
 
     #[test]
     fn memory_in_pages() {
-        let expected = Memory {
-            virtual_pages: 1343,
-            resident_pages: 1125,
-        };
+        let expected = Memory { virtual_pages: 1343, resident_pages: 1125 };
         assert_eq!(Memory::parse("1343 1125 771 220 0 300 0\n"), Some(expected));
         for text in ["", "1343", "x 1125", "1343 -1"] {
             assert_eq!(Memory::parse(text), None, "{text}");
@@ -154,8 +127,7 @@ mod tests {
 
     #[test]
     fn the_real_uid_is_the_first_one() {
-        let status =
-            "Name:\thead\nUmask:\t0022\nState:\tR (running)\nUid:\t1000\t0\t0\t0\nGid:\t5\t5\t5\t5\n";
+        let status = "Name:\thead\nUmask:\t0022\nState:\tR (running)\nUid:\t1000\t0\t0\t0\nGid:\t5\t5\t5\t5\n";
         assert_eq!(real_uid(status), Some(1000));
         assert_eq!(real_uid("Name:\tUid: 7\n"), None);
         assert_eq!(real_uid(""), None);

@@ -102,12 +102,7 @@ impl Sampler {
             page: u64::try_from(page_size()).unwrap_or(u64::MAX),
             ticks_per_second: clock_ticks_per_second().max(1),
         };
-        Self {
-            host,
-            boot: boot_time(since_boot()),
-            remembered: HashMap::new(),
-            users: Users::default(),
-        }
+        Self { host, boot: boot_time(since_boot()), remembered: HashMap::new(), users: Users::default() }
     }
 
     /// A process and its direct children, ended ones left out.
@@ -139,11 +134,7 @@ impl Sampler {
         self.remembered.len()
     }
 
-    fn after(
-        &mut self,
-        pid: i32,
-        result: Result<ProcessInfo, SampleError>,
-    ) -> Result<ProcessInfo, SampleError> {
+    fn after(&mut self, pid: i32, result: Result<ProcessInfo, SampleError>) -> Result<ProcessInfo, SampleError> {
         if matches!(result, Err(SampleError::Gone)) {
             self.forget(pid);
         }
@@ -158,9 +149,7 @@ impl Sampler {
         }
         let dir = ProcDir::open(pid).map_err(|unread| unreadable(pid, unread))?;
         let previous = self.remembered.get(&pid);
-        let (mut info, mark) =
-            self.host
-                .read(pid, &dir, previous.map(|seen| seen.own), self.boot, boottime)?;
+        let (mut info, mark) = self.host.read(pid, &dir, previous.map(|seen| seen.own), self.boot, boottime)?;
         info.username = self.username(pid, &dir)?;
         let mut children = HashMap::new();
         if with_children {
@@ -184,11 +173,7 @@ impl Sampler {
         pids.sort_unstable();
         info.children_left_out = pids.len().saturating_sub(CHILDREN_LIMIT);
         for pid in pids.into_iter().take(CHILDREN_LIMIT) {
-            let previous = self
-                .remembered
-                .get(&info.pid)
-                .and_then(|seen| seen.children.get(&pid))
-                .copied();
+            let previous = self.remembered.get(&info.pid).and_then(|seen| seen.children.get(&pid)).copied();
             match self.child(pid, previous, boottime) {
                 Ok((child, mark)) => {
                     marks.extend(mark.map(|mark| (pid, mark)));
@@ -216,19 +201,12 @@ impl Sampler {
 
     fn username(&mut self, pid: i32, dir: &ProcDir) -> Result<Option<String>, SampleError> {
         let status = seen(pid, dir.text("status"))?;
-        Ok(status
-            .as_deref()
-            .and_then(real_uid)
-            .map(|uid| self.users.name(uid)))
+        Ok(status.as_deref().and_then(real_uid).map(|uid| self.users.name(uid)))
     }
 
     fn remember(&mut self, pid: i32, seen: Remembered) {
         if self.remembered.len() >= REMEMBERED_LIMIT && !self.remembered.contains_key(&pid) {
-            let oldest = self
-                .remembered
-                .iter()
-                .min_by_key(|(_, seen)| seen.own.at)
-                .map(|(pid, _)| *pid);
+            let oldest = self.remembered.iter().min_by_key(|(_, seen)| seen.own.at).map(|(pid, _)| *pid);
             oldest.and_then(|pid| self.remembered.remove(&pid));
         }
         self.remembered.insert(pid, seen);
@@ -245,14 +223,8 @@ impl Host {
         boot: Duration,
         boottime: Duration,
     ) -> Result<(ProcessInfo, Option<Mark>), SampleError> {
-        let mut info = ProcessInfo {
-            pid,
-            usage: None,
-            username: None,
-            cmdline: None,
-            children: Vec::new(),
-            children_left_out: 0,
-        };
+        let mut info =
+            ProcessInfo { pid, usage: None, username: None, cmdline: None, children: Vec::new(), children_left_out: 0 };
         let mut mark = None;
         let texts = (seen(pid, dir.text("stat"))?, seen(pid, dir.text("statm"))?);
         if let (Some(stat), Some(memory)) = texts {
@@ -261,11 +233,7 @@ impl Host {
                 return Err(SampleError::Gone);
             }
             let memory = parsed(pid, "statm", memory, Memory::parse)?;
-            let now = Mark {
-                start_ticks: stat.start_ticks,
-                own_ticks: stat.own_ticks,
-                at: Instant::now(),
-            };
+            let now = Mark { start_ticks: stat.start_ticks, own_ticks: stat.own_ticks, at: Instant::now() };
             let cpu_percent = previous.map_or(0.0, |previous| self.cpu_percent(previous, now));
             info.usage = Some(self.usage(&stat, memory, cpu_percent, boot, boottime));
             mark = Some(now);
@@ -274,14 +242,7 @@ impl Host {
         Ok((info, mark))
     }
 
-    fn usage(
-        &self,
-        stat: &Stat,
-        memory: Memory,
-        cpu_percent: f64,
-        boot: Duration,
-        boottime: Duration,
-    ) -> Usage {
+    fn usage(&self, stat: &Stat, memory: Memory, cpu_percent: f64, boot: Duration, boottime: Duration) -> Usage {
         let resident = memory.resident_pages.saturating_mul(self.page);
         let start = self.time(stat.start_ticks);
         Usage {
@@ -307,9 +268,7 @@ impl Host {
         if previous.start_ticks != now.start_ticks || wall <= 0.0 {
             return 0.0;
         }
-        let used = self
-            .time(now.own_ticks.saturating_sub(previous.own_ticks))
-            .as_secs_f64();
+        let used = self.time(now.own_ticks.saturating_sub(previous.own_ticks)).as_secs_f64();
         (used / wall * 1000.0).round() / 10.0
     }
 }
@@ -324,17 +283,11 @@ fn memory_percent(resident: u64, total: u64) -> f64 {
 /// The clock that process start times are counted with (proc(5), `starttime`).
 fn since_boot() -> Duration {
     let time = clock_gettime(ClockId::Boottime);
-    Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or(0),
-        u32::try_from(time.tv_nsec).unwrap_or(0),
-    )
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 fn boot_time(boottime: Duration) -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .saturating_sub(boottime)
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(boottime)
 }
 
 /// A file we may not read is `None`: its fields are `N/A`.
@@ -346,22 +299,14 @@ fn seen<T>(pid: i32, read: Result<T, Unread>) -> Result<Option<T>, SampleError> 
     }
 }
 
-fn parsed<T>(
-    pid: i32,
-    file: &'static str,
-    text: String,
-    parse: fn(&str) -> Option<T>,
-) -> Result<T, SampleError> {
+fn parsed<T>(pid: i32, file: &'static str, text: String, parse: fn(&str) -> Option<T>) -> Result<T, SampleError> {
     parse(&text).ok_or(SampleError::Malformed { pid, file, text })
 }
 
 fn unreadable(pid: i32, unread: Unread) -> SampleError {
     match unread {
         Unread::Gone => SampleError::Gone,
-        Unread::Forbidden => SampleError::Unreadable {
-            pid,
-            reason: io::Error::from(io::ErrorKind::PermissionDenied),
-        },
+        Unread::Forbidden => SampleError::Unreadable { pid, reason: io::Error::from(io::ErrorKind::PermissionDenied) },
         Unread::Failed(reason) => SampleError::Unreadable { pid, reason },
     }
 }

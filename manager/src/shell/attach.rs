@@ -115,21 +115,13 @@ pub async fn attach(address: &CoreAddress, config: &Path) -> Result<Attached, St
     match link.take_lease(holder, GRACE).await {
         Ok(_) => {}
         Err(LinkError::Refused(Refusal::LeaseHeld { pid, holder })) => {
-            return Err(StartError::Managed {
-                instance: address.instance().to_string(),
-                pid,
-                holder,
-            });
+            return Err(StartError::Managed { instance: address.instance().to_string(), pid, holder });
         }
         Err(error) => return Err(error.into()),
     }
     link.watch(PROCESS_PREFIX).await?;
     let processes = link.list_all(PROCESS_PREFIX).await?;
-    Ok(Attached {
-        link,
-        events: reached.events,
-        processes,
-    })
+    Ok(Attached { link, events: reached.events, processes })
 }
 
 /// What an earlier circusd has noted for this one.
@@ -144,20 +136,12 @@ pub struct Noted {
 /// Reads the values that an earlier circusd has left at the core.
 pub async fn noted(link: &KernelLink) -> Result<Noted, LinkError> {
     let left = link.get_value(LEFT.to_owned()).await?.value;
-    let mut noted = Noted {
-        changes: Vec::new(),
-        left: left.as_deref().map(arbiter::left).unwrap_or_default(),
-    };
+    let mut noted = Noted { changes: Vec::new(), left: left.as_deref().map(arbiter::left).unwrap_or_default() };
     let names = link.list_values(KEPT_PREFIX).await?;
     for names in names.chunks(ASKED_AT_ONCE) {
-        let asked: Vec<_> = names
-            .iter()
-            .map(|name| (name.clone(), link.get_value(name.clone())))
-            .collect();
+        let asked: Vec<_> = names.iter().map(|name| (name.clone(), link.get_value(name.clone()))).collect();
         for (name, answer) in asked {
-            noted
-                .changes
-                .extend(answer.await?.value.map(|value| (name, value)));
+            noted.changes.extend(answer.await?.value.map(|value| (name, value)));
         }
     }
     Ok(noted)

@@ -47,24 +47,9 @@ pub struct Home {
 
 impl Hands {
     /// Ready to work.
-    pub fn new(
-        link: KernelLink,
-        events: mpsc::Sender<Event>,
-        output: Output,
-        log: LogFile,
-        home: Arc<Home>,
-    ) -> Self {
+    pub fn new(link: KernelLink, events: mpsc::Sender<Event>, output: Output, log: LogFile, home: Arc<Home>) -> Self {
         let outbox = Outbox::new(link.clone(), events.clone());
-        Self {
-            link,
-            events,
-            outbox,
-            sampler: None,
-            output,
-            log,
-            home,
-            ending: None,
-        }
+        Self { link, events, outbox, sampler: None, output, log, home, ending: None }
     }
 
     /// How it ends, when the arbiter has said so.
@@ -84,12 +69,7 @@ impl Hands {
     }
 
     /// Carries out all of them, in order.
-    pub fn carry_out(
-        &mut self,
-        effects: Vec<Effect>,
-        control: &impl ControlServer,
-        publisher: &impl EventPublisher,
-    ) {
+    pub fn carry_out(&mut self, effects: Vec<Effect>, control: &impl ControlServer, publisher: &impl EventPublisher) {
         for effect in effects {
             match effect {
                 Effect::Reply { client, payload } => {
@@ -97,43 +77,22 @@ impl Hands {
                 }
                 Effect::Publish { topic, payload } => publisher.publish(&topic, &payload),
                 Effect::Spawn(launch) => self.spawn(*launch),
-                Effect::Signal {
-                    process,
-                    signal,
-                    target,
-                    then,
-                } => self.signal(process, signal, target, then),
+                Effect::Signal { process, signal, target, then } => self.signal(process, signal, target, then),
                 Effect::Forget(process) => self.forget(process),
-                Effect::Attach {
-                    process,
-                    wid,
-                    watcher,
-                } => self.output.attach(&self.link, process, wid, watcher),
-                Effect::OpenStreams {
-                    watcher,
-                    name,
-                    stdout,
-                    stderr,
-                } => self.output.open(watcher, &name, stdout, stderr),
+                Effect::Attach { process, wid, watcher } => self.output.attach(&self.link, process, wid, watcher),
+                Effect::OpenStreams { watcher, name, stdout, stderr } => {
+                    self.output.open(watcher, &name, stdout, stderr)
+                }
                 Effect::CloseStreams(watcher) => self.output.close(watcher),
                 Effect::ReopenLogs => {
                     self.log.reopen();
                     self.output.reopen();
                 }
                 Effect::Sample(asker, sample) => self.sample(asker, sample),
-                Effect::Identify {
-                    client,
-                    payload,
-                    uid,
-                    gid,
-                } => {
+                Effect::Identify { client, payload, uid, gid } => {
                     let found = identity::resolve(uid.as_ref(), gid.as_ref());
                     let result = found.map(drop).map_err(|error| error.to_string());
-                    self.report(Event::Identified {
-                        client,
-                        payload,
-                        result,
-                    });
+                    self.report(Event::Identified { client, payload, result });
                 }
                 Effect::ReadConfig => self.read_config(),
                 Effect::Rebind(change) => self.rebind(*change),
@@ -145,17 +104,8 @@ impl Hands {
     }
 
     fn spawn(&mut self, launch: Launch) {
-        let Launch {
-            ticket,
-            mut spawn,
-            uid,
-            gid,
-            inherited,
-        } = launch;
-        let failed = |text: String| Event::Spawned {
-            ticket,
-            result: Err(SpawnFailure(text)),
-        };
+        let Launch { ticket, mut spawn, uid, gid, inherited } = launch;
+        let failed = |text: String| Event::Spawned { ticket, result: Err(SpawnFailure(text)) };
         // A look-up in /etc/passwd takes microseconds; a host that asks a directory service for its users caches them.
         let credentials = match identity::resolve(uid.as_ref(), gid.as_ref()) {
             Ok(credentials) => credentials,
@@ -165,11 +115,9 @@ impl Hands {
         spawn.gid = credentials.gid;
         spawn.groups = credentials.groups;
         match inherited.into_iter().map(copy).collect() {
-            Ok(fds) => self.outbox.send(Outgoing {
-                request: Request::Spawn(spawn),
-                fds,
-                purpose: Purpose::Spawn(ticket),
-            }),
+            Ok(fds) => {
+                self.outbox.send(Outgoing { request: Request::Spawn(spawn), fds, purpose: Purpose::Spawn(ticket) })
+            }
             Err(error) => self.tell(failed(format!("cannot pass a descriptor on: {error}"))),
         }
     }
@@ -185,17 +133,8 @@ impl Hands {
 
     fn signal(&mut self, process: ProcessId, signal: Option<Signal>, target: Target, then: AfterSignal) {
         let signal = signal.map_or(0, Signal::number);
-        let request = ringmaster_protocol::message::Signal {
-            process,
-            signal,
-            target,
-            ext: Vec::new(),
-        };
-        self.outbox.send(Outgoing {
-            request: request.into(),
-            fds: Vec::new(),
-            purpose: Purpose::Signal(then),
-        });
+        let request = ringmaster_protocol::message::Signal { process, signal, target, ext: Vec::new() };
+        self.outbox.send(Outgoing { request: request.into(), fds: Vec::new(), purpose: Purpose::Signal(then) });
     }
 
     fn forget(&mut self, process: ProcessId) {
@@ -215,10 +154,7 @@ impl Hands {
             None => Some(asker),
         };
         if let Some(asker) = refused {
-            let event = Event::Sampled {
-                asker,
-                result: Err("too many statistics are being asked for".to_owned()),
-            };
+            let event = Event::Sampled { asker, result: Err("too many statistics are being asked for".to_owned()) };
             let events = self.events.clone();
             tokio::spawn(async move {
                 let _ = events.send(event).await;
@@ -270,12 +206,7 @@ impl Hands {
 fn reread(home: &Home) -> Result<Box<Config>, String> {
     let config = config::load(&home.config, &home.environment).map_err(|errors| errors.to_string())?;
     let left_out = |problem: &&Problem| problem.severity == Severity::LeftOut;
-    let errors: Vec<String> = config
-        .problems
-        .iter()
-        .filter(left_out)
-        .map(ToString::to_string)
-        .collect();
+    let errors: Vec<String> = config.problems.iter().filter(left_out).map(ToString::to_string).collect();
     if !errors.is_empty() {
         return Err(errors.join("\n"));
     }

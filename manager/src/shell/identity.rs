@@ -50,11 +50,7 @@ pub fn resolve(uid: Option<&Identity>, gid: Option<&Identity>) -> Result<Credent
         // A group alone leaves the supplementary ones as they are (spec a.5, uid).
         (None, _) | (_, None) => None,
     };
-    Ok(Credentials {
-        uid: user.map(|user| user.uid.as_raw()),
-        gid,
-        groups,
-    })
+    Ok(Credentials { uid: user.map(|user| user.uid.as_raw()), gid, groups })
 }
 
 fn user(identity: &Identity) -> Result<User, IdentityError> {
@@ -62,10 +58,7 @@ fn user(identity: &Identity) -> Result<User, IdentityError> {
         Identity::Name(name) => (User::from_name(name), IdentityError::User(name.clone())),
         Identity::Id(id) => (User::from_uid((*id).into()), IdentityError::Uid(*id)),
     };
-    let lookup = |reason| IdentityError::Lookup {
-        name: format!("user {identity:?}"),
-        reason,
-    };
+    let lookup = |reason| IdentityError::Lookup { name: format!("user {identity:?}"), reason };
     found.map_err(lookup)?.ok_or(missing)
 }
 
@@ -73,23 +66,15 @@ fn group(identity: &Identity) -> Result<u32, IdentityError> {
     match identity {
         Identity::Id(id) => Ok(*id),
         Identity::Name(name) => {
-            let lookup = |reason| IdentityError::Lookup {
-                name: format!("group {name}"),
-                reason,
-            };
+            let lookup = |reason| IdentityError::Lookup { name: format!("group {name}"), reason };
             let found = Group::from_name(name).map_err(lookup)?;
-            found
-                .map(|group| group.gid.as_raw())
-                .ok_or_else(|| IdentityError::Group(name.clone()))
+            found.map(|group| group.gid.as_raw()).ok_or_else(|| IdentityError::Group(name.clone()))
         }
     }
 }
 
 fn groups(user: &User, gid: u32) -> Result<Vec<u32>, IdentityError> {
-    let lookup = |reason| IdentityError::Lookup {
-        name: format!("the groups of {}", user.name),
-        reason,
-    };
+    let lookup = |reason| IdentityError::Lookup { name: format!("the groups of {}", user.name), reason };
     let name = CString::new(user.name.as_str()).or(Err(IdentityError::User(user.name.clone())))?;
     let groups = getgrouplist(&name, gid.into()).map_err(lookup)?;
     Ok(groups.into_iter().map(nix::unistd::Gid::as_raw).collect())

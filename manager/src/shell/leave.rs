@@ -25,10 +25,7 @@ pub struct Departure {
 
 /// After a start that failed: a core with nothing to keep ends. One that has processes for the next circusd is only left.
 pub async fn give_up(link: &KernelLink) {
-    let departure = Departure {
-        ending: Ending::Quit,
-        leaves_processes: false,
-    };
+    let departure = Departure { ending: Ending::Quit, leaves_processes: false };
     let left = match link.list_all(PROCESS_PREFIX).await {
         Ok(processes) if processes.is_empty() => leave(link, departure).await,
         Ok(_) => Ok(()),

@@ -73,9 +73,7 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
     )?;
     tracing::info!("Starting master on pid {}", std::process::id());
     let mut signals = signals::Signals::new().map_err(StartError::Signals)?;
-    let attached = signals
-        .interrupt(attach::attach(&address, &plan.config.path))
-        .await??;
+    let attached = signals.interrupt(attach::attach(&address, &plan.config.path)).await??;
     let bound = match signals.interrupt(sockets::bind(&attached.link, &plan)).await? {
         Ok(bound) => bound,
         Err(error) => {
@@ -119,21 +117,9 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
         left: noted.left,
     };
     let arbiter = Arbiter::new(circus, world, roster);
-    let mut inputs = Inputs {
-        requests,
-        incoming,
-        output,
-        kernel: attached.events,
-    };
-    let mut life = Life {
-        started: Instant::now(),
-        arbiter,
-        hands,
-        control,
-        publisher,
-        address,
-        config: plan.config.path,
-    };
+    let mut inputs = Inputs { requests, incoming, output, kernel: attached.events };
+    let mut life =
+        Life { started: Instant::now(), arbiter, hands, control, publisher, address, config: plan.config.path };
     life.act(Event::Attached(attached.processes));
     let ending = life.turn(&mut inputs, &mut signals).await?;
     life.take_down(ending, &mut inputs.output).await;
@@ -176,18 +162,11 @@ struct Life {
 impl Life {
     fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now {
-            mono: self.started.elapsed(),
-            wall: wall.as_secs_f64(),
-        }
+        Now { mono: self.started.elapsed(), wall: wall.as_secs_f64() }
     }
 
     /// One event after another, until the arbiter says how it ends.
-    async fn turn(
-        &mut self,
-        inputs: &mut Inputs,
-        signals: &mut signals::Signals,
-    ) -> Result<Ending, StartError> {
+    async fn turn(&mut self, inputs: &mut Inputs, signals: &mut signals::Signals) -> Result<Ending, StartError> {
         loop {
             if let Some(ending) = self.hands.ending() {
                 return Ok(ending);
@@ -237,9 +216,7 @@ impl Life {
     fn notice(&mut self, notice: Notice) -> Result<(), StartError> {
         match notice {
             Notice::Output(output) => {
-                self.hands
-                    .output
-                    .advance(output.process, output.stream, output.head, output.records)
+                self.hands.output.advance(output.process, output.stream, output.head, output.records)
             }
             Notice::StreamEnd(end) => self.hands.output.stream_ended(&end),
             Notice::Exited(exited) => {
@@ -272,16 +249,8 @@ impl Life {
 
     /// Takes everything down, in the order in which others depend on it.
     async fn take_down(self, ending: Ending, reports: &mut mpsc::Receiver<OutputReport>) {
-        let departure = Departure {
-            ending,
-            leaves_processes: self.arbiter.leaves_processes(),
-        };
-        let Self {
-            hands,
-            control,
-            publisher,
-            ..
-        } = self;
+        let departure = Departure { ending, leaves_processes: self.arbiter.leaves_processes() };
+        let Self { hands, control, publisher, .. } = self;
         hands.take_down(departure, reports).await;
         let deadline = tokio::time::Instant::now() + FLUSH;
         publisher.flush_and_close(deadline).await;

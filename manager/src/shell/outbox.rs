@@ -5,9 +5,7 @@
 use crate::arbiter::{AfterSignal, Event, SpawnFailure};
 use crate::kernel_link::{KernelLink, LinkError, PendingReply};
 use crate::process::SpawnTicket;
-use ringmaster_protocol::message::{
-    Forget, ProcessId, Refusal, RemoveValue, Reply, Request, SetValue, SpawnStep,
-};
+use ringmaster_protocol::message::{Forget, ProcessId, Refusal, RemoveValue, Reply, Request, SetValue, SpawnStep};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use tokio::sync::mpsc;
@@ -49,12 +47,7 @@ pub struct Outbox {
 impl Outbox {
     /// An empty one.
     pub fn new(link: KernelLink, events: mpsc::Sender<Event>) -> Self {
-        Self {
-            link,
-            events,
-            waiting: VecDeque::new(),
-            under_way: 0,
-        }
+        Self { link, events, waiting: VecDeque::new(), under_way: 0 }
     }
 
     /// Sends now or later, never out of order.
@@ -82,16 +75,8 @@ impl Outbox {
 
     /// After what was sent before it: the core forgets a process. Nobody waits for that.
     pub fn forget(&mut self, process: ProcessId) {
-        let request = Forget {
-            process,
-            ext: Vec::new(),
-        }
-        .into();
-        self.send(Outgoing {
-            request,
-            fds: Vec::new(),
-            purpose: Purpose::Signal(AfterSignal::Ignore),
-        });
+        let request = Forget { process, ext: Vec::new() }.into();
+        self.send(Outgoing { request, fds: Vec::new(), purpose: Purpose::Signal(AfterSignal::Ignore) });
     }
 
     /// Has the core keep a value for the next circusd.
@@ -107,21 +92,12 @@ impl Outbox {
     }
 
     fn send_keep(&mut self, request: Request) {
-        self.send(Outgoing {
-            request,
-            fds: Vec::new(),
-            purpose: Purpose::Keep,
-        });
+        self.send(Outgoing { request, fds: Vec::new(), purpose: Purpose::Keep });
     }
 
     fn pump(&mut self) {
         while self.under_way < UNDER_WAY {
-            let Some(Outgoing {
-                request,
-                fds,
-                purpose,
-            }) = self.waiting.pop_front()
-            else {
+            let Some(Outgoing { request, fds, purpose }) = self.waiting.pop_front() else {
                 return;
             };
             self.under_way += 1;
@@ -135,14 +111,8 @@ impl Outbox {
 async fn report(pending: PendingReply, purpose: Purpose, events: mpsc::Sender<Event>) {
     let answer = pending.await;
     let event = match purpose {
-        Purpose::Spawn(ticket) => Event::Spawned {
-            ticket,
-            result: spawned(answer),
-        },
-        Purpose::Signal(then) => Event::Signalled {
-            then,
-            result: signalled(answer),
-        },
+        Purpose::Spawn(ticket) => Event::Spawned { ticket, result: spawned(answer) },
+        Purpose::Signal(then) => Event::Signalled { then, result: signalled(answer) },
         Purpose::Keep => {
             if let Err(reason) = signalled(answer) {
                 tracing::warn!("a change at run time will not outlive this circusd: {reason}");
@@ -159,10 +129,7 @@ type Answer = Result<(Reply, Vec<OwnedFd>), LinkError>;
 fn spawned(answer: Answer) -> Result<Box<ringmaster_protocol::message::ProcessInfo>, SpawnFailure> {
     match answer {
         Ok((Reply::Spawned(spawned), _)) => Ok(Box::new(spawned.process)),
-        Ok((other, _)) => Err(SpawnFailure(format!(
-            "the core answered with message {}",
-            other.number()
-        ))),
+        Ok((other, _)) => Err(SpawnFailure(format!("the core answered with message {}", other.number()))),
         Err(LinkError::Refused(Refusal::SpawnFailed { step, subject, errno })) => {
             Err(SpawnFailure(spawn_failure(step, &subject, errno)))
         }

@@ -55,30 +55,14 @@ impl Output {
             let _ = sender.blocking_send(OutputReport::Scribe(report));
         })?;
         let (watchers, attached, told) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        Ok(Self {
-            scribe,
-            reports,
-            watchers,
-            attached,
-            told,
-        })
+        Ok(Self { scribe, reports, watchers, attached, told })
     }
 
     /// The streams of a watcher are these.
-    pub fn open(
-        &mut self,
-        id: WatcherId,
-        name: &str,
-        stdout: Option<StreamOptions>,
-        stderr: Option<StreamOptions>,
-    ) {
+    pub fn open(&mut self, id: WatcherId, name: &str, stdout: Option<StreamOptions>, stderr: Option<StreamOptions>) {
         let watcher = WatcherKey::new(name);
         self.watchers.insert(id, watcher.clone());
-        self.scribe.order(Order::SetStreams {
-            watcher,
-            stdout,
-            stderr,
-        });
+        self.scribe.order(Order::SetStreams { watcher, stdout, stderr });
     }
 
     /// A watcher has stopped.
@@ -104,51 +88,27 @@ impl Output {
             return;
         };
         self.attached.insert(process);
-        self.scribe.order(Order::Expect {
-            process,
-            watcher: key.clone(),
-        });
+        self.scribe.order(Order::Expect { process, watcher: key.clone() });
         let (link, reports) = (link.clone(), self.reports.clone());
         tokio::spawn(async move {
             let result = open(&link, process).await.map(Box::new);
             // The receiver lives as long as the loop.
-            let _ = reports
-                .send(OutputReport::Opened {
-                    process,
-                    place: (wid, key),
-                    result,
-                })
-                .await;
+            let _ = reports.send(OutputReport::Opened { process, place: (wid, key), result }).await;
         });
     }
 
     /// A stream has come further.
     pub fn advance(&self, process: ProcessId, stream: Stream, head: u64, records: u64) {
         if self.attached.contains(&process) {
-            self.scribe.order(Order::Advance {
-                process,
-                stream,
-                head,
-                records,
-            });
+            self.scribe.order(Order::Advance { process, stream, head, records });
         }
     }
 
     /// Nobody writes to a stream any more.
     pub fn stream_ended(&self, end: &StreamEnd) {
-        let StreamEnd {
-            process,
-            stream,
-            head,
-            records,
-        } = *end;
+        let StreamEnd { process, stream, head, records } = *end;
         if self.attached.contains(&process) {
-            self.scribe.order(Order::StreamEnded {
-                process,
-                stream,
-                head,
-                records,
-            });
+            self.scribe.order(Order::StreamEnded { process, stream, head, records });
         }
     }
 
@@ -178,33 +138,19 @@ impl Output {
     pub fn take(&mut self, report: OutputReport, link: &KernelLink) -> Option<ProcessId> {
         match report {
             OutputReport::Scribe(report) => self.scribe_report(report, link),
-            OutputReport::Opened {
-                process,
-                place,
-                result: Ok(opened),
-            } => {
+            OutputReport::Opened { process, place, result: Ok(opened) } => {
                 let (opened, told) = *opened;
                 self.opened(process, place, opened, told);
                 None
             }
-            OutputReport::Opened {
-                process,
-                result: Err(error),
-                ..
-            } => {
+            OutputReport::Opened { process, result: Err(error), .. } => {
                 tracing::error!("the output of process {} cannot be taken: {error}", process.0);
                 Some(process)
             }
         }
     }
 
-    fn opened(
-        &mut self,
-        process: ProcessId,
-        place: (Wid, WatcherKey),
-        opened: OpenedProcess,
-        told: [u64; 2],
-    ) {
+    fn opened(&mut self, process: ProcessId, place: (Wid, WatcherKey), opened: OpenedProcess, told: [u64; 2]) {
         if !self.attached.contains(&process) {
             return;
         }
@@ -223,20 +169,13 @@ impl Output {
             told_lost: told,
         }));
         if let Some(exit) = info.exit {
-            self.scribe.order(Order::Ended {
-                process,
-                heads: exit.heads,
-            });
+            self.scribe.order(Order::Ended { process, heads: exit.heads });
         }
     }
 
     fn scribe_report(&mut self, report: ScribeReport, link: &KernelLink) -> Option<ProcessId> {
         match report {
-            ScribeReport::Consumed {
-                process,
-                stream,
-                offset,
-            } => {
+            ScribeReport::Consumed { process, stream, offset } => {
                 if let Err(error) = link.ack(process, stream, offset) {
                     tracing::debug!("an acknowledgement is not sent, a later one will be: {error}");
                 }
@@ -246,23 +185,13 @@ impl Output {
                 tracing::error!("the output of process {} cannot be read: {error}", process.0);
                 return Some(process);
             }
-            ScribeReport::Gap {
-                process,
-                stream,
-                lost,
-                ..
-            } => self.note_gap(process, stream, lost, link),
+            ScribeReport::Gap { process, stream, lost, .. } => self.note_gap(process, stream, lost, link),
             ScribeReport::Trouble(trouble) => tracing::error!("{trouble}"),
             ScribeReport::Cleared { path } => tracing::info!("{} is written again", path.display()),
-            ScribeReport::Moved { path } => tracing::warn!(
-                "{} was moved or deleted; output goes on in the file that is there now",
-                path.display()
-            ),
-            ScribeReport::Temporary {
-                watcher,
-                stream,
-                path,
-            } => {
+            ScribeReport::Moved { path } => {
+                tracing::warn!("{} was moved or deleted; output goes on in the file that is there now", path.display())
+            }
+            ScribeReport::Temporary { watcher, stream, path } => {
                 tracing::info!("watcher {watcher}: {} goes to {}", stream.name(), path.display());
             }
             ScribeReport::Flushed { .. } => {}
@@ -277,11 +206,7 @@ impl Output {
 
     /// Notes at the core that the log has a line about lost bytes, so that the next circusd does not tell it again.
     fn note_gap(&mut self, process: ProcessId, stream: Stream, lost: u64, link: &KernelLink) {
-        tracing::warn!(
-            "{lost} bytes of {} of process {} are lost",
-            stream.name(),
-            process.0
-        );
+        tracing::warn!("{lost} bytes of {} of process {} are lost", stream.name(), process.0);
         let told = self.told.entry(process).or_default();
         if let Some(count) = told.get_mut(stream.index()) {
             *count = count.saturating_add(lost);
@@ -337,10 +262,7 @@ fn decode(bytes: &[u8]) -> [u64; 2] {
 async fn open(link: &KernelLink, process: ProcessId) -> Result<(OpenedProcess, [u64; 2]), LinkError> {
     let opened = link.open_process(process).await?;
     let told = if opened.process.streams.iter().any(|stream| stream.lost > 0) {
-        link.get_value(told_name(process))
-            .await?
-            .value
-            .map_or([0, 0], |bytes| decode(&bytes))
+        link.get_value(told_name(process)).await?.value.map_or([0, 0], |bytes| decode(&bytes))
     } else {
         [0, 0]
     };

@@ -19,27 +19,22 @@ impl SamplerThread {
     /// Starts it. It sleeps until it is asked.
     pub fn start(events: mpsc::Sender<Event>) -> std::io::Result<Self> {
         let (questions, asked) = sync_channel::<(Asker, Box<Sample>)>(WAITING);
-        std::thread::Builder::new()
-            .name("sampler".to_owned())
-            .stack_size(256 << 10)
-            .spawn(move || {
-                let mut sampler = Sampler::new();
-                for (asker, sample) in asked {
-                    let result = Ok(answer_sample(&sample, &mut sampler));
-                    if events.blocking_send(Event::Sampled { asker, result }).is_err() {
-                        return;
-                    }
+        std::thread::Builder::new().name("sampler".to_owned()).stack_size(256 << 10).spawn(move || {
+            let mut sampler = Sampler::new();
+            for (asker, sample) in asked {
+                let result = Ok(answer_sample(&sample, &mut sampler));
+                if events.blocking_send(Event::Sampled { asker, result }).is_err() {
+                    return;
                 }
-            })?;
+            }
+        })?;
         Ok(Self { questions })
     }
 
     /// Asks; gives the asker back when too many wait.
     pub fn ask(&self, asker: Asker, sample: Box<Sample>) -> Result<(), Asker> {
-        self.questions
-            .try_send((asker, sample))
-            .map_err(|refused| match refused {
-                TrySendError::Full((asker, _)) | TrySendError::Disconnected((asker, _)) => asker,
-            })
+        self.questions.try_send((asker, sample)).map_err(|refused| match refused {
+            TrySendError::Full((asker, _)) | TrySendError::Disconnected((asker, _)) => asker,
+        })
     }
 }

@@ -59,19 +59,12 @@ pub async fn bind(link: &KernelLink, plan: &Plan) -> Result<Bound, StartError> {
         }
     }
     let control = endpoint(link, plan, CONTROL, "endpoint", &circus.endpoint).await?;
-    Ok(Bound {
-        control,
-        pubsub,
-        table: SocketTable::new(table),
-    })
+    Ok(Bound { control, pubsub, table: SocketTable::new(table) })
 }
 
 async fn remove_stale(link: &KernelLink, config: &Config) -> Result<(), StartError> {
-    let wanted: BTreeSet<String> = config
-        .sockets
-        .iter()
-        .map(|socket| format!("{SOCKET_PREFIX}{}", socket.name))
-        .collect();
+    let wanted: BTreeSet<String> =
+        config.sockets.iter().map(|socket| format!("{SOCKET_PREFIX}{}", socket.name)).collect();
     for socket in link.sockets().await?.sockets {
         if socket.name.starts_with(SOCKET_PREFIX) && !wanted.contains(&socket.name) {
             tracing::info!("socket {} is not configured any more and is removed", socket.name);
@@ -88,19 +81,11 @@ async fn endpoint(
     option: &'static str,
     value: &str,
 ) -> Result<Listening, StartError> {
-    let bad = |source| StartError::BadEndpoint {
-        option,
-        value: value.to_owned(),
-        source,
-    };
-    let target = Endpoint::parse(value)
-        .and_then(|endpoint| endpoint.resolve())
-        .map_err(bad)?;
+    let bad = |source| StartError::BadEndpoint { option, value: value.to_owned(), source };
+    let target = Endpoint::parse(value).and_then(|endpoint| endpoint.resolve()).map_err(bad)?;
     let address = match target {
         BindTarget::Tcp(address) => SocketAddress::Inet(address),
-        BindTarget::UnixPath(path) => {
-            SocketAddress::Unix(plan.working_dir.join(path).as_os_str().as_bytes().to_vec())
-        }
+        BindTarget::UnixPath(path) => SocketAddress::Unix(plan.working_dir.join(path).as_os_str().as_bytes().to_vec()),
         BindTarget::UnixAbstract(name) => SocketAddress::Unix([b"\0", name.as_slice()].concat()),
     };
     let listen = Listen {
@@ -193,19 +178,11 @@ async fn section(
     let (address, host, place) = match &socket.address {
         SocketAddressSpec::Unix(path) => {
             let path = working_dir.join(path);
-            (
-                SocketAddress::Unix(path.as_os_str().as_bytes().to_vec()),
-                None,
-                path.display().to_string(),
-            )
+            (SocketAddress::Unix(path.as_os_str().as_bytes().to_vec()), None, path.display().to_string())
         }
         SocketAddressSpec::Inet { host, port } => {
             let address = resolve(socket, host, *port).await?;
-            (
-                SocketAddress::Inet(address),
-                Some(host.as_str()),
-                format!("{host}:{port}"),
-            )
+            (SocketAddress::Inet(address), Some(host.as_str()), format!("{host}:{port}"))
         }
     };
     let listen = Listen {
@@ -240,17 +217,11 @@ fn kind(socket: &SocketOptions) -> Result<SocketType, StartError> {
 
 /// The first address of the family (spec g). Beside the loop, because a resolver may take its time.
 async fn resolve(socket: &SocketOptions, host: &str, port: u16) -> Result<std::net::SocketAddr, StartError> {
-    let failed = |reason: String| StartError::Resolve {
-        name: socket.name.clone(),
-        host: host.to_owned(),
-        reason,
-    };
+    let failed = |reason: String| StartError::Resolve { name: socket.name.clone(), host: host.to_owned(), reason };
     let wants_v6 = socket.family == crate::options::SocketFamily::Inet6;
     let owned = host.to_owned();
     let found = tokio::task::spawn_blocking(move || {
-        (owned.as_str(), port)
-            .to_socket_addrs()
-            .map(|mut all| all.find(|address| address.is_ipv6() == wants_v6))
+        (owned.as_str(), port).to_socket_addrs().map(|mut all| all.find(|address| address.is_ipv6() == wants_v6))
     });
     match found.await {
         Ok(Ok(Some(address))) => Ok(address),
@@ -272,11 +243,7 @@ async fn listen_again(
             return StartError::Link(error);
         };
         let reason = std::io::Error::from_raw_os_error(errno).to_string();
-        StartError::Bind {
-            place: place.to_owned(),
-            section: section.to_owned(),
-            reason,
-        }
+        StartError::Bind { place: place.to_owned(), section: section.to_owned(), reason }
     };
     match link.listen(listen.clone()).await {
         Err(LinkError::Refused(Refusal::NameTaken { .. })) => {

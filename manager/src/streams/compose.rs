@@ -52,10 +52,7 @@ pub(super) fn compose(
             continue;
         };
         let source = Source { process, stream };
-        let previous = commit
-            .steps
-            .get(stream)
-            .map_or(input.previous, |step| Some(step.previous));
+        let previous = commit.steps.get(stream).map_or(input.previous, |step| Some(step.previous));
         let mid_line = previous.map_or(commit.tail != Tail::LineStart, |byte| byte != b'\n');
         let wrapping = input.look.wrapping();
         let must_end = match wrapping {
@@ -73,10 +70,7 @@ pub(super) fn compose(
         } else if pieces.len() == 1 && out.is_empty() && input.look.is_raw() {
             as_it_is = Some(*piece);
         } else {
-            let mut place = Place {
-                line_start: commit.tail == Tail::LineStart,
-                previous: previous.unwrap_or(b'\n'),
-            };
+            let mut place = Place { line_start: commit.tail == Tail::LineStart, previous: previous.unwrap_or(b'\n') };
             for chunk in chunks(portion, bytes, piece.start) {
                 input.look.render(chunk, writer.pid, &mut place, cache, out);
             }
@@ -86,12 +80,8 @@ pub(super) fn compose(
             None => Tail::after(source, last),
         };
         let offset = portion.from + u64::try_from(piece.end).unwrap_or(0);
-        *commit.steps.get_mut(stream) = Some(Step {
-            offset,
-            previous: last,
-            record: portion.record_at(offset),
-            lost: 0,
-        });
+        *commit.steps.get_mut(stream) =
+            Some(Step { offset, previous: last, record: portion.record_at(offset), lost: 0 });
     }
     (commit, as_it_is)
 }
@@ -109,10 +99,7 @@ pub(super) fn compose_gap(
     if tail != Tail::LineStart {
         out.push(b'\n');
     }
-    let mut place = Place {
-        line_start: true,
-        previous: b'\n',
-    };
+    let mut place = Place { line_start: true, previous: b'\n' };
     let line = gap_line(stream, step.lost);
     let bytes = line.as_bytes();
     match look.wrapping() {
@@ -121,19 +108,11 @@ pub(super) fn compose_gap(
     }
     let mut steps = PerStream::default();
     *steps.get_mut(stream) = Some(step);
-    Commit {
-        process: writer.process,
-        steps,
-        tail: Tail::LineStart,
-    }
+    Commit { process: writer.process, steps, tail: Tail::LineStart }
 }
 
 /// Cuts `bytes`, which begin at position `start` of the portion, after newlines; each with the record of its first byte.
-fn lines<'a>(
-    portion: &'a Portion,
-    bytes: &'a [u8],
-    start: usize,
-) -> impl Iterator<Item = (&'a [u8], Record)> {
+fn lines<'a>(portion: &'a Portion, bytes: &'a [u8], start: usize) -> impl Iterator<Item = (&'a [u8], Record)> {
     let mut offset = portion.from + u64::try_from(start).unwrap_or(0);
     let mut records = portion.records.as_slice();
     bytes.split_inclusive(|byte| *byte == b'\n').map(move |line| {
@@ -150,16 +129,8 @@ fn lines<'a>(
 /// Cuts `bytes`, which begin at position `start` of the portion, where records begin.
 fn chunks<'a>(portion: &'a Portion, bytes: &'a [u8], start: usize) -> impl Iterator<Item = Chunk<'a>> {
     let begin = portion.from + u64::try_from(start).unwrap_or(0);
-    let passed = portion
-        .records
-        .partition_point(|record| record.offset <= begin)
-        .saturating_sub(1);
-    let mut records = portion
-        .records
-        .get(passed..)
-        .unwrap_or_default()
-        .iter()
-        .peekable();
+    let passed = portion.records.partition_point(|record| record.offset <= begin).saturating_sub(1);
+    let mut records = portion.records.get(passed..).unwrap_or_default().iter().peekable();
     let mut rest = bytes;
     let mut offset = begin;
     std::iter::from_fn(move || {

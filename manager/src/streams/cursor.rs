@@ -117,11 +117,7 @@ impl Cursor {
     /// A stream as it was when its file was opened. `told`: lost bytes that a log tells of already.
     pub(super) fn new(stream: Stream, state: &StreamState, told: u64, tap: &Tap) -> Self {
         let untold = state.lost.saturating_sub(told);
-        let previous = if state.low == 0 || untold > 0 {
-            Some(b'\n')
-        } else {
-            tap.byte_before(stream, state.low)
-        };
+        let previous = if state.low == 0 || untold > 0 { Some(b'\n') } else { tap.byte_before(stream, state.low) };
         Self {
             stream,
             offset: state.low,
@@ -168,8 +164,7 @@ impl Cursor {
         if wish.records {
             let limit = self.records.unwrap_or(u64::MAX);
             let range = self.offset..end;
-            (portion.first_record, end) =
-                tap.records(self.stream, self.record, limit, range, &mut portion.records)?;
+            (portion.first_record, end) = tap.records(self.stream, self.record, limit, range, &mut portion.records)?;
         }
         tap.read(self.stream, self.offset, portion.resize(end - self.offset))?;
         portion.from = self.offset;
@@ -191,10 +186,7 @@ impl Cursor {
         tap.read(self.stream, held.scanned, fresh)?;
         let unfinished = !fresh.contains(&b'\n');
         if unfinished {
-            self.held = Some(Held {
-                scanned: self.head,
-                ..held
-            });
+            self.held = Some(Held { scanned: self.head, ..held });
         }
         portion.clear();
         Ok(unfinished)

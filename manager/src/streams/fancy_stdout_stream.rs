@@ -18,10 +18,7 @@ const COLOR: SettingRow = SettingRow {
 
 const DEFAULT_FORMAT: &str = "%Y-%m-%d %H:%M:%S";
 
-const TIME_FORMAT: SettingRow = SettingRow {
-    default: DEFAULT_FORMAT,
-    ..FILE_TIME_FORMAT
-};
+const TIME_FORMAT: SettingRow = SettingRow { default: DEFAULT_FORMAT, ..FILE_TIME_FORMAT };
 
 pub(super) const ROW: StreamClassRow = StreamClassRow {
     name: "FancyStdoutStream",

@@ -15,11 +15,8 @@ pub(super) const FILENAME: SettingRow = SettingRow {
     default: "a new file in the directory for temporary files",
 };
 
-pub(super) const MAX_BYTES: SettingRow = SettingRow {
-    key: "max_bytes",
-    expected: "a whole number of bytes, 0 for no rotation",
-    default: "0",
-};
+pub(super) const MAX_BYTES: SettingRow =
+    SettingRow { key: "max_bytes", expected: "a whole number of bytes, 0 for no rotation", default: "0" };
 
 pub(super) const BACKUP_COUNT: SettingRow = SettingRow {
     key: "backup_count",
@@ -27,11 +24,8 @@ pub(super) const BACKUP_COUNT: SettingRow = SettingRow {
     default: "0: the file is reopened at max_bytes and grows on",
 };
 
-pub(super) const TIME_FORMAT: SettingRow = SettingRow {
-    key: "time_format",
-    expected: "a strftime pattern such as %Y-%m-%d %H:%M:%S",
-    default: "no prefix",
-};
+pub(super) const TIME_FORMAT: SettingRow =
+    SettingRow { key: "time_format", expected: "a strftime pattern such as %Y-%m-%d %H:%M:%S", default: "no prefix" };
 
 pub(super) const ROW: StreamClassRow = StreamClassRow {
     name: "FileStream",
@@ -42,10 +36,7 @@ pub(super) const ROW: StreamClassRow = StreamClassRow {
 };
 
 fn build(settings: &Settings<'_>) -> Result<StreamSetup, StreamError> {
-    Ok(StreamSetup {
-        target: sized_file(settings)?,
-        look: time_prefix(settings)?,
-    })
+    Ok(StreamSetup { target: sized_file(settings)?, look: time_prefix(settings)? })
 }
 
 /// A file that is rotated by size, if at all.
@@ -53,10 +44,7 @@ pub(super) fn sized_file(settings: &Settings<'_>) -> Result<Target, StreamError>
     let backup_count = count_of_backups(settings, &BACKUP_COUNT)?;
     let rotation = match settings.count(&MAX_BYTES)? {
         0 => Rotation::Never,
-        max_bytes => Rotation::BySize {
-            max_bytes,
-            backup_count,
-        },
+        max_bytes => Rotation::BySize { max_bytes, backup_count },
     };
     file(settings, rotation, Moves::Told)
 }
@@ -86,6 +74,5 @@ pub(super) fn time_prefix(settings: &Settings<'_>) -> Result<Look, StreamError> 
 
 /// A pattern given as `time_format`.
 pub(super) fn time_format(settings: &Settings<'_>, pattern: &str) -> Result<TimeFormat, StreamError> {
-    TimeFormat::new(pattern)
-        .map_err(|error| settings.bad(&TIME_FORMAT, &format!("{} ({error})", TIME_FORMAT.expected)))
+    TimeFormat::new(pattern).map_err(|error| settings.bad(&TIME_FORMAT, &format!("{} ({error})", TIME_FORMAT.expected)))
 }

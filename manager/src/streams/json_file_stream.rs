@@ -19,8 +19,5 @@ pub(super) const ROW: StreamClassRow = StreamClassRow {
 };
 
 fn build(settings: &Settings<'_>) -> Result<StreamSetup, StreamError> {
-    Ok(StreamSetup {
-        target: sized_file(settings)?,
-        look: Look::Wrapped(Wrapping::Json(TimeFormat::rfc_3339())),
-    })
+    Ok(StreamSetup { target: sized_file(settings)?, look: Look::Wrapped(Wrapping::Json(TimeFormat::rfc_3339())) })
 }

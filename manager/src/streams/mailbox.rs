@@ -142,11 +142,7 @@ impl Mark {
     fn fold(self, earlier: Option<Self>) -> Self {
         let Some(earlier) = earlier else { return self };
         let further = if self.head >= earlier.head { self } else { earlier };
-        Self {
-            records: self.records.max(earlier.records),
-            ended: self.ended || earlier.ended,
-            ..further
-        }
+        Self { records: self.records.max(earlier.records), ended: self.ended || earlier.ended, ..further }
     }
 }
 
@@ -204,11 +200,7 @@ impl Wanted {
     /// Takes in one more order.
     pub(super) fn fold(&mut self, order: Order) {
         match order {
-            Order::SetStreams {
-                watcher,
-                stdout,
-                stderr,
-            } => {
+            Order::SetStreams { watcher, stdout, stderr } => {
                 self.watchers.entry(watcher).or_default().set = Some(PerStream { stdout, stderr });
             }
             Order::CloseWatcher { watcher } => {
@@ -222,21 +214,11 @@ impl Wanted {
                 let process = attach.process;
                 self.processes.entry(process).or_default().attach = Some(attach);
             }
-            Order::Advance {
-                process,
-                stream,
-                head,
-                records,
-            } => {
+            Order::Advance { process, stream, head, records } => {
                 let ended = false;
                 self.mark(process, stream, Mark { head, records, ended });
             }
-            Order::StreamEnded {
-                process,
-                stream,
-                head,
-                records,
-            } => {
+            Order::StreamEnded { process, stream, head, records } => {
                 let ended = true;
                 self.mark(process, stream, Mark { head, records, ended });
             }
@@ -244,10 +226,7 @@ impl Wanted {
                 self.processes.entry(process).or_default().ended = Some(heads);
             }
             Order::Detach { process } => {
-                let detach = ProcessOrders {
-                    detach: true,
-                    ..ProcessOrders::default()
-                };
+                let detach = ProcessOrders { detach: true, ..ProcessOrders::default() };
                 self.processes.insert(process, detach);
             }
             Order::Reopen => self.reopen = true,
@@ -348,12 +327,7 @@ mod tests {
     }
 
     fn advance(process: u64, head: u64) -> Order {
-        Order::Advance {
-            process: ProcessId(process),
-            stream: Stream::Stdout,
-            head,
-            records: head / 10,
-        }
+        Order::Advance { process: ProcessId(process), stream: Stream::Stdout, head, records: head / 10 }
     }
 
     #[test]
@@ -374,23 +348,15 @@ mod tests {
         let mut wanted = Wanted::default();
         wanted.fold(attach(1));
         wanted.fold(advance(1, 5));
-        wanted.fold(Order::Detach {
-            process: ProcessId(1),
-        });
+        wanted.fold(Order::Detach { process: ProcessId(1) });
         let orders = &wanted.processes[&ProcessId(1)];
         assert!(orders.detach && orders.attach.is_none() && orders.marks.stdout.is_none());
     }
 
     #[test]
     fn close_then_set_keeps_both_and_set_then_close_only_the_last() {
-        let set = || Order::SetStreams {
-            watcher: WatcherKey::new("w"),
-            stdout: None,
-            stderr: None,
-        };
-        let close = || Order::CloseWatcher {
-            watcher: WatcherKey::new("W"),
-        };
+        let set = || Order::SetStreams { watcher: WatcherKey::new("w"), stdout: None, stderr: None };
+        let close = || Order::CloseWatcher { watcher: WatcherKey::new("W") };
         let mut wanted = Wanted::default();
         wanted.fold(close());
         wanted.fold(set());

@@ -122,15 +122,9 @@ fn setup(options: &StreamOptions) -> Result<StreamSetup, StreamError> {
 
 fn row_of(class: &StreamClass) -> Result<&'static StreamClassRow, StreamError> {
     match class {
-        StreamClass::BuiltIn(name) => {
-            CLASSES
-                .iter()
-                .find(|row| row.name == name)
-                .ok_or_else(|| StreamError::UnknownClass {
-                    class: name.clone(),
-                    known: CLASSES.iter().map(|row| row.name).collect(),
-                })
-        }
+        StreamClass::BuiltIn(name) => CLASSES.iter().find(|row| row.name == name).ok_or_else(|| {
+            StreamError::UnknownClass { class: name.clone(), known: CLASSES.iter().map(|row| row.name).collect() }
+        }),
         StreamClass::Python(path) => Err(StreamError::Python { class: path.clone() }),
     }
 }
@@ -142,10 +136,7 @@ mod tests {
     fn options(class: &str, settings: &[(&str, &str)]) -> StreamOptions {
         StreamOptions {
             class: StreamClass::BuiltIn(class.to_owned()),
-            settings: settings
-                .iter()
-                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                .collect(),
+            settings: settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         }
     }
 
@@ -204,26 +195,11 @@ mod tests {
     /// Circus takes any text for true; `False` is what people write who mean false.
     #[test]
     fn utc_is_false_when_it_says_so() {
-        for (text, utc) in [
-            ("1", true),
-            ("x", true),
-            ("True", true),
-            ("", false),
-            ("False", false),
-            ("no", false),
-        ] {
+        for (text, utc) in [("1", true), ("x", true), ("True", true), ("", false), ("False", false), ("no", false)] {
             let options = options("TimedRotatingFileStream", &[("rotate_when", "S"), ("utc", text)]);
-            let Target::File { upkeep, .. } = setup(&options).unwrap().target else {
-                unreachable!()
-            };
-            let rotation::Rotation::ByTime(schedule) = upkeep.rotation else {
-                unreachable!()
-            };
-            let zone = if utc {
-                jiff::tz::TimeZone::UTC
-            } else {
-                jiff::tz::TimeZone::system()
-            };
+            let Target::File { upkeep, .. } = setup(&options).unwrap().target else { unreachable!() };
+            let rotation::Rotation::ByTime(schedule) = upkeep.rotation else { unreachable!() };
+            let zone = if utc { jiff::tz::TimeZone::UTC } else { jiff::tz::TimeZone::system() };
             assert_eq!(schedule.zone, zone, "{text:?}");
         }
     }

@@ -15,9 +15,6 @@ pub(super) struct Moment {
 impl Moment {
     /// Reads both clocks of the system.
     pub(super) fn now() -> Self {
-        Self {
-            steady: Instant::now(),
-            wall: Timestamp::now(),
-        }
+        Self { steady: Instant::now(), wall: Timestamp::now() }
     }
 }

@@ -43,14 +43,7 @@ pub(super) fn plan(parts: &[Part<'_>]) -> Vec<Piece> {
         let bytes = part.portion.bytes().get(*start..run.end).unwrap_or_default();
         if let Some(newline) = bytes.iter().rposition(|byte| *byte == b'\n') {
             let end = *start + newline + 1;
-            push(
-                &mut pieces,
-                Piece {
-                    stream: part.stream,
-                    start: *start,
-                    end,
-                },
-            );
+            push(&mut pieces, Piece { stream: part.stream, start: *start, end });
             *start = end;
         }
     }
@@ -58,14 +51,7 @@ pub(super) fn plan(parts: &[Part<'_>]) -> Vec<Piece> {
         let end = part.portion.bytes().len();
         let whole = start == 0 && part.portion.cut_off;
         if start < end && (whole || (part.force && !part.portion.cut_off)) {
-            push(
-                &mut pieces,
-                Piece {
-                    stream: part.stream,
-                    start,
-                    end,
-                },
-            );
+            push(&mut pieces, Piece { stream: part.stream, start, end });
         }
     }
     pieces
@@ -89,24 +75,17 @@ fn runs(parts: &[Part<'_>]) -> Vec<Run> {
     for (number, part) in parts.iter().enumerate() {
         let portion = part.portion;
         let length = portion.bytes().len();
-        let ends =
-            portion.records.iter().skip(1).map(|record| {
-                usize::try_from(record.offset.saturating_sub(portion.from)).unwrap_or(usize::MAX)
-            });
+        let ends = portion
+            .records
+            .iter()
+            .skip(1)
+            .map(|record| usize::try_from(record.offset.saturating_sub(portion.from)).unwrap_or(usize::MAX));
         for (record, end) in portion.records.iter().zip(ends.chain([length])) {
             let (seq, end) = (record.seq, end.min(length));
-            runs.push(Run {
-                seq,
-                part: number,
-                end,
-            });
+            runs.push(Run { seq, part: number, end });
         }
         if portion.records.is_empty() && length > 0 {
-            runs.push(Run {
-                seq: 0,
-                part: number,
-                end: length,
-            });
+            runs.push(Run { seq: 0, part: number, end: length });
         }
         if portion.cut_off {
             horizon = horizon.min(portion.records.last().map_or(u64::MAX, |record| record.seq));

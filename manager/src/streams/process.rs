@@ -30,12 +30,7 @@ pub(super) struct Process {
 impl Process {
     /// For looks that show who writes.
     pub(super) fn writer(&self, process: ProcessId) -> Writer<'_> {
-        Writer {
-            process,
-            watcher: self.watcher.as_str(),
-            wid: self.wid,
-            pid: self.pid,
-        }
+        Writer { process, watcher: self.watcher.as_str(), wid: self.wid, pid: self.pid }
     }
 
     /// Opens the process file; the error comes beside a process without one.
@@ -48,14 +43,9 @@ impl Process {
         let told = PerStream::from(attach.told_lost);
         let cursor = |stream: Stream| {
             let (state, tap) = (states.get(stream), tap.as_ref()?);
-            state
-                .captured
-                .then(|| Cursor::new(stream, state, *told.get(stream), tap))
+            state.captured.then(|| Cursor::new(stream, state, *told.get(stream), tap))
         };
-        let cursors = PerStream {
-            stdout: cursor(Stream::Stdout),
-            stderr: cursor(Stream::Stderr),
-        };
+        let cursors = PerStream { stdout: cursor(Stream::Stdout), stderr: cursor(Stream::Stderr) };
         let process = Self {
             watcher: attach.watcher,
             wid: attach.wid,
@@ -97,12 +87,7 @@ impl Process {
 
     /// Whether an unfinished line of `stream` can get no end any more, or none that belongs to the process itself.
     pub(super) fn has_ended(&self, stream: Stream) -> bool {
-        self.ended.is_some()
-            || self
-                .cursors
-                .get(stream)
-                .as_ref()
-                .is_some_and(|cursor| !cursor.open)
+        self.ended.is_some() || self.cursors.get(stream).as_ref().is_some_and(|cursor| !cursor.open)
     }
 
     /// Whether the last words have just been written; true once.

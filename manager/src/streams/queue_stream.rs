@@ -15,8 +15,5 @@ pub(super) const ROW: StreamClassRow = StreamClassRow {
 
 #[allow(clippy::unnecessary_wraps, reason = "the signature of StreamClassRow::build")]
 fn build(_: &Settings<'_>) -> Result<StreamSetup, StreamError> {
-    Ok(StreamSetup {
-        target: Target::Nowhere,
-        look: Look::Raw,
-    })
+    Ok(StreamSetup { target: Target::Nowhere, look: Look::Raw })
 }

@@ -62,11 +62,7 @@ impl Tail {
 
     /// After `source` has written bytes that end with `last`.
     pub(super) fn after(source: Source, last: u8) -> Self {
-        if last == b'\n' {
-            Self::LineStart
-        } else {
-            Self::Within(source)
-        }
+        if last == b'\n' { Self::LineStart } else { Self::Within(source) }
     }
 }
 
@@ -173,10 +169,7 @@ mod tests {
 
     fn rendered(look: &Look, chunks: &[Chunk<'_>]) -> Vec<u8> {
         let mut cache = PrefixCache::new(TimeZone::UTC);
-        let mut place = Place {
-            line_start: true,
-            previous: b'\n',
-        };
+        let mut place = Place { line_start: true, previous: b'\n' };
         let mut out = Vec::new();
         for chunk in chunks {
             look.render(*chunk, 42, &mut place, &mut cache, &mut out);
@@ -185,21 +178,13 @@ mod tests {
     }
 
     fn chunk(second: u64, bytes: &[u8]) -> Chunk<'_> {
-        let record = Record {
-            realtime_ns: second * 1_000_000_000,
-            ..Record::default()
-        };
+        let record = Record { realtime_ns: second * 1_000_000_000, ..Record::default() };
         Chunk { record, bytes }
     }
 
     #[test]
     fn a_line_in_pieces_has_one_prefix_with_the_time_of_its_first_byte() {
-        let chunks = [
-            chunk(1, b"a"),
-            chunk(2, b"b\nc"),
-            chunk(3, b"\n\n"),
-            chunk(4, b"no end"),
-        ];
+        let chunks = [chunk(1, b"a"), chunk(2, b"b\nc"), chunk(3, b"\n\n"), chunk(4, b"no end")];
         let text = String::from_utf8(rendered(&look(1), &chunks)).unwrap();
         assert_eq!(text, "01 [42] | ab\n02 [42] | c\n03 [42] | \n04 [42] | no end");
     }
@@ -213,10 +198,7 @@ mod tests {
 
     #[test]
     fn a_line_belongs_to_one_source() {
-        let [out, err] = Stream::ALL.map(|stream| Source {
-            process: ProcessId(1),
-            stream,
-        });
+        let [out, err] = Stream::ALL.map(|stream| Source { process: ProcessId(1), stream });
         assert!(!Tail::LineStart.must_end(out, true));
         assert!(!Tail::Within(out).must_end(out, true));
         assert!(Tail::Within(out).must_end(err, true));

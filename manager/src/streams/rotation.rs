@@ -105,10 +105,7 @@ mod tests {
     }
 
     fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
-        expected
-            .iter()
-            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
-            .collect()
+        expected.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
     }
 
     #[test]
@@ -119,10 +116,7 @@ mod tests {
             fs::write(&path, text).unwrap();
             shift(&path, 3).unwrap();
         }
-        assert_eq!(
-            listing(directory.path()),
-            pairs(&[("log.1", "d"), ("log.2", "c"), ("log.3", "b")])
-        );
+        assert_eq!(listing(directory.path()), pairs(&[("log.1", "d"), ("log.2", "c"), ("log.3", "b")]));
     }
 
     /// The chain is broken off after each possible number of renames and then done again: nothing but the oldest is lost.
@@ -134,20 +128,13 @@ mod tests {
             fs::write(&path, "new").unwrap();
             fs::write(numbered(&path, 1), "1").unwrap();
             fs::write(numbered(&path, 2), "2").unwrap();
-            let steps = [
-                (numbered(&path, 2), numbered(&path, 3)),
-                (numbered(&path, 1), numbered(&path, 2)),
-            ];
+            let steps = [(numbered(&path, 2), numbered(&path, 3)), (numbered(&path, 1), numbered(&path, 2))];
             for (from, to) in steps.iter().take(renames_done) {
                 fs::rename(from, to).unwrap();
             }
             shift(&path, 3).unwrap();
             let expected = pairs(&[("log.1", "new"), ("log.2", "1"), ("log.3", "2")]);
-            assert_eq!(
-                listing(directory.path()),
-                expected,
-                "after {renames_done} renames"
-            );
+            assert_eq!(listing(directory.path()), expected, "after {renames_done} renames");
         }
     }
 

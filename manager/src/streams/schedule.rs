@@ -92,10 +92,7 @@ impl Schedule {
             Unit::Second | Unit::Minute | Unit::Hour | Unit::Day => None,
             Unit::Midnight => Some(1),
             Unit::Weekday(day) => {
-                let today = whole
-                    .to_zoned(self.zone.clone())
-                    .weekday()
-                    .to_monday_zero_offset();
+                let today = whole.to_zoned(self.zone.clone()).weekday().to_monday_zero_offset();
                 Some((day - today).rem_euclid(7) + 1)
             }
         };
@@ -150,15 +147,9 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 pub(super) fn move_away(path: &Path, stamp: &str) -> std::io::Result<()> {
     let plain = std::iter::once(stamp.to_owned());
     let numbered = (1..SAME_NAME).map(|number| format!("{stamp}.{number}"));
-    let free = plain
-        .chain(numbered)
-        .map(|suffix| beside(path, &suffix))
-        .find(|name| name.symlink_metadata().is_err());
+    let free = plain.chain(numbered).map(|suffix| beside(path, &suffix)).find(|name| name.symlink_metadata().is_err());
     let Some(free) = free else {
-        return Err(Error::new(
-            ErrorKind::AlreadyExists,
-            format!("there are {SAME_NAME} old files of {stamp}"),
-        ));
+        return Err(Error::new(ErrorKind::AlreadyExists, format!("there are {SAME_NAME} old files of {stamp}")));
     };
     match std::fs::rename(path, free) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -171,10 +162,7 @@ pub(super) fn keep(path: &Path, schedule: &Schedule) -> std::io::Result<()> {
     let (Some(name), Some(directory)) = (path.file_name(), path.parent()) else {
         return Ok(());
     };
-    let Some(count) = usize::try_from(schedule.backup_count)
-        .ok()
-        .filter(|count| *count > 0)
-    else {
+    let Some(count) = usize::try_from(schedule.backup_count).ok().filter(|count| *count > 0) else {
         return Ok(());
     };
     let prefix = format!("{}.", name.to_string_lossy());
@@ -199,12 +187,7 @@ mod tests {
     use super::*;
 
     fn schedule(when: &str, interval: u32, zone: &str) -> Schedule {
-        Schedule {
-            unit: Unit::parse(when).unwrap(),
-            interval,
-            backup_count: 0,
-            zone: TimeZone::posix(zone).unwrap(),
-        }
+        Schedule { unit: Unit::parse(when).unwrap(), interval, backup_count: 0, zone: TimeZone::posix(zone).unwrap() }
     }
 
     const BERLIN: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
@@ -214,10 +197,7 @@ mod tests {
         let schedule = schedule(when, interval, BERLIN);
         let deadline = schedule.deadline(from.parse().unwrap());
         let shown = deadline.to_zoned(schedule.zone.clone());
-        (
-            shown.strftime("%a %d %H:%M:%S").to_string(),
-            schedule.stamp(deadline),
-        )
+        (shown.strftime("%a %d %H:%M:%S").to_string(), schedule.stamp(deadline))
     }
 
     fn pair(deadline: &str, stamp: &str) -> (String, String) {
@@ -246,10 +226,7 @@ mod tests {
         let from = "2026-03-29T00:00:05+01:00";
         assert_eq!(end("MIDNIGHT", 1, from), pair("Mon 30 00:00:00", "20260329"));
         assert_eq!(end("D", 1, from), pair("Mon 30 01:00:05", "20260329"));
-        assert_eq!(
-            end("MIDNIGHT", 1, "2026-03-28T12:00:00+01:00"),
-            pair("Sun 29 00:00:00", "20260328")
-        );
+        assert_eq!(end("MIDNIGHT", 1, "2026-03-28T12:00:00+01:00"), pair("Sun 29 00:00:00", "20260328"));
     }
 
     #[test]
@@ -272,10 +249,7 @@ mod tests {
         let schedule = schedule("W1", u32::MAX, "UTC0");
         let deadline = schedule.deadline(Timestamp::UNIX_EPOCH);
         assert_eq!(schedule.stamp(deadline).len(), 8);
-        let never = Schedule {
-            unit: Unit::Day,
-            ..schedule
-        };
+        let never = Schedule { unit: Unit::Day, ..schedule };
         assert_eq!(never.deadline(Timestamp::UNIX_EPOCH), Timestamp::MAX);
     }
 
@@ -287,13 +261,7 @@ mod tests {
             std::fs::write(&path, "x").unwrap();
             move_away(&path, "20260102").unwrap();
         }
-        let others = [
-            "log.2026010",
-            "log.20260101.x",
-            "log.1",
-            "logs.20260101",
-            "log.bak",
-        ];
+        let others = ["log.2026010", "log.20260101.x", "log.1", "logs.20260101", "log.bak"];
         for name in others.iter().chain(&["log.20260101", "log.20260103"]) {
             std::fs::write(directory.path().join(name), "x").unwrap();
         }
@@ -307,10 +275,7 @@ mod tests {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         left.sort();
-        let mut expected: Vec<&str> = others
-            .into_iter()
-            .chain(["log.20260102.2", "log.20260103"])
-            .collect();
+        let mut expected: Vec<&str> = others.into_iter().chain(["log.20260102.2", "log.20260103"]).collect();
         expected.sort_unstable();
         assert_eq!(left, expected);
     }

@@ -20,13 +20,8 @@ impl Scribe {
     pub fn start(report: impl Fn(ScribeReport) + Send + 'static) -> std::io::Result<Self> {
         let mailbox = Arc::new(Mailbox::default());
         let inbox = Arc::clone(&mailbox);
-        let thread = std::thread::Builder::new()
-            .name("scribe".to_owned())
-            .spawn(move || run(&inbox, report))?;
-        Ok(Self {
-            mailbox,
-            thread: Some(thread),
-        })
+        let thread = std::thread::Builder::new().name("scribe".to_owned()).spawn(move || run(&inbox, report))?;
+        Ok(Self { mailbox, thread: Some(thread) })
     }
 
     /// Hands in an order. Never waits.
@@ -110,15 +105,8 @@ mod tests {
     fn streams(path: &Path) -> Order {
         let settings = [("filename".to_owned(), path.to_str().unwrap().to_owned())];
         let class = StreamClass::BuiltIn("FileStream".to_owned());
-        let stdout = Some(StreamOptions {
-            class,
-            settings: settings.into(),
-        });
-        Order::SetStreams {
-            watcher: WatcherKey::new("w"),
-            stdout,
-            stderr: None,
-        }
+        let stdout = Some(StreamOptions { class, settings: settings.into() });
+        Order::SetStreams { watcher: WatcherKey::new("w"), stdout, stderr: None }
     }
 
     /// A process file with `text` as its output.
@@ -128,18 +116,9 @@ mod tests {
         file.set_len(size).unwrap();
         file.write_all_at(&MAGIC, 0).unwrap();
         for (stream, entry) in Stream::ALL.into_iter().zip([entry, none]) {
-            file.write_all_at(&entry.encode(), StreamEntry::position(stream))
-                .unwrap();
+            file.write_all_at(&entry.encode(), StreamEntry::position(stream)).unwrap();
         }
-        file.write_all_at(
-            &Record {
-                seq: 1,
-                ..Record::default()
-            }
-            .encode(),
-            entry.records_at,
-        )
-        .unwrap();
+        file.write_all_at(&Record { seq: 1, ..Record::default() }.encode(), entry.records_at).unwrap();
         file.write_all_at(text, entry.data_at).unwrap();
         file
     }
@@ -153,11 +132,7 @@ mod tests {
         let text = b"one\ntwo\nunfinished";
         let head = u64::try_from(text.len()).unwrap();
         let (process, stream) = (ProcessId(1), Stream::Stdout);
-        let state = StreamState {
-            captured: true,
-            open: true,
-            ..StreamState::default()
-        };
+        let state = StreamState { captured: true, open: true, ..StreamState::default() };
         scribe.order(streams(&path));
         scribe.order(Order::Attach(Attach {
             process,
@@ -168,29 +143,15 @@ mod tests {
             streams: [state, StreamState::default()],
             told_lost: [0; 2],
         }));
-        scribe.order(Order::Advance {
-            process,
-            stream,
-            head,
-            records: 1,
-        });
-        until(&reports, |report| {
-            matches!(report, ScribeReport::Consumed { offset: 8, .. })
-        });
+        scribe.order(Order::Advance { process, stream, head, records: 1 });
+        until(&reports, |report| matches!(report, ScribeReport::Consumed { offset: 8, .. }));
         // The unfinished line comes by the thread's own timer.
-        until(
-            &reports,
-            |report| matches!(report, ScribeReport::Consumed { offset, .. } if *offset == head),
-        );
+        until(&reports, |report| matches!(report, ScribeReport::Consumed { offset, .. } if *offset == head));
         scribe.order(Order::Flush { token: 1 });
-        until(&reports, |report| {
-            matches!(report, ScribeReport::Flushed { token: 1 })
-        });
+        until(&reports, |report| matches!(report, ScribeReport::Flushed { token: 1 }));
         assert_eq!(std::fs::read(&path).unwrap(), text);
         scribe.stop();
-        until(&reports, |report| {
-            matches!(report, ScribeReport::Stopped { by_panic: false })
-        });
+        until(&reports, |report| matches!(report, ScribeReport::Stopped { by_panic: false }));
         assert!(reports.recv().is_err(), "a report after the last");
     }
 
@@ -198,8 +159,6 @@ mod tests {
     fn a_dropped_handle_ends_the_thread() {
         let (sender, reports) = channel();
         drop(Scribe::start(move |report| drop(sender.send(report))).unwrap());
-        until(&reports, |report| {
-            matches!(report, ScribeReport::Stopped { by_panic: false })
-        });
+        until(&reports, |report| matches!(report, ScribeReport::Stopped { by_panic: false }));
     }
 }

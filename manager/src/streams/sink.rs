@@ -82,10 +82,7 @@ struct Identity {
 
 impl Identity {
     fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-        }
+        Self { device: metadata.dev(), inode: metadata.ino() }
     }
 }
 
@@ -232,19 +229,9 @@ impl Sink {
 
     /// Begins a pause, or a longer one.
     pub(super) fn pause(&mut self, failure: &Failure, now: Moment) {
-        let first = if is_full(&failure.error) {
-            FULL_PAUSE
-        } else {
-            FIRST_PAUSE
-        };
-        let last = if is_full(&failure.error) {
-            FIRST_PAUSE
-        } else {
-            LAST_PAUSE
-        };
-        let length = self
-            .pause
-            .map_or(first, |pause| (pause.length * 2).clamp(first, last));
+        let first = if is_full(&failure.error) { FULL_PAUSE } else { FIRST_PAUSE };
+        let last = if is_full(&failure.error) { FIRST_PAUSE } else { LAST_PAUSE };
+        let length = self.pause.map_or(first, |pause| (pause.length * 2).clamp(first, last));
         let until = now.steady + length;
         self.pause = Some(Pause { until, length });
     }
@@ -285,20 +272,12 @@ impl Sink {
         if self.file.is_some() {
             return Ok(());
         }
-        let failed = |error| Failure {
-            written: 0,
-            action: Action::Open,
-            error,
-        };
+        let failed = |error| Failure { written: 0, action: Action::Open, error };
         let file = open_for_append(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         self.identity = Some(Identity::of(&metadata));
         (self.size, self.line_start) = end_of(&file, &metadata);
-        self.tail = if self.line_start {
-            Tail::LineStart
-        } else {
-            Tail::WithinUnknown
-        };
+        self.tail = if self.line_start { Tail::LineStart } else { Tail::WithinUnknown };
         if let Rotation::ByTime(schedule) = &upkeep.rotation
             && self.deadline.is_none()
             && self.size > 0
@@ -338,11 +317,7 @@ impl Sink {
                         self.kind = Kind::Gone;
                     }
                     let action = Action::Write;
-                    return Err(Failure {
-                        written,
-                        action,
-                        error,
-                    });
+                    return Err(Failure { written, action, error });
                 }
             }
         }
@@ -358,29 +333,16 @@ impl Sink {
         };
         match rotation {
             Rotation::Never => rest.len(),
-            Rotation::BySize {
-                max_bytes,
-                backup_count: 0,
-            } => {
+            Rotation::BySize { max_bytes, backup_count: 0 } => {
                 let length = u64::try_from(rest.len()).unwrap_or(u64::MAX);
-                if self.size.saturating_add(length) >= *max_bytes {
-                    0
-                } else {
-                    rest.len()
-                }
+                if self.size.saturating_add(length) >= *max_bytes { 0 } else { rest.len() }
             }
             Rotation::BySize { max_bytes, .. } => cut(rest, self.size, *max_bytes, self.line_start),
             Rotation::ByTime(schedule) => {
                 // An empty file holds nothing of its interval: that begins now.
                 let deadline = self.deadline.filter(|at| self.size > 0 || *at > now);
-                let deadline = *self
-                    .deadline
-                    .insert(deadline.unwrap_or_else(|| schedule.deadline(now)));
-                if now < deadline {
-                    rest.len()
-                } else {
-                    finish_line(rest, self.line_start)
-                }
+                let deadline = *self.deadline.insert(deadline.unwrap_or_else(|| schedule.deadline(now)));
+                if now < deadline { rest.len() } else { finish_line(rest, self.line_start) }
             }
         }
     }

@@ -14,8 +14,5 @@ pub(super) const ROW: StreamClassRow = StreamClassRow {
 
 #[allow(clippy::unnecessary_wraps, reason = "the signature of StreamClassRow::build")]
 fn build(_: &Settings<'_>) -> Result<StreamSetup, StreamError> {
-    Ok(StreamSetup {
-        target: Target::Stdout,
-        look: Look::Raw,
-    })
+    Ok(StreamSetup { target: Target::Stdout, look: Look::Raw })
 }

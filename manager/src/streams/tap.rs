@@ -25,10 +25,7 @@ impl Tap {
         let mut magic = [0; MAGIC.len()];
         file.read_exact_at(&mut magic, 0)?;
         if magic != MAGIC {
-            return Err(Error::new(
-                ErrorKind::InvalidData,
-                "it is not a process file of a known version",
-            ));
+            return Err(Error::new(ErrorKind::InvalidData, "it is not a process file of a known version"));
         }
         let mut entries = PerStream::default();
         for stream in Stream::ALL {
@@ -36,10 +33,7 @@ impl Tap {
             file.read_exact_at(&mut bytes, StreamEntry::position(stream))?;
             let entry = StreamEntry::decode(&bytes);
             if entry.records > 0 && (entry.capacity == 0 || entry.data_at < PAGE || entry.records_at < PAGE) {
-                return Err(Error::new(
-                    ErrorKind::InvalidData,
-                    "the header of the process file is damaged",
-                ));
+                return Err(Error::new(ErrorKind::InvalidData, "the header of the process file is damaged"));
             }
             *entries.get_mut(stream) = entry;
         }
@@ -49,8 +43,7 @@ impl Tap {
     /// The lowest offset that can still be read.
     pub(super) fn low(&self, stream: Stream) -> std::io::Result<u64> {
         let mut word = [0; 8];
-        self.file
-            .read_exact_at(&mut word, StreamEntry::position(stream) + StreamEntry::LOW_AT)?;
+        self.file.read_exact_at(&mut word, StreamEntry::position(stream) + StreamEntry::LOW_AT)?;
         Ok(u64::from_le_bytes(word))
     }
 
@@ -98,14 +91,12 @@ impl Tap {
             let inside = number.checked_rem(entry.records).unwrap_or(0);
             let run = (entry.records - inside).min(RECORDS_AT_ONCE).min(limit - number);
             bytes.resize(usize::try_from(run * Record::SIZE).unwrap_or(0), 0);
-            self.file
-                .read_exact_at(&mut bytes, entry.record_position(number))?;
+            self.file.read_exact_at(&mut bytes, entry.record_position(number))?;
             let (places, _) = bytes.as_chunks::<32>();
             for place in places {
                 let record = Record::decode(place);
-                let follows = out
-                    .last()
-                    .is_none_or(|last: &Record| record.seq > last.seq && record.offset >= last.offset);
+                let follows =
+                    out.last().is_none_or(|last: &Record| record.seq > last.seq && record.offset >= last.offset);
                 if !follows || record.offset >= range.end {
                     return Ok((first, range.end));
                 }

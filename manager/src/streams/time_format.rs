@@ -16,21 +16,14 @@ pub(super) struct TimeFormat {
 impl TimeFormat {
     /// RFC 3339 with microseconds and the offset from UTC.
     pub(super) fn rfc_3339() -> Self {
-        Self {
-            pattern: "%Y-%m-%dT%H:%M:%S.%6f%:z".to_owned(),
-            grain_ns: 1000,
-        }
+        Self { pattern: "%Y-%m-%dT%H:%M:%S.%6f%:z".to_owned(), grain_ns: 1000 }
     }
 
     /// Checks and translates a pattern.
     pub(super) fn new(pattern: &str) -> Result<Self, jiff::Error> {
         let pattern = translate(pattern);
         strtime::format(&pattern, &Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC))?;
-        let grain_ns = if shows_fractions(&pattern) {
-            1
-        } else {
-            1_000_000_000
-        };
+        let grain_ns = if shows_fractions(&pattern) { 1 } else { 1_000_000_000 };
         Ok(Self { pattern, grain_ns })
     }
 
@@ -82,14 +75,7 @@ pub(super) struct PrefixCache {
 impl PrefixCache {
     /// For the local time zone of the system.
     pub(super) fn new(zone: TimeZone) -> Self {
-        Self {
-            zone,
-            pattern: String::new(),
-            grain: u64::MAX,
-            pid: 0,
-            text: String::new(),
-            time: 0,
-        }
+        Self { zone, pattern: String::new(), grain: u64::MAX, pid: 0, text: String::new(), time: 0 }
     }
 
     /// `<time> [<pid>] | ` (spec h).
@@ -150,9 +136,8 @@ mod tests {
     fn the_cache_never_shows_another_lines_time() {
         let (coarse, fine) = (TimeFormat::new("%S").unwrap(), TimeFormat::new("%S.%f").unwrap());
         let mut cache = PrefixCache::new(TimeZone::UTC);
-        let mut shown = |format: &TimeFormat, time, pid| {
-            String::from_utf8(cache.prefix(format, time, pid).to_vec()).unwrap()
-        };
+        let mut shown =
+            |format: &TimeFormat, time, pid| String::from_utf8(cache.prefix(format, time, pid).to_vec()).unwrap();
         assert_eq!(shown(&coarse, TIME, 7), "59 [7] | ");
         assert_eq!(shown(&coarse, TIME + 1_000_000_000, 7), "00 [7] | ");
         assert_eq!(shown(&coarse, TIME, 8), "59 [8] | ");

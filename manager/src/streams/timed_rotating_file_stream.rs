@@ -15,35 +15,19 @@ const ROTATE_WHEN: SettingRow = SettingRow {
     default: "none: it is required",
 };
 
-const ROTATE_INTERVAL: SettingRow = SettingRow {
-    key: "rotate_interval",
-    expected: "a whole number of at least 1",
-    default: "1",
-};
+const ROTATE_INTERVAL: SettingRow =
+    SettingRow { key: "rotate_interval", expected: "a whole number of at least 1", default: "1" };
 
-const UTC: SettingRow = SettingRow {
-    key: "utc",
-    expected: "any text but an empty one, no, false, off or 0",
-    default: "local time",
-};
+const UTC: SettingRow =
+    SettingRow { key: "utc", expected: "any text but an empty one, no, false, off or 0", default: "local time" };
 
-const BACKUP_COUNT: SettingRow = SettingRow {
-    key: "backup_count",
-    expected: "a whole number of old files to keep",
-    default: "0: all are kept",
-};
+const BACKUP_COUNT: SettingRow =
+    SettingRow { key: "backup_count", expected: "a whole number of old files to keep", default: "0: all are kept" };
 
 pub(super) const ROW: StreamClassRow = StreamClassRow {
     name: "TimedRotatingFileStream",
     summary: "Appends to a file; moves it away by the clock; puts the time before each line.",
-    settings: &[
-        FILENAME,
-        ROTATE_WHEN,
-        ROTATE_INTERVAL,
-        BACKUP_COUNT,
-        UTC,
-        TIME_FORMAT,
-    ],
+    settings: &[FILENAME, ROTATE_WHEN, ROTATE_INTERVAL, BACKUP_COUNT, UTC, TIME_FORMAT],
     note: None,
     build,
 };
@@ -59,17 +43,12 @@ fn build(settings: &Settings<'_>) -> Result<StreamSetup, StreamError> {
         return Err(settings.bad(&ROTATE_INTERVAL, ROTATE_INTERVAL.expected));
     }
     // In Circus "False" is a text like any other, and true.
-    let utc = settings
-        .text(&UTC)
-        .is_some_and(|text| !text.is_empty() && python::to_bool(text) != Some(false));
+    let utc = settings.text(&UTC).is_some_and(|text| !text.is_empty() && python::to_bool(text) != Some(false));
     let rotation = Rotation::ByTime(Schedule {
         unit,
         interval,
         backup_count: count_of_backups(settings, &BACKUP_COUNT)?,
         zone: if utc { TimeZone::UTC } else { TimeZone::system() },
     });
-    Ok(StreamSetup {
-        target: file(settings, rotation, Moves::Told)?,
-        look: time_prefix(settings)?,
-    })
+    Ok(StreamSetup { target: file(settings, rotation, Moves::Told)?, look: time_prefix(settings)? })
 }

@@ -16,8 +16,5 @@ pub(super) const ROW: StreamClassRow = StreamClassRow {
 };
 
 fn build(settings: &Settings<'_>) -> Result<StreamSetup, StreamError> {
-    Ok(StreamSetup {
-        target: file(settings, Rotation::Never, Moves::Usual)?,
-        look: time_prefix(settings)?,
-    })
+    Ok(StreamSetup { target: file(settings, Rotation::Never, Moves::Usual)?, look: time_prefix(settings)? })
 }

@@ -62,11 +62,7 @@ impl Wrapping {
             None => (line, true),
         };
         match self {
-            Self::Fancy {
-                colour,
-                format,
-                harmless,
-            } => {
+            Self::Fancy { colour, format, harmless } => {
                 if text.is_empty() {
                     return;
                 }
@@ -104,9 +100,7 @@ impl Wrapping {
 
 /// The same for the same name, so that a watcher keeps its colour.
 fn colour_of(watcher: &str) -> u8 {
-    let sum = watcher
-        .bytes()
-        .fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
+    let sum = watcher.bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
     1 + sum % 7
 }
 
@@ -117,16 +111,8 @@ mod tests {
     use ringmaster_protocol::message::ProcessId;
 
     fn rendered(wrapping: &Wrapping, line: &[u8]) -> String {
-        let writer = Writer {
-            process: ProcessId(1),
-            watcher: "web",
-            wid: 3,
-            pid: 42,
-        };
-        let record = Record {
-            realtime_ns: 1_720_978_319_000_456_789,
-            ..Record::default()
-        };
+        let writer = Writer { process: ProcessId(1), watcher: "web", wid: 3, pid: 42 };
+        let record = Record { realtime_ns: 1_720_978_319_000_456_789, ..Record::default() };
         let zone = TimeZone::posix("<+0530>-05:30").unwrap();
         let mut out = Vec::new();
         let mut cache = PrefixCache::new(zone);
@@ -135,11 +121,7 @@ mod tests {
     }
 
     fn fancy(colour: Option<u8>) -> Wrapping {
-        Wrapping::Fancy {
-            colour,
-            format: TimeFormat::new("%H").unwrap(),
-            harmless: false,
-        }
+        Wrapping::Fancy { colour, format: TimeFormat::new("%H").unwrap(), harmless: false }
     }
 
     /// As Circus 0.19 writes it.
@@ -150,10 +132,7 @@ mod tests {
         assert_eq!(rendered(&green, b"c"), "\x1b[0;32;40m23 [42] | c\x1b[0m\n");
         assert_eq!(rendered(&green, b"\n"), "");
         green.settle(true, "web");
-        assert_eq!(
-            rendered(&green, b"\x1b[2Jx\n"),
-            "\x1b[0;32;40m23 [42] | ^[[2Jx\x1b[0m\n"
-        );
+        assert_eq!(rendered(&green, b"\x1b[2Jx\n"), "\x1b[0;32;40m23 [42] | ^[[2Jx\x1b[0m\n");
     }
 
     #[test]
@@ -161,9 +140,7 @@ mod tests {
         for name in ["", "web", "a very long name \u{e9}"] {
             let mut first = fancy(None);
             first.settle(false, name);
-            let Wrapping::Fancy { colour, .. } = &first else {
-                unreachable!()
-            };
+            let Wrapping::Fancy { colour, .. } = &first else { unreachable!() };
             assert!((1..=7).contains(&colour.unwrap()), "{name:?}: {colour:?}");
             let mut second = fancy(None);
             second.settle(false, name);

@@ -26,10 +26,7 @@ impl Watcher {
 
     /// Which streams are configured.
     fn streams(&self) -> (bool, bool) {
-        (
-            self.options.stdout_stream.is_some(),
-            self.options.stderr_stream.is_some(),
-        )
+        (self.options.stdout_stream.is_some(), self.options.stderr_stream.is_some())
     }
 
     /// The file's options again, or other ones. Streams that are open are swapped; nothing is kept any more.
@@ -69,10 +66,7 @@ pub fn is_stream(key: &str) -> bool {
 fn set_stream(watcher: &mut WatcherOptions, key: &str, value: &Value) -> Result<Change, OptionError> {
     let mut changed = watcher.clone();
     let change = options::set(&mut changed, key, value)?;
-    for stream in [&changed.stdout_stream, &changed.stderr_stream]
-        .into_iter()
-        .flatten()
-    {
+    for stream in [&changed.stdout_stream, &changed.stderr_stream].into_iter().flatten() {
         crate::streams::validate(stream).map_err(OptionError::Stream)?;
     }
     *watcher = changed;
@@ -93,11 +87,7 @@ pub fn set_option(
     if key == "singleton" && *value == Value::Bool(true) && watcher.numprocesses > 1 {
         return Err(OptionError::TooManyForSingleton(watcher.numprocesses));
     }
-    let change = if is_stream(key) {
-        set_stream(watcher, key, value)?
-    } else {
-        options::set(watcher, key, value)?
-    };
+    let change = if is_stream(key) { set_stream(watcher, key, value)? } else { options::set(watcher, key, value)? };
     match (was_copied, watcher.copy_env) {
         (false, true) => {
             let copied = world.environment.iter();
@@ -106,9 +96,7 @@ pub fn set_option(
             }
         }
         // What is circusd's own is taken out again; what is the watcher's own stays.
-        (true, false) => watcher
-            .env
-            .retain(|name, value| world.environment.get(name) != Some(value)),
+        (true, false) => watcher.env.retain(|name, value| world.environment.get(name) != Some(value)),
         (true, true) | (false, false) => {}
     }
     if key == "env" {

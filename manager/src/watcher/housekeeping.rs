@@ -33,9 +33,7 @@ impl Watcher {
     }
 
     fn vacancies(&self) -> usize {
-        usize::try_from(self.options.numprocesses)
-            .unwrap_or(usize::MAX)
-            .saturating_sub(self.processes.len())
+        usize::try_from(self.options.numprocesses).unwrap_or(usize::MAX).saturating_sub(self.processes.len())
     }
 
     /// `max_retry` spawns in a row have failed: the watcher stops, as Circus's does.
@@ -62,16 +60,10 @@ impl Watcher {
         if self.status != Status::Active {
             return None;
         }
-        let expiry = self
-            .processes
-            .iter()
-            .filter_map(|process| process.running().and_then(|started| started.expires))
-            .min();
-        let respawn = if self.options.respawn && self.vacancies() > 0 {
-            self.processes.pause(Duration::ZERO)
-        } else {
-            None
-        };
+        let expiry =
+            self.processes.iter().filter_map(|process| process.running().and_then(|started| started.expires)).min();
+        let respawn =
+            if self.options.respawn && self.vacancies() > 0 { self.processes.pause(Duration::ZERO) } else { None };
         [expiry, respawn].into_iter().flatten().min()
     }
 }

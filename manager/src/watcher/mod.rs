@@ -77,10 +77,7 @@ pub struct World {
 /// The upper bound of the respawn back-off: `check_delay`; without a periodic check its default.
 pub fn respawn_limit(check_delay: f64) -> Duration {
     const DEFAULT: Duration = Duration::from_secs(5);
-    Duration::try_from_secs_f64(check_delay)
-        .ok()
-        .filter(|limit| !limit.is_zero())
-        .unwrap_or(DEFAULT)
+    Duration::try_from_secs_f64(check_delay).ok().filter(|limit| !limit.is_zero()).unwrap_or(DEFAULT)
 }
 
 /// One event's worth of work: when it is, what is shared, and what is to be done.
@@ -125,11 +122,7 @@ const MAX_QUEUE: usize = 1000;
 impl Watcher {
     /// A stopped watcher.
     pub fn new(id: WatcherId, seed: Seed) -> Self {
-        let Seed {
-            options,
-            origin,
-            changes,
-        } = seed;
+        let Seed { options, origin, changes } = seed;
         Self {
             id,
             options,
@@ -159,11 +152,7 @@ impl Watcher {
     /// Drops everything that is under way or waiting; gives those who waited for it.
     pub fn abandon(&mut self) -> Vec<BatchId> {
         let current = self.current.take();
-        current
-            .into_iter()
-            .chain(self.queue.drain(..))
-            .filter_map(|operation| operation.waiter)
-            .collect()
+        current.into_iter().chain(self.queue.drain(..)).filter_map(|operation| operation.waiter).collect()
     }
 
     /// Whether an operation is under way or waits.
@@ -200,15 +189,8 @@ impl Watcher {
     /// When [`Self::settle`] has to be called again without an event.
     pub fn deadline(&self) -> Option<Duration> {
         let operation = self.current.as_ref().and_then(Current::deadline);
-        let house = if self.current.is_none() {
-            self.housekeeping_deadline()
-        } else {
-            None
-        };
-        [operation, house, self.processes.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let house = if self.current.is_none() { self.housekeeping_deadline() } else { None };
+        [operation, house, self.processes.deadline()].into_iter().flatten().min()
     }
 
     /// Publishes one of this watcher's events (spec d).
@@ -219,13 +201,7 @@ impl Watcher {
 
 /// Pushes `watcher.NAME.EVENT`.
 pub fn publish(effects: &mut Vec<Effect>, name: &str, event: &str, fields: &[(&str, serde_json::Value)]) {
-    let object = fields
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), value.clone()))
-        .collect();
+    let object = fields.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
     let payload = ringmaster_protocol::circus::to_json(&serde_json::Value::Object(object));
-    effects.push(Effect::Publish {
-        topic: format!("watcher.{name}.{event}"),
-        payload,
-    });
+    effects.push(Effect::Publish { topic: format!("watcher.{name}.{event}"), payload });
 }

@@ -157,11 +157,7 @@ impl Current {
                 let Step::Done(Outcome::Started { started, kept }) = step else {
                     return Ok(step);
                 };
-                Ok(Step::Done(Outcome::Replaced {
-                    stopped: std::mem::take(stopped),
-                    started,
-                    kept,
-                }))
+                Ok(Step::Done(Outcome::Replaced { stopped: std::mem::take(stopped), started, kept }))
             }
             Stage::RedefineStop(options, stop) => match stop.advance(watcher, turn) {
                 Step::Wait => Ok(Step::Wait),
@@ -186,11 +182,7 @@ impl Current {
             Stage::Killed(pids) => {
                 let there = watcher.processes.pids();
                 pids.retain(|pid| there.contains(pid));
-                Ok(if pids.is_empty() {
-                    Step::Done(Outcome::Done)
-                } else {
-                    Step::Wait
-                })
+                Ok(if pids.is_empty() { Step::Done(Outcome::Done) } else { Step::Wait })
             }
         }
     }

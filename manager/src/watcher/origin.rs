@@ -61,11 +61,7 @@ impl Seed {
     /// As the file has it.
     pub fn from_file(options: WatcherOptions) -> Self {
         let options = Rc::new(options);
-        Self {
-            origin: Origin::File(options.clone()),
-            options,
-            changes: Changes::default(),
-        }
+        Self { origin: Origin::File(options.clone()), options, changes: Changes::default() }
     }
 }
 
@@ -77,8 +73,7 @@ impl Changes {
     /// A key was set; what it makes void is forgotten.
     pub fn note(&mut self, key: &str, value: &Value) {
         let family = format!("{key}.");
-        self.0
-            .retain(|(known, _)| known != key && !known.starts_with(&family));
+        self.0.retain(|(known, _)| known != key && !known.starts_with(&family));
         self.0.push((key.to_owned(), value.clone()));
     }
 

@@ -68,17 +68,12 @@ impl Processes {
 
     /// Pids of all that have not been announced as ended.
     pub fn pids(&self) -> BTreeSet<i32> {
-        self.iter()
-            .filter_map(|process| process.started().map(|started| started.pid))
-            .collect()
+        self.iter().filter_map(|process| process.started().map(|started| started.pid)).collect()
     }
 
     /// Numbers of the processes that run undisturbed, oldest first.
     pub fn running_by_age(&self) -> Vec<Wid> {
-        let mut running: Vec<_> = self
-            .iter()
-            .filter_map(|p| p.running().map(|s| (s.at, s.id, p.wid)))
-            .collect();
+        let mut running: Vec<_> = self.iter().filter_map(|p| p.running().map(|s| (s.at, s.id, p.wid))).collect();
         running.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         running.into_iter().map(|(_, _, wid)| wid).collect()
     }
@@ -86,12 +81,7 @@ impl Processes {
     /// Running and coming ones.
     pub fn wanted_count(&self) -> usize {
         self.iter()
-            .filter(|process| {
-                matches!(
-                    process.state,
-                    ProcessState::Running(_) | ProcessState::Spawning(_)
-                )
-            })
+            .filter(|process| matches!(process.state, ProcessState::Running(_) | ProcessState::Spawning(_)))
             .count()
     }
 
@@ -116,17 +106,12 @@ impl Processes {
     }
 
     fn by_id(&mut self, id: ProcessId) -> Option<&mut Process> {
-        self.all
-            .values_mut()
-            .find(|process| process.started().is_some_and(|started| started.id == id))
+        self.all.values_mut().find(|process| process.started().is_some_and(|started| started.id == id))
     }
 
     /// When the free number may be tried again, if not now.
     pub(super) fn pause(&self, now: Duration) -> Option<Duration> {
-        self.backoff
-            .get(&self.free_wid())
-            .map(|backoff| backoff.until)
-            .filter(|until| *until > now)
+        self.backoff.get(&self.free_wid()).map(|backoff| backoff.until).filter(|until| *until > now)
     }
 
     /// The next overdue kill or announcement.
@@ -145,27 +130,14 @@ impl Processes {
             self.backoff.remove(&wid);
             return;
         }
-        let failures = self
-            .backoff
-            .get(&wid)
-            .map_or(0, |backoff| backoff.failures)
-            .saturating_add(1);
-        let pause = FIRST_PAUSE
-            .saturating_mul(1 << failures.saturating_sub(1).min(16))
-            .min(longest);
-        self.backoff.insert(
-            wid,
-            Backoff {
-                failures,
-                until: now.saturating_add(pause),
-            },
-        );
+        let failures = self.backoff.get(&wid).map_or(0, |backoff| backoff.failures).saturating_add(1);
+        let pause = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(longest);
+        self.backoff.insert(wid, Backoff { failures, until: now.saturating_add(pause) });
     }
 
     /// Forgets those that were asked for: the core is away.
     pub fn drop_spawning(&mut self) {
-        self.all
-            .retain(|_, process| !matches!(process.state, ProcessState::Spawning(_)));
+        self.all.retain(|_, process| !matches!(process.state, ProcessState::Spawning(_)));
     }
 
     /// Forgets earlier failures: somebody has asked for a start.
@@ -193,13 +165,7 @@ impl Watcher {
         };
         match place.launch() {
             Ok(launch) => {
-                self.processes.all.insert(
-                    wid,
-                    Process {
-                        wid,
-                        state: ProcessState::Spawning(ticket),
-                    },
-                );
+                self.processes.all.insert(wid, Process { wid, state: ProcessState::Spawning(ticket) });
                 turn.tickets.insert(ticket, self.id);
                 turn.effects.push(Effect::Spawn(Box::new(launch)));
             }
@@ -216,8 +182,7 @@ impl Watcher {
         self.processes.all.remove(&wid);
         self.processes.failed_attempts = self.processes.failed_attempts.saturating_add(1);
         let longest = turn.world.check_delay;
-        self.processes
-            .note_end(wid, Duration::ZERO, turn.now.mono, longest);
+        self.processes.note_end(wid, Duration::ZERO, turn.now.mono, longest);
     }
 
     /// The core's answer to [`Self::spawn_one`].
@@ -240,37 +205,14 @@ impl Watcher {
         let at = seconds(info.started_ns);
         let captured = info.streams.iter().any(|stream| stream.captured);
         let age = Duration::try_from_secs_f64(turn.now.wall - at).unwrap_or_default();
-        let expires = self
-            .max_age()
-            .map(|max_age| turn.now.mono.saturating_add(max_age.saturating_sub(age)));
-        let started = Started {
-            id: info.id,
-            pid: info.pid,
-            at,
-            at_mono: turn.now.mono,
-            expires,
-            captured,
-        };
-        self.processes.all.insert(
-            wid,
-            Process {
-                wid,
-                state: ProcessState::Running(started),
-            },
-        );
+        let expires = self.max_age().map(|max_age| turn.now.mono.saturating_add(max_age.saturating_sub(age)));
+        let started = Started { id: info.id, pid: info.pid, at, at_mono: turn.now.mono, expires, captured };
+        self.processes.all.insert(wid, Process { wid, state: ProcessState::Running(started) });
         self.processes.seen += 1;
         if captured {
-            turn.effects.push(Effect::Attach {
-                process: info.id,
-                wid,
-                watcher: self.id,
-            });
+            turn.effects.push(Effect::Attach { process: info.id, wid, watcher: self.id });
         }
-        self.publish(
-            turn,
-            "spawn",
-            &[("process_pid", info.pid.into()), ("time", at.into())],
-        );
+        self.publish(turn, "spawn", &[("process_pid", info.pid.into()), ("time", at.into())]);
         if let Some(exit) = &info.exit {
             self.exited(info.id, exit, turn);
         }
@@ -295,13 +237,7 @@ impl Watcher {
     }
 
     /// Sends `signal` now and SIGKILL to the whole tree after `timeout`. A process that is stopping already goes on so.
-    pub(super) fn stop_process_with(
-        &mut self,
-        wid: Wid,
-        signal: Signal,
-        timeout: Duration,
-        turn: &mut Turn<'_>,
-    ) {
+    pub(super) fn stop_process_with(&mut self, wid: Wid, signal: Signal, timeout: Duration, turn: &mut Turn<'_>) {
         let Some(process) = self.processes.all.get_mut(&wid) else {
             return;
         };
@@ -310,16 +246,10 @@ impl Watcher {
         };
         let kill_at = (signal != Signal::KILL).then(|| turn.now.mono.saturating_add(timeout));
         process.state = ProcessState::Stopping(started, Stopping { kill_at });
-        let send = |target, then| Effect::Signal {
-            process: started.id,
-            signal: Some(signal),
-            target,
-            then,
-        };
+        let send = |target, then| Effect::Signal { process: started.id, signal: Some(signal), target, then };
         if self.options.stop_children {
             // Before the parent: afterwards it may be gone, and nobody knows its children (spec f.6).
-            turn.effects
-                .push(send(Target::Children, AfterSignal::Announce(self.id)));
+            turn.effects.push(send(Target::Children, AfterSignal::Announce(self.id)));
         }
         turn.effects.push(send(Target::Main, AfterSignal::Ignore));
         self.publish_kill(started.pid, turn);
@@ -334,11 +264,7 @@ impl Watcher {
 
     /// Publishes that a signal was sent to `pid` in order to end it.
     pub fn publish_kill(&self, pid: i32, turn: &mut Turn<'_>) {
-        self.publish(
-            turn,
-            "kill",
-            &[("process_pid", pid.into()), ("time", turn.now.wall.into())],
-        );
+        self.publish(turn, "kill", &[("process_pid", pid.into()), ("time", turn.now.wall.into())]);
     }
 
     /// Sends the overdue SIGKILLs.
@@ -371,18 +297,8 @@ impl Watcher {
             ProcessState::Spawning(_) | ProcessState::Ended(..) => return,
         };
         let wid = process.wid;
-        let announce_by = if started.captured {
-            turn.now.mono.saturating_add(LAST_WORDS)
-        } else {
-            turn.now.mono
-        };
-        process.state = ProcessState::Ended(
-            started,
-            Ended {
-                status: exit.status,
-                announce_by,
-            },
-        );
+        let announce_by = if started.captured { turn.now.mono.saturating_add(LAST_WORDS) } else { turn.now.mono };
+        process.state = ProcessState::Ended(started, Ended { status: exit.status, announce_by });
         if ordered {
             turn.effects.push(kill_tree(id));
         }
@@ -420,7 +336,9 @@ impl Watcher {
         let overdue: Vec<Wid> = self
             .processes
             .iter()
-            .filter(|process| matches!(&process.state, ProcessState::Ended(_, ended) if ended.announce_by <= turn.now.mono))
+            .filter(
+                |process| matches!(&process.state, ProcessState::Ended(_, ended) if ended.announce_by <= turn.now.mono),
+            )
             .map(|process| process.wid)
             .collect();
         for wid in overdue {
@@ -430,10 +348,7 @@ impl Watcher {
 
     /// Takes an ended process out and publishes `reap`.
     fn conclude(&mut self, wid: Wid, turn: &mut Turn<'_>) {
-        let Some(Process {
-            state: ProcessState::Ended(started, ended),
-            ..
-        }) = self.processes.all.get(&wid).copied()
+        let Some(Process { state: ProcessState::Ended(started, ended), .. }) = self.processes.all.get(&wid).copied()
         else {
             return;
         };
@@ -444,11 +359,7 @@ impl Watcher {
             turn.effects.push(Effect::Forget(started.id));
         }
         let code = ended.exit_code().map_or(Value::Null, Value::from);
-        let fields = [
-            ("process_pid", started.pid.into()),
-            ("time", turn.now.wall.into()),
-            ("exit_code", code),
-        ];
+        let fields = [("process_pid", started.pid.into()), ("time", turn.now.wall.into()), ("exit_code", code)];
         self.publish(turn, "reap", &fields);
     }
 
@@ -472,12 +383,7 @@ impl Watcher {
 
 /// SIGKILL for a process, its descendants and its session.
 fn kill_tree(process: ProcessId) -> Effect {
-    Effect::Signal {
-        process,
-        signal: Some(Signal::KILL),
-        target: Target::Tree,
-        then: AfterSignal::Ignore,
-    }
+    Effect::Signal { process, signal: Some(Signal::KILL), target: Target::Tree, then: AfterSignal::Ignore }
 }
 
 /// Seconds since the Unix epoch from nanoseconds, exact to a fraction of a microsecond.

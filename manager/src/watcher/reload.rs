@@ -26,10 +26,7 @@ impl Graceful {
         let (old, fill) = self.old.get_or_insert_with(|| {
             watcher.processes.forgive();
             let wanted = usize::try_from(watcher.options.numprocesses).unwrap_or(usize::MAX);
-            (
-                watcher.processes.live_pids().into_iter().collect(),
-                Fill::new(wanted),
-            )
+            (watcher.processes.live_pids().into_iter().collect(), Fill::new(wanted))
         });
         if !self.leaving {
             match fill.advance(watcher, turn) {
@@ -39,22 +36,14 @@ impl Graceful {
                 Filled::Failed => {
                     let kept = watcher.processes.live_pids();
                     watcher.processes.forgive();
-                    return Step::Done(Outcome::Replaced {
-                        stopped: Vec::new(),
-                        started: Vec::new(),
-                        kept,
-                    });
+                    return Step::Done(Outcome::Replaced { stopped: Vec::new(), started: Vec::new(), kept });
                 }
             }
         }
         let leaving: Vec<Wid> = watcher
             .processes
             .iter()
-            .filter(|process| {
-                process
-                    .running()
-                    .is_some_and(|started| old.contains(&started.pid))
-            })
+            .filter(|process| process.running().is_some_and(|started| old.contains(&started.pid)))
             .map(|process| process.wid)
             .collect();
         for wid in leaving {
@@ -65,11 +54,7 @@ impl Graceful {
         }
         watcher.announce_reload(turn);
         let stopped = old.iter().copied().collect();
-        Step::Done(Outcome::Replaced {
-            stopped,
-            started: watcher.processes.live_pids(),
-            kept: Vec::new(),
-        })
+        Step::Done(Outcome::Replaced { stopped, started: watcher.processes.live_pids(), kept: Vec::new() })
     }
 }
 
@@ -97,10 +82,7 @@ impl Sequential {
             self.waiting.reverse();
         }
         loop {
-            let going = self
-                .stopped
-                .last()
-                .is_some_and(|pid| watcher.processes.pids().contains(pid));
+            let going = self.stopped.last().is_some_and(|pid| watcher.processes.pids().contains(pid));
             if going {
                 return Step::Wait;
             }
@@ -141,11 +123,7 @@ impl Watcher {
             });
         }
         self.announce_reload(turn);
-        Outcome::Replaced {
-            stopped: Vec::new(),
-            started: Vec::new(),
-            kept: self.processes.live_pids(),
-        }
+        Outcome::Replaced { stopped: Vec::new(), started: Vec::new(), kept: self.processes.live_pids() }
     }
 
     pub(super) fn announce_reload(&self, turn: &mut Turn<'_>) {

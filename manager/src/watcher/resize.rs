@@ -24,9 +24,7 @@ impl Resize {
     /// A stopped watcher only takes note of the number; surplus processes go, oldest first (spec f.5).
     pub(super) fn advance(&mut self, watcher: &mut Watcher, turn: &mut Turn<'_>) -> Step {
         let fill = self.fill.get_or_insert_with(|| {
-            let wanted = i64::from(watcher.options.numprocesses)
-                .saturating_add(self.by)
-                .max(0);
+            let wanted = i64::from(watcher.options.numprocesses).saturating_add(self.by).max(0);
             let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
             if wanted != watcher.options.numprocesses {
                 watcher.set_number(wanted, turn);

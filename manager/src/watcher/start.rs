@@ -54,11 +54,7 @@ pub(super) enum Filled {
 
 impl Fill {
     pub(super) fn new(missing: usize) -> Self {
-        Self {
-            missing,
-            next_at: None,
-            seen_failures: 0,
-        }
+        Self { missing, next_at: None, seen_failures: 0 }
     }
 
     /// Asks for what is missing. Without `warmup_delay` all at once, otherwise one at a time.
@@ -82,11 +78,7 @@ impl Fill {
             }
             let coming = watcher.processes.spawning();
             if self.missing == 0 {
-                return if coming == 0 {
-                    Filled::Complete
-                } else {
-                    Filled::Wait
-                };
+                return if coming == 0 { Filled::Complete } else { Filled::Wait };
             }
             let one_at_a_time = !pause.is_zero() || failures > 0;
             if one_at_a_time && coming > 0 {
@@ -108,10 +100,7 @@ impl Fill {
 impl Start {
     /// A reload of a stopped watcher starts it and is announced as a reload, too.
     pub(super) fn for_reload() -> Self {
-        Self {
-            stage: Stage::Begin,
-            reload: true,
-        }
+        Self { stage: Stage::Begin, reload: true }
     }
 
     pub(super) fn deadline(&self) -> Option<Duration> {
@@ -125,18 +114,10 @@ impl Start {
         if let Stage::Begin = self.stage {
             self.stage = Self::begin(watcher, turn);
         }
-        if let Stage::Fill {
-            kept,
-            fill,
-            was_active,
-            seen,
-        } = &mut self.stage
-        {
+        if let Stage::Fill { kept, fill, was_active, seen } = &mut self.stage {
             match fill.advance(watcher, turn) {
                 Filled::Wait => return Step::Wait,
-                Filled::Complete
-                    if *was_active || watcher.processes.seen > *seen || !watcher.processes.is_empty() =>
-                {
+                Filled::Complete if *was_active || watcher.processes.seen > *seen || !watcher.processes.is_empty() => {
                     let kept = std::mem::take(kept);
                     let was_active = *was_active;
                     return Step::Done(self.complete(kept, was_active, watcher, turn));
@@ -170,33 +151,17 @@ impl Start {
             tracing::warn!("{} has numprocesses = 0 and stays stopped", watcher.options.name);
         }
         let missing = wanted.saturating_sub(watcher.processes.wanted_count());
-        Stage::Fill {
-            kept,
-            fill: Fill::new(missing),
-            was_active,
-            seen: watcher.processes.seen,
-        }
+        Stage::Fill { kept, fill: Fill::new(missing), was_active, seen: watcher.processes.seen }
     }
 
-    fn complete(
-        &self,
-        kept: Vec<i32>,
-        was_active: bool,
-        watcher: &mut Watcher,
-        turn: &mut Turn<'_>,
-    ) -> Outcome {
+    fn complete(&self, kept: Vec<i32>, was_active: bool, watcher: &mut Watcher, turn: &mut Turn<'_>) -> Outcome {
         if !was_active {
             watcher.status = Status::Active;
             let started = [("time", turn.now.wall.into())];
             watcher.publish(turn, "start", &started);
             tracing::info!("{} started", watcher.options.name);
         }
-        let started = watcher
-            .processes
-            .live_pids()
-            .into_iter()
-            .filter(|pid| !kept.contains(pid))
-            .collect();
+        let started = watcher.processes.live_pids().into_iter().filter(|pid| !kept.contains(pid)).collect();
         self.conclude(started, kept, watcher, turn)
     }
 
@@ -206,20 +171,14 @@ impl Start {
             return Outcome::Started { started, kept };
         }
         watcher.announce_reload(turn);
-        Outcome::Replaced {
-            stopped: Vec::new(),
-            started,
-            kept,
-        }
+        Outcome::Replaced { stopped: Vec::new(), started, kept }
     }
 }
 
 impl super::Processes {
     /// How many are asked for and not answered.
     pub(super) fn spawning(&self) -> usize {
-        self.iter()
-            .filter(|process| matches!(process.state, crate::process::ProcessState::Spawning(_)))
-            .count()
+        self.iter().filter(|process| matches!(process.state, crate::process::ProcessState::Spawning(_))).count()
     }
 }
 

@@ -12,14 +12,14 @@ mod socket;
 mod value;
 
 pub use process::{
-    Ack, Exit, ExitStatus, Exited, Forget, Lifetime, List, Listing, OpenProcess, Output, Overflow,
-    ProcessFile, ProcessId, ProcessInfo, Rlimit, Rusage, Signal, Signalled, Spawn, Spawned, Stdin, Stdout,
-    StopPlan, StreamEnd, StreamState, Target,
+    Ack, Exit, ExitStatus, Exited, Forget, Lifetime, List, Listing, OpenProcess, Output, Overflow, ProcessFile,
+    ProcessId, ProcessInfo, Rlimit, Rusage, Signal, Signalled, Spawn, Spawned, Stdin, Stdout, StopPlan, StreamEnd,
+    StreamState, Target,
 };
 pub use refusal::{Refusal, SpawnStep};
 pub use session::{
-    Done, ExitIfIdle, Exiting, Guarantee, Hello, LeaseInfo, LeaseLost, Leased, PutLease, Role, Status,
-    StatusReply, TakeLease, Watch, Welcome,
+    Done, ExitIfIdle, Exiting, Guarantee, Hello, LeaseInfo, LeaseLost, Leased, PutLease, Role, Status, StatusReply,
+    TakeLease, Watch, Welcome,
 };
 pub use socket::{
     Listen, Listening, OpenSocket, RemoveSocket, SocketAddress, SocketInfo, SocketList, SocketType, Sockets,
@@ -63,14 +63,10 @@ fn decode_body<T: serde::de::DeserializeOwned>(number: u16, body: &[u8]) -> Resu
     let config = bincode::config::standard().with_limit::<MAX_BODY>();
     match bincode::serde::decode_from_slice::<T, _>(body, config) {
         Ok((message, used)) if used == body.len() => Ok(message),
-        Ok((_, used)) => Err(DecodeError::Body {
-            number,
-            reason: format!("{} bytes are left over", body.len() - used),
-        }),
-        Err(error) => Err(DecodeError::Body {
-            number,
-            reason: error.to_string(),
-        }),
+        Ok((_, used)) => {
+            Err(DecodeError::Body { number, reason: format!("{} bytes are left over", body.len() - used) })
+        }
+        Err(error) => Err(DecodeError::Body { number, reason: error.to_string() }),
     }
 }
 
@@ -170,58 +166,33 @@ messages! {
 impl Request {
     /// The frame of a request that wants an answer.
     pub fn frame(&self, request: u32) -> Frame {
-        Frame {
-            kind: Kind::Request,
-            message: self.number(),
-            request,
-            body: self.body(),
-        }
+        Frame { kind: Kind::Request, message: self.number(), request, body: self.body() }
     }
 
     /// The frame of a request that wants none.
     pub fn cast(&self) -> Frame {
-        Frame {
-            kind: Kind::Cast,
-            message: self.number(),
-            request: 0,
-            body: self.body(),
-        }
+        Frame { kind: Kind::Cast, message: self.number(), request: 0, body: self.body() }
     }
 }
 
 impl Reply {
     /// The frame of the answer to `request`.
     pub fn frame(&self, request: u32) -> Frame {
-        Frame {
-            kind: Kind::Reply,
-            message: self.number(),
-            request,
-            body: self.body(),
-        }
+        Frame { kind: Kind::Reply, message: self.number(), request, body: self.body() }
     }
 }
 
 impl Notice {
     /// The frame of a notice.
     pub fn frame(&self) -> Frame {
-        Frame {
-            kind: Kind::Notice,
-            message: self.number(),
-            request: 0,
-            body: self.body(),
-        }
+        Frame { kind: Kind::Notice, message: self.number(), request: 0, body: self.body() }
     }
 }
 
 impl Refusal {
     /// The frame that refuses `request`, which was message `message`.
     pub fn frame(&self, message: u16, request: u32) -> Frame {
-        Frame {
-            kind: Kind::Refusal,
-            message,
-            request,
-            body: encode_body(self),
-        }
+        Frame { kind: Kind::Refusal, message, request, body: encode_body(self) }
     }
 
     /// Reads the body of a [`Kind::Refusal`] frame.

@@ -26,10 +26,7 @@ pub enum SocketAddress {
 /// Creates a listening socket that the core keeps, or finds it: the same name with the same properties is the same
 /// socket. The descriptor comes beside the answer, except for `reuse_port`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "each is an independent property of socket(7)"
-)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an independent property of socket(7)")]
 pub struct Listen {
     /// Unique among the sockets.
     pub name: String,

@@ -56,9 +56,7 @@ fn file_name(sample: &Sample) -> String {
         format!("{kind}-{number:02}-{name}.hex")
     };
     match sample {
-        Sample::Request(message) | Sample::Cast(message) => {
-            named("request", Request::TABLE, message.number())
-        }
+        Sample::Request(message) | Sample::Cast(message) => named("request", Request::TABLE, message.number()),
         Sample::Reply(message) => named("reply", Reply::TABLE, message.number()),
         Sample::Notice(message) => named("notice", Notice::TABLE, message.number()),
         Sample::Refusal(_) => "refusal.hex".to_owned(),
@@ -70,9 +68,7 @@ fn to_hex(bytes: &[u8]) -> String {
 }
 
 fn from_hex(text: &str) -> Vec<u8> {
-    (0..text.len() / 2)
-        .map(|at| u8::from_str_radix(&text[at * 2..at * 2 + 2], 16).unwrap())
-        .collect()
+    (0..text.len() / 2).map(|at| u8::from_str_radix(&text[at * 2..at * 2 + 2], 16).unwrap()).collect()
 }
 
 fn encode(sample: &Sample) -> String {
@@ -87,14 +83,8 @@ fn expected() -> BTreeMap<String, Vec<String>> {
     for sample in samples::all() {
         files.entry(file_name(&sample)).or_default().push(encode(&sample));
     }
-    let records = samples::records()
-        .iter()
-        .map(|record| to_hex(&record.encode()))
-        .collect();
-    let entries = samples::stream_entries()
-        .iter()
-        .map(|entry| to_hex(&entry.encode()))
-        .collect();
+    let records = samples::records().iter().map(|record| to_hex(&record.encode())).collect();
+    let entries = samples::stream_entries().iter().map(|entry| to_hex(&entry.encode())).collect();
     files.insert("ring-record.hex".to_owned(), records);
     files.insert("ring-stream-entry.hex".to_owned(), entries);
     files
@@ -105,14 +95,7 @@ fn stored() -> BTreeMap<String, Vec<String>> {
     files
         .map(|path| {
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-            (
-                name,
-                fs::read_to_string(path)
-                    .unwrap()
-                    .lines()
-                    .map(str::to_owned)
-                    .collect(),
-            )
+            (name, fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect())
         })
         .collect()
 }
@@ -121,22 +104,11 @@ fn stored() -> BTreeMap<String, Vec<String>> {
 fn this_build_writes_the_golden_bytes() {
     let (expected, stored) = (expected(), stored());
     for (name, lines) in &expected {
-        let golden = stored
-            .get(name)
-            .unwrap_or_else(|| panic!("no golden bytes of {name}; see the ignored test"));
-        assert_eq!(
-            golden, lines,
-            "{name}: released bytes never change; a new meaning is a new message"
-        );
+        let golden = stored.get(name).unwrap_or_else(|| panic!("no golden bytes of {name}; see the ignored test"));
+        assert_eq!(golden, lines, "{name}: released bytes never change; a new meaning is a new message");
     }
-    let unknown: Vec<&String> = stored
-        .keys()
-        .filter(|name| !expected.contains_key(*name))
-        .collect();
-    assert!(
-        unknown.is_empty(),
-        "golden bytes that nothing means any more: {unknown:?}"
-    );
+    let unknown: Vec<&String> = stored.keys().filter(|name| !expected.contains_key(*name)).collect();
+    assert!(unknown.is_empty(), "golden bytes that nothing means any more: {unknown:?}");
 }
 
 #[test]
@@ -175,11 +147,7 @@ fn records_and_stream_entries_mean_what_they_meant() {
 #[test]
 fn every_message_has_golden_bytes() {
     let stored = stored();
-    for (kind, table) in [
-        ("request", Request::TABLE),
-        ("reply", Reply::TABLE),
-        ("notice", Notice::TABLE),
-    ] {
+    for (kind, table) in [("request", Request::TABLE), ("reply", Reply::TABLE), ("notice", Notice::TABLE)] {
         for (number, name) in table {
             let file = format!("{kind}-{number:02}-{name}.hex");
             assert!(stored.contains_key(&file), "{file} is missing");

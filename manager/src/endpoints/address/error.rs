@@ -18,9 +18,7 @@ pub enum EndpointError {
         transport: String,
     },
     /// No `:` before the port, or no host.
-    #[error(
-        "endpoint {0:?}: expected a host and a port, as in tcp://127.0.0.1:5555, tcp://*:5555 or tcp://[::1]:5555"
-    )]
+    #[error("endpoint {0:?}: expected a host and a port, as in tcp://127.0.0.1:5555, tcp://*:5555 or tcp://[::1]:5555")]
     NoPort(String),
     /// The port is not a number in range.
     #[error("endpoint {endpoint:?}: port {port:?} is not a number from 0 to 65535, nor *")]
@@ -39,14 +37,10 @@ pub enum EndpointError {
         host: String,
     },
     /// `ipc://` and nothing, or `*`.
-    #[error(
-        "endpoint {0:?}: expected a path, as in ipc:///run/circus/endpoint, or a name, as in ipc://@circus"
-    )]
+    #[error("endpoint {0:?}: expected a path, as in ipc:///run/circus/endpoint, or a name, as in ipc://@circus")]
     NoPath(String),
     /// The path does not fit into a socket address.
-    #[error(
-        "endpoint {endpoint:?}: a Unix socket path has at most {UNIX_PATH_BYTES} bytes, this one has {bytes}"
-    )]
+    #[error("endpoint {endpoint:?}: a Unix socket path has at most {UNIX_PATH_BYTES} bytes, this one has {bytes}")]
     PathTooLong {
         /// The endpoint as written.
         endpoint: String,
@@ -57,9 +51,7 @@ pub enum EndpointError {
     #[error("endpoint {0:?}: a zero byte cannot be part of it")]
     ZeroByte(String),
     /// The name is neither an interface with an address nor a host.
-    #[error(
-        "endpoint {endpoint:?}: {name:?} is neither a network interface with an address nor a host name: {source}"
-    )]
+    #[error("endpoint {endpoint:?}: {name:?} is neither a network interface with an address nor a host name: {source}")]
     Unresolved {
         /// The endpoint as written.
         endpoint: String,

@@ -29,9 +29,7 @@ async fn a_giant_length_after_the_handshake() {
     let server = Server::echo();
     for exponent in 25..64 {
         let mut client = RawClient::ready(server.address, "DEALER").await;
-        client
-            .send(&[&[2], &(1u64 << exponent).to_be_bytes()[..]].concat())
-            .await;
+        client.send(&[&[2], &(1u64 << exponent).to_be_bytes()[..]].concat()).await;
         client.until_closed().await;
     }
     assert_alive(&server).await;
@@ -59,14 +57,8 @@ async fn strangers_are_closed_at_the_greeting() {
         client.send(stranger).await;
         client.until_closed().await;
     }
-    assert!(
-        start.elapsed() < limits::HANDSHAKE_DEADLINE,
-        "closed by the deadline only"
-    );
-    assert_eq!(
-        server.statistics().await.refused,
-        u64::try_from(strangers.len()).unwrap()
-    );
+    assert!(start.elapsed() < limits::HANDSHAKE_DEADLINE, "closed by the deadline only");
+    assert_eq!(server.statistics().await.refused, u64::try_from(strangers.len()).unwrap());
     assert_alive(&server).await;
 }
 
@@ -75,16 +67,10 @@ async fn wrong_socket_types_are_told_so() {
     let server = Server::echo();
     for socket_type in ["PUB", "SUB", "STREAM", "", "dealer"] {
         let mut client = RawClient::connect(server.address).await;
-        client
-            .send(&[greeting(3, 1, b"NULL"), ready(socket_type, b"")].concat())
-            .await;
+        client.send(&[greeting(3, 1, b"NULL"), ready(socket_type, b"")].concat()).await;
         let answer = client.until_closed().await;
         let text = format!("socket type {socket_type:?} cannot talk to ROUTER");
-        assert!(
-            answer.ends_with(text.as_bytes()),
-            "{}",
-            String::from_utf8_lossy(&answer)
-        );
+        assert!(answer.ends_with(text.as_bytes()), "{}", String::from_utf8_lossy(&answer));
     }
     assert_alive(&server).await;
 }
@@ -109,13 +95,10 @@ async fn half_a_greeting_meets_the_deadline() {
 
 #[tokio::test]
 async fn random_and_truncated_handshakes() {
-    let seed = std::env::var("RINGMASTER_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-            now.as_secs() ^ u64::from(now.subsec_nanos()) << 32
-        });
+    let seed = std::env::var("RINGMASTER_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        now.as_secs() ^ u64::from(now.subsec_nanos()) << 32
+    });
     println!("RINGMASTER_SEED={seed}");
     let mut state = seed | 1;
     let mut random = |below: u64| {
@@ -126,16 +109,9 @@ async fn random_and_truncated_handshakes() {
     };
     let server = Server::echo();
     for round in 0..300 {
-        let mut bytes = [
-            greeting(3, 1, b"NULL"),
-            ready("DEALER", b"me"),
-            frame(0, b"request"),
-        ]
-        .concat();
+        let mut bytes = [greeting(3, 1, b"NULL"), ready("DEALER", b"me"), frame(0, b"request")].concat();
         match round % 3 {
-            0 => bytes
-                .iter_mut()
-                .for_each(|byte| *byte = u8::try_from(random(256)).unwrap()),
+            0 => bytes.iter_mut().for_each(|byte| *byte = u8::try_from(random(256)).unwrap()),
             1 => bytes.truncate(usize::try_from(random(110)).unwrap()),
             _ => {
                 let at = usize::try_from(random(bytes.len().try_into().unwrap())).unwrap();
@@ -146,11 +122,7 @@ async fn random_and_truncated_handshakes() {
         // The server may close while we write: that is its right.
         let _written_or_closed = tokio::io::AsyncWriteExt::write_all(&mut client.stream, &bytes).await;
     }
-    server
-        .until("their end", |statistics| {
-            statistics.accepted == 300 && statistics.connected == 0
-        })
-        .await;
+    server.until("their end", |statistics| statistics.accepted == 300 && statistics.connected == 0).await;
     assert_alive(&server).await;
 }
 
@@ -191,9 +163,7 @@ async fn half_sent_messages_share_a_pool_and_the_heaviest_goes() {
         client.send(&frame(0, &vec![0; part])[..part - 1]).await;
         halves.push(client);
     }
-    let statistics = server
-        .until("the pool to be used up", |statistics| statistics.cut == 1)
-        .await;
+    let statistics = server.until("the pool to be used up", |statistics| statistics.cut == 1).await;
     assert_eq!(statistics.connected, u64::try_from(needed).unwrap() - 1);
     // A client that finishes what it sends is served while the others still hold the pool.
     let mut client = RawClient::ready(server.address, "DEALER").await;

@@ -26,10 +26,7 @@ async fn eventually<T: Debug>(what: &str, mut look: impl FnMut() -> T, fits: imp
         if fits(&state) {
             return state;
         }
-        assert!(
-            Instant::now() < deadline,
-            "{what}: still {state:?} after {PATIENCE:?}"
-        );
+        assert!(Instant::now() < deadline, "{what}: still {state:?} after {PATIENCE:?}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
@@ -85,10 +82,7 @@ impl Server {
             if fits(&statistics) {
                 return statistics;
             }
-            assert!(
-                Instant::now() < deadline,
-                "{what}: still {statistics:?} after {PATIENCE:?}"
-            );
+            assert!(Instant::now() < deadline, "{what}: still {statistics:?} after {PATIENCE:?}");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

@@ -8,12 +8,7 @@ async fn subscriber(publisher: &PublisherHandle, address: SocketAddr, minor: u8,
     let mut client = RawClient::connect(address).await;
     client.shake_hands(minor, "SUB", b"").await;
     client.send(bytes).await;
-    eventually(
-        "a subscription",
-        || publisher.subscribers(),
-        |count| *count == before + 1,
-    )
-    .await;
+    eventually("a subscription", || publisher.subscribers(), |count| *count == before + 1).await;
     client
 }
 
@@ -36,27 +31,13 @@ async fn subscriptions_in_both_forms() {
     let long = vec![b'x'; 300];
     publisher.publish("watcher.a.spawn", b"1");
     publisher.publish("watcher.b.spawn", &long);
-    assert_eq!(
-        event(&mut message).await,
-        (b"watcher.a.spawn".to_vec(), b"1".to_vec())
-    );
-    assert_eq!(
-        event(&mut command).await,
-        (b"watcher.b.spawn".to_vec(), long.clone())
-    );
-    assert_eq!(
-        event(&mut all).await,
-        (b"watcher.a.spawn".to_vec(), b"1".to_vec())
-    );
+    assert_eq!(event(&mut message).await, (b"watcher.a.spawn".to_vec(), b"1".to_vec()));
+    assert_eq!(event(&mut command).await, (b"watcher.b.spawn".to_vec(), long.clone()));
+    assert_eq!(event(&mut all).await, (b"watcher.a.spawn".to_vec(), b"1".to_vec()));
     assert_eq!(event(&mut all).await, (b"watcher.b.spawn".to_vec(), long));
     message.send(&frame(0, b"\x00watcher.a")).await;
     command.send(&frame(4, b"\x06CANCELwatcher.b")).await;
-    eventually(
-        "two cancellations",
-        || publisher.subscribers(),
-        |count| *count == 1,
-    )
-    .await;
+    eventually("two cancellations", || publisher.subscribers(), |count| *count == 1).await;
     publisher.publish("watcher.a.spawn", b"2");
     assert_eq!(event(&mut all).await.1, b"2");
     let statistics = publisher.statistics();
@@ -82,23 +63,15 @@ async fn an_event_that_matches_twice_comes_once() {
 async fn too_many_subscriptions_or_too_long_ones_end_the_connection() {
     let (listening, address) = listen();
     let publisher = serve_publisher(listening).unwrap();
-    let many: Vec<u8> = (0..=limits::SUBSCRIPTIONS)
-        .flat_map(|number| frame(0, format!("\x01{number}").as_bytes()))
-        .collect();
+    let many: Vec<u8> =
+        (0..=limits::SUBSCRIPTIONS).flat_map(|number| frame(0, format!("\x01{number}").as_bytes())).collect();
     let mut client = RawClient::ready(address, "SUB").await;
     client.send(&many).await;
     client.until_closed().await;
     let mut client = RawClient::ready(address, "SUB").await;
-    client
-        .send(&frame(0, &[1; limits::SUBSCRIPTION_MESSAGE_BYTES + 1]))
-        .await;
+    client.send(&frame(0, &[1; limits::SUBSCRIPTION_MESSAGE_BYTES + 1])).await;
     client.until_closed().await;
-    eventually(
-        "their end",
-        || publisher.statistics(),
-        |statistics| statistics.violations == 2,
-    )
-    .await;
+    eventually("their end", || publisher.statistics(), |statistics| statistics.violations == 2).await;
 }
 
 #[tokio::test]
@@ -106,16 +79,9 @@ async fn a_dealer_is_no_subscriber() {
     let (listening, address) = listen();
     let publisher = serve_publisher(listening).unwrap();
     let mut client = RawClient::connect(address).await;
-    client
-        .send(&[greeting(3, 1, b"NULL"), ready("DEALER", b"")].concat())
-        .await;
+    client.send(&[greeting(3, 1, b"NULL"), ready("DEALER", b"")].concat()).await;
     client.until_closed().await;
-    eventually(
-        "its end",
-        || publisher.statistics(),
-        |statistics| statistics.refused == 1,
-    )
-    .await;
+    eventually("its end", || publisher.statistics(), |statistics| statistics.refused == 1).await;
 }
 
 #[tokio::test]

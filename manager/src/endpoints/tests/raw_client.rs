@@ -34,11 +34,7 @@ pub fn ready(socket_type: &str, identity: &[u8]) -> Vec<u8> {
 pub fn frame(flags: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = match u8::try_from(body.len()) {
         Ok(length) => vec![flags, length],
-        Err(_long) => [
-            &[flags | 2],
-            &u64::try_from(body.len()).unwrap().to_be_bytes()[..],
-        ]
-        .concat(),
+        Err(_long) => [&[flags | 2], &u64::try_from(body.len()).unwrap().to_be_bytes()[..]].concat(),
     };
     bytes.extend(body);
     bytes
@@ -52,9 +48,7 @@ pub struct RawClient<S = TcpStream> {
 impl RawClient {
     /// Connects and says nothing.
     pub async fn connect(address: SocketAddr) -> Self {
-        Self {
-            stream: TcpStream::connect(address).await.unwrap(),
-        }
+        Self { stream: TcpStream::connect(address).await.unwrap() }
     }
 
     /// Connects and ends the handshake.
@@ -70,10 +64,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
     pub async fn shake_hands(&mut self, minor: u8, socket_type: &str, identity: &[u8]) {
         self.send(&greeting(3, minor, b"NULL")).await;
         let mut theirs = [0; 64];
-        timeout(PATIENCE, self.stream.read_exact(&mut theirs))
-            .await
-            .unwrap()
-            .unwrap();
+        timeout(PATIENCE, self.stream.read_exact(&mut theirs)).await.unwrap().unwrap();
         assert_eq!(theirs[..], greeting_of_ours()[..]);
         self.send(&ready(socket_type, identity)).await;
         let (flags, body) = self.receive().await;
@@ -82,10 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
 
     /// Sends bytes as they are.
     pub async fn send(&mut self, bytes: &[u8]) {
-        timeout(PATIENCE, self.stream.write_all(bytes))
-            .await
-            .unwrap()
-            .unwrap();
+        timeout(PATIENCE, self.stream.write_all(bytes)).await.unwrap().unwrap();
     }
 
     /// Flags without the long bit, and body, of the next frame.
@@ -116,10 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
     /// Reads until the other side closes; what it sent before that.
     pub async fn until_closed(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
-        match timeout(PATIENCE, self.stream.read_to_end(&mut rest))
-            .await
-            .expect("still open")
-        {
+        match timeout(PATIENCE, self.stream.read_to_end(&mut rest)).await.expect("still open") {
             Ok(_) => {}
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}"),
         }

@@ -7,12 +7,7 @@ use super::*;
 
 /// Resident memory of this process in bytes.
 fn resident() -> u64 {
-    procfs::process::Process::myself()
-        .unwrap()
-        .statm()
-        .unwrap()
-        .resident
-        * procfs::page_size()
+    procfs::process::Process::myself().unwrap().statm().unwrap().resident * procfs::page_size()
 }
 
 #[tokio::test]
@@ -40,10 +35,7 @@ async fn a_client_that_never_reads_is_cut_and_others_are_answered() {
         most = most.max(resident());
     }
     sending.await.unwrap();
-    assert!(
-        slowest < Duration::from_secs(1),
-        "another client waited {slowest:?}"
-    );
+    assert!(slowest < Duration::from_secs(1), "another client waited {slowest:?}");
     assert_eq!(server.statistics().await.cut, 1);
     // Other tests of this process run at the same time; without a limit it would be 600 MB.
     assert!(most - before < 400 << 20, "{} MiB more", (most - before) >> 20);
@@ -59,9 +51,7 @@ async fn a_client_that_pings_and_never_reads_is_cut() {
     while client.stream.write_all(&pings).await.is_ok() {
         assert!(Instant::now() < deadline, "{:?}", server.statistics().await);
     }
-    let statistics = server
-        .until("its end", |statistics| statistics.connected == 0)
-        .await;
+    let statistics = server.until("its end", |statistics| statistics.connected == 0).await;
     assert_eq!(statistics.cut, 1);
 }
 
@@ -77,9 +67,7 @@ async fn clients_that_do_not_read_cannot_take_the_memory_of_one_that_does() {
         }
         stuck.push(client);
     }
-    server
-        .until("somebody to be cut", |statistics| statistics.cut > 0)
-        .await;
+    server.until("somebody to be cut", |statistics| statistics.cut > 0).await;
     let mut client = RawClient::ready(server.address, "DEALER").await;
     assert_eq!(client.ask(&[0; 10_000]).await.len(), 10_000_000);
     assert!(server.statistics().await.connected > 1, "not everybody had to go");
@@ -103,10 +91,7 @@ async fn a_slow_subscriber_loses_whole_events_and_nobody_else_does() {
     }
     let statistics = publisher.statistics();
     let events = u64::from(EVENTS);
-    assert!(
-        statistics.dropped > 0 && statistics.dropped < events,
-        "{statistics:?}"
-    );
+    assert!(statistics.dropped > 0 && statistics.dropped < events, "{statistics:?}");
     assert_eq!(statistics.sent + statistics.dropped, 2 * events);
     // What it does get is whole, in order, and as much as was counted.
     let mut last = None;

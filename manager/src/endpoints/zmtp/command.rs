@@ -73,9 +73,7 @@ impl<'a> Command<'a> {
             b"PONG" => Ok(Self::Pong),
             b"SUBSCRIBE" => Ok(Self::Subscribe(data)),
             b"CANCEL" => Ok(Self::Cancel(data)),
-            b"ERROR" => short_string(data)
-                .map(|(reason, _)| Self::Error { reason })
-                .ok_or(CommandError::Error),
+            b"ERROR" => short_string(data).map(|(reason, _)| Self::Error { reason }).ok_or(CommandError::Error),
             _ => Ok(Self::Unknown),
         }
     }
@@ -168,14 +166,8 @@ mod tests {
 
     #[test]
     fn golden_commands() {
-        assert_eq!(
-            encode_ready("ROUTER"),
-            b"\x04\x29\x05READY\x0bSocket-Type\0\0\0\x06ROUTER\x08Identity\0\0\0\0"
-        );
-        assert_eq!(
-            encode_ready("PUB"),
-            b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03PUB"
-        );
+        assert_eq!(encode_ready("ROUTER"), b"\x04\x29\x05READY\x0bSocket-Type\0\0\0\x06ROUTER\x08Identity\0\0\0\0");
+        assert_eq!(encode_ready("PUB"), b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03PUB");
         assert_eq!(encode_pong(b"abc"), b"\x04\x08\x04PONGabc");
         assert_eq!(encode_error("no"), b"\x04\x09\x05ERROR\x02no");
     }
@@ -183,27 +175,14 @@ mod tests {
     #[test]
     fn ready_keeps_the_socket_type_in_any_case_and_order() {
         let body = b"\x05READY\x08Identity\0\0\0\x02me\x0bsocket-TYPE\0\0\0\x06DEALER";
-        assert_eq!(
-            Command::decode(body),
-            Ok(Command::Ready {
-                socket_type: b"DEALER"
-            })
-        );
-        assert_eq!(
-            Command::decode(b"\x05READY"),
-            Ok(Command::Ready { socket_type: b"" })
-        );
+        assert_eq!(Command::decode(body), Ok(Command::Ready { socket_type: b"DEALER" }));
+        assert_eq!(Command::decode(b"\x05READY"), Ok(Command::Ready { socket_type: b"" }));
     }
 
     #[test]
     fn a_long_ping_context_is_cut_to_sixteen_bytes() {
         let body = b"\x04PING\0\x140123456789abcdefXYZ";
-        assert_eq!(
-            Command::decode(body),
-            Ok(Command::Ping {
-                context: b"0123456789abcdef"
-            })
-        );
+        assert_eq!(Command::decode(body), Ok(Command::Ping { context: b"0123456789abcdef" }));
     }
 
     #[test]
@@ -212,10 +191,7 @@ mod tests {
             (b"", CommandError::NoName),
             (b"\0", CommandError::NoName),
             (b"\x09READY", CommandError::NoName),
-            (
-                b"\x05READY\x0bSocket-Type\xff\xff\xff\xffPUB",
-                CommandError::Properties,
-            ),
+            (b"\x05READY\x0bSocket-Type\xff\xff\xff\xffPUB", CommandError::Properties),
             (b"\x05READY\x0bSocket", CommandError::Properties),
             (b"\x04PING\0", CommandError::Ping),
             (b"\x05ERROR\x09x", CommandError::Error),

@@ -110,13 +110,7 @@ impl Connection {
     /// A connection that was just accepted. Its first action is to send our greeting.
     #[must_use]
     pub fn new(role: Role, limits: MessageLimits) -> Self {
-        Self {
-            role,
-            limits,
-            input: BytesMut::new(),
-            state: State::Opening,
-            closing: None,
-        }
+        Self { role, limits, input: BytesMut::new(), state: State::Opening, closing: None }
     }
 
     /// Where received bytes are appended. Nothing else may be done with it.
@@ -143,8 +137,7 @@ impl Connection {
             return 0;
         };
         let body = usize::try_from(header.body_len).unwrap_or(0);
-        body.saturating_add(header.header_len)
-            .saturating_sub(self.input.len())
+        body.saturating_add(header.header_len).saturating_sub(self.input.len())
     }
 
     /// The next thing to do, `None` when more input is needed or the connection is closed.
@@ -186,9 +179,7 @@ impl Connection {
         };
         self.input.advance(GREETING_LEN);
         self.state = State::Handshake { revision };
-        Ok(Some(Action::Send(
-            command::encode_ready(self.role.socket_type()).into(),
-        )))
+        Ok(Some(Action::Send(command::encode_ready(self.role.socket_type()).into())))
     }
 
     fn shake_hands(&mut self, revision: Revision) -> Result<Option<Action>, CloseReason> {
@@ -204,37 +195,25 @@ impl Connection {
         };
         match Command::decode(&body)? {
             Command::Ready { socket_type } if self.role.accepts(socket_type) => {
-                self.state = State::Ready {
-                    parts: Vec::new(),
-                    part_bytes: 0,
-                };
+                self.state = State::Ready { parts: Vec::new(), part_bytes: 0 };
                 Ok(Some(Action::Ready(revision)))
             }
             Command::Ready { socket_type } => {
                 let peer = String::from_utf8_lossy(socket_type).into_owned();
-                let reason = CloseReason::SocketType {
-                    ours: self.role,
-                    peer,
-                };
+                let reason = CloseReason::SocketType { ours: self.role, peer };
                 let error = command::encode_error(&reason.to_string());
                 self.closing = Some(reason);
                 Ok(Some(Action::Send(error.into())))
             }
             Command::Error { reason } => Err(CloseReason::peer_error(reason)),
-            Command::Ping { .. }
-            | Command::Pong
-            | Command::Subscribe(_)
-            | Command::Cancel(_)
-            | Command::Unknown => Err(CloseReason::ExpectedReady),
+            Command::Ping { .. } | Command::Pong | Command::Subscribe(_) | Command::Cancel(_) | Command::Unknown => {
+                Err(CloseReason::ExpectedReady)
+            }
         }
     }
 
     fn serve(&mut self) -> Result<Served, CloseReason> {
-        let State::Ready {
-            ref parts,
-            part_bytes,
-        } = self.state
-        else {
+        let State::Ready { ref parts, part_bytes } = self.state else {
             return Ok(Served::Starved);
         };
         let Some(header) = FrameHeader::decode(&self.input)? else {
@@ -244,10 +223,9 @@ impl Connection {
         match self.cut_frame(header, count, part_bytes)? {
             None => Ok(Served::Starved),
             Some(Frame::Command(body)) => self.obey(&body.freeze()),
-            Some(Frame::Part(body, Continuation::Last)) if count == 0 => Ok(self.deliver(Message {
-                first: body.freeze(),
-                rest: Vec::new(),
-            })),
+            Some(Frame::Part(body, Continuation::Last)) if count == 0 => {
+                Ok(self.deliver(Message { first: body.freeze(), rest: Vec::new() }))
+            }
             Some(Frame::Part(body, continuation)) => Ok(self.collect(&body, continuation)),
         }
     }
@@ -270,10 +248,7 @@ impl Connection {
                 let Some(first) = frames.next() else {
                     return Served::Nothing;
                 };
-                self.deliver(Message {
-                    first,
-                    rest: frames.collect(),
-                })
+                self.deliver(Message { first, rest: frames.collect() })
             }
         }
     }
@@ -288,9 +263,7 @@ impl Connection {
     fn obey(&self, body: &Bytes) -> Result<Served, CloseReason> {
         let action = match Command::decode(body)? {
             Command::Ping { context } => Action::Send(command::encode_pong(context).into()),
-            Command::Subscribe(topic) if self.role == Role::Publisher => {
-                Action::Subscribe(body.slice_ref(topic))
-            }
+            Command::Subscribe(topic) if self.role == Role::Publisher => Action::Subscribe(body.slice_ref(topic)),
             Command::Cancel(topic) if self.role == Role::Publisher => Action::Cancel(body.slice_ref(topic)),
             Command::Ready { .. } => return Err(CloseReason::UnexpectedReady),
             Command::Error { reason } => return Err(CloseReason::peer_error(reason)),
@@ -318,9 +291,7 @@ impl Connection {
             return Err(self.too_long(header, part_bytes));
         };
         if matches!(header.kind, FrameKind::Message(_)) && parts >= self.limits.parts {
-            return Err(CloseReason::TooManyParts {
-                limit: self.limits.parts,
-            });
+            return Err(CloseReason::TooManyParts { limit: self.limits.parts });
         }
         if self.input.len() - header.header_len < body_len {
             return Ok(None);
@@ -339,14 +310,11 @@ impl Connection {
 
     fn too_long(&self, header: FrameHeader, part_bytes: usize) -> CloseReason {
         match header.kind {
-            FrameKind::Command => CloseReason::CommandTooLong {
-                announced: header.body_len,
-                limit: self.limits.command_bytes,
-            },
+            FrameKind::Command => {
+                CloseReason::CommandTooLong { announced: header.body_len, limit: self.limits.command_bytes }
+            }
             FrameKind::Message(_) => CloseReason::MessageTooLong {
-                announced: header
-                    .body_len
-                    .saturating_add(u64::try_from(part_bytes).unwrap_or(u64::MAX)),
+                announced: header.body_len.saturating_add(u64::try_from(part_bytes).unwrap_or(u64::MAX)),
                 limit: self.limits.message_bytes,
             },
         }

@@ -70,14 +70,9 @@ impl FrameHeader {
         let lengths = if flags & LONG == 0 {
             rest.first().map(|&length| (u64::from(length), 2))
         } else {
-            rest.first_chunk()
-                .map(|length| (u64::from_be_bytes(*length), LONG_HEADER_LEN))
+            rest.first_chunk().map(|length| (u64::from_be_bytes(*length), LONG_HEADER_LEN))
         };
-        Ok(lengths.map(|(body_len, header_len)| Self {
-            kind,
-            body_len,
-            header_len,
-        }))
+        Ok(lengths.map(|(body_len, header_len)| Self { kind, body_len, header_len }))
     }
 }
 

@@ -103,23 +103,13 @@ pub fn inspect(received: &[u8]) -> Result<Option<Revision>, GreetingError> {
         return Ok(None);
     };
     let named = greeting.iter().skip(MECHANISM_AT).take(MECHANISM_LEN).copied();
-    let wanted = Mechanism::Null
-        .name()
-        .bytes()
-        .chain(std::iter::repeat(0))
-        .take(MECHANISM_LEN);
+    let wanted = Mechanism::Null.name().bytes().chain(std::iter::repeat(0)).take(MECHANISM_LEN);
     if !named.clone().eq(wanted) {
         let name: Vec<u8> = named.take_while(|byte| *byte != 0).collect();
-        return Err(GreetingError::Mechanism(
-            String::from_utf8_lossy(&name).into_owned(),
-        ));
+        return Err(GreetingError::Mechanism(String::from_utf8_lossy(&name).into_owned()));
     }
     let later = byte(MAJOR_AT) > Some(MAJOR);
-    let revision = if later || byte(MINOR_AT) >= Some(MINOR) {
-        Revision::V3_1
-    } else {
-        Revision::V3_0
-    };
+    let revision = if later || byte(MINOR_AT) >= Some(MINOR) { Revision::V3_1 } else { Revision::V3_0 };
     Ok(Some(revision))
 }
 
@@ -160,10 +150,7 @@ mod tests {
         assert_eq!(inspect(b"G"), Err(GreetingError::NotZmtp(b'G')));
         let mut greeting = encode(Mechanism::Null);
         greeting[12..17].copy_from_slice(b"CURVE");
-        assert_eq!(
-            inspect(&greeting),
-            Err(GreetingError::Mechanism("CURVE".to_owned()))
-        );
+        assert_eq!(inspect(&greeting), Err(GreetingError::Mechanism("CURVE".to_owned())));
         greeting[9] = 0x7E;
         assert_eq!(inspect(&greeting[..10]), Err(GreetingError::Signature(0x7E)));
     }
@@ -172,9 +159,6 @@ mod tests {
     fn a_mechanism_that_only_starts_with_null_is_another_one() {
         let mut greeting = encode(Mechanism::Null);
         greeting[16] = b'2';
-        assert_eq!(
-            inspect(&greeting),
-            Err(GreetingError::Mechanism("NULL2".to_owned()))
-        );
+        assert_eq!(inspect(&greeting), Err(GreetingError::Mechanism("NULL2".to_owned())));
     }
 }

@@ -74,11 +74,7 @@ impl SubscriptionSet {
             if topic.starts_with(candidate) {
                 return true;
             }
-            let shared = candidate
-                .iter()
-                .zip(probe)
-                .take_while(|(left, right)| left == right)
-                .count();
+            let shared = candidate.iter().zip(probe).take_while(|(left, right)| left == right).count();
             probe = probe.get(..shared).unwrap_or_default();
         }
     }

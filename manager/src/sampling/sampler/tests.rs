@@ -15,14 +15,7 @@ struct Reaped(Child);
 impl Reaped {
     fn spawn(program: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(program);
-        Self(
-            command
-                .args(arguments)
-                .stdin(Stdio::piped())
-                .stdout(Stdio::null())
-                .spawn()
-                .unwrap(),
-        )
+        Self(command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap())
     }
 
     fn pid(&self) -> i32 {
@@ -59,38 +52,15 @@ fn this_process() {
     let mut sampler = Sampler::new();
     let info = sampler.alone(own_pid()).unwrap();
     let usage = info.usage.unwrap();
-    assert!(
-        usage.resident > 0 && usage.virtual_memory >= usage.resident,
-        "{usage:?}"
-    );
-    assert!(
-        usage.memory_percent > 0.0 && usage.memory_percent < 100.0,
-        "{usage:?}"
-    );
+    assert!(usage.resident > 0 && usage.virtual_memory >= usage.resident, "{usage:?}");
+    assert!(usage.memory_percent > 0.0 && usage.memory_percent < 100.0, "{usage:?}");
     assert!(usage.age >= 0.0 && usage.age < 3600.0, "{usage:?}");
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs_f64();
-    assert!(
-        (now - usage.create_time - usage.age).abs() < 1.0,
-        "{now} {usage:?}"
-    );
-    assert_eq!(
-        usage.cpu_percent, 0.0,
-        "the first look has nothing to compare with"
-    );
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!((now - usage.create_time - usage.age).abs() < 1.0, "{now} {usage:?}");
+    assert_eq!(usage.cpu_percent, 0.0, "the first look has nothing to compare with");
     let executable = std::env::current_exe().unwrap();
     assert_eq!(info.cmdline.as_deref(), executable.file_name().unwrap().to_str());
-    assert_eq!(
-        info.username,
-        Some(
-            nix::unistd::User::from_uid(nix::unistd::getuid())
-                .unwrap()
-                .unwrap()
-                .name
-        )
-    );
+    assert_eq!(info.username, Some(nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap().name));
     assert_eq!((info.pid, info.children.len()), (own_pid(), 0));
 }
 
@@ -110,21 +80,13 @@ fn direct_children_but_not_theirs() {
     let mut sampler = Sampler::new();
     until(&mut sampler, child.pid(), |look| {
         let Ok(info) = look else { return false };
-        let names: Vec<_> = info
-            .children
-            .iter()
-            .map(|child| child.cmdline.as_deref())
-            .collect();
+        let names: Vec<_> = info.children.iter().map(|child| child.cmdline.as_deref()).collect();
         names == [Some("sh")] && info.children.iter().all(|child| child.children.is_empty())
     });
     let object = Value::Object(sampler.process(child.pid()).unwrap().to_object());
     assert_eq!(object["children"][0]["cmdline"], "sh");
     assert_eq!(object["children"][0]["children"], serde_json::json!([]));
-    assert_eq!(
-        sampler.remembered(),
-        1,
-        "children are remembered with their parent"
-    );
+    assert_eq!(sampler.remembered(), 1, "children are remembered with their parent");
     assert_eq!(sampler.remembered[&child.pid()].children.len(), 1);
 }
 
@@ -132,24 +94,16 @@ fn direct_children_but_not_theirs() {
 fn cpu_use_since_the_previous_look() {
     let busy = Reaped::spawn("sh", &["-c", "while :; do :; done"]);
     let mut sampler = Sampler::new();
-    assert_eq!(
-        sampler.process(busy.pid()).unwrap().usage.unwrap().cpu_percent,
-        0.0
-    );
+    assert_eq!(sampler.process(busy.pid()).unwrap().usage.unwrap().cpu_percent, 0.0);
     until(&mut sampler, busy.pid(), |look| {
-        look.as_ref()
-            .is_ok_and(|info| info.usage.is_some_and(|usage| usage.cpu_percent > 0.0))
+        look.as_ref().is_ok_and(|info| info.usage.is_some_and(|usage| usage.cpu_percent > 0.0))
     });
 }
 
 #[test]
 fn an_ended_child_is_gone_before_and_after_it_is_reaped() {
     let mut sampler = Sampler::new();
-    let mut child = Command::new("cat")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let pid = i32::try_from(child.id()).unwrap();
     sampler.process(pid).unwrap();
     assert_eq!(sampler.remembered(), 1);
@@ -157,10 +111,7 @@ fn an_ended_child_is_gone_before_and_after_it_is_reaped() {
     until(&mut sampler, pid, |look| matches!(look, Err(SampleError::Gone)));
     assert_eq!(sampler.remembered(), 0);
     child.wait().unwrap();
-    assert_eq!(
-        sampler.process(pid).unwrap_err().to_string(),
-        "No such process (stopped?)"
-    );
+    assert_eq!(sampler.process(pid).unwrap_err().to_string(), "No such process (stopped?)");
 }
 
 #[test]
@@ -181,10 +132,7 @@ fn zombie_children_are_left_out() {
 #[test]
 fn a_pid_that_cannot_be() {
     for pid in [0, -1, i32::MAX] {
-        assert!(
-            matches!(Sampler::new().process(pid), Err(SampleError::Gone)),
-            "{pid}"
-        );
+        assert!(matches!(Sampler::new().process(pid), Err(SampleError::Gone)), "{pid}");
     }
 }
 
@@ -193,51 +141,28 @@ fn a_forbidden_file_is_no_error() {
     assert!(matches!(seen::<()>(1, Err(Unread::Forbidden)), Ok(None)));
     assert!(matches!(seen::<()>(1, Err(Unread::Gone)), Err(SampleError::Gone)));
     let error = seen::<()>(7, Err(Unread::Failed(io::Error::from_raw_os_error(24)))).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "cannot read /proc/7: Too many open files (os error 24)"
-    );
+    assert_eq!(error.to_string(), "cannot read /proc/7: Too many open files (os error 24)");
     let error = parsed(7, "stat", "x".to_owned(), Stat::parse).unwrap_err();
     assert_eq!(error.to_string(), "cannot understand /proc/7/stat: 'x'");
 }
 
 fn host() -> Host {
-    Host {
-        memory: 1 << 30,
-        page: 4096,
-        ticks_per_second: 100,
-    }
+    Host { memory: 1 << 30, page: 4096, ticks_per_second: 100 }
 }
 
 #[test]
 fn percentages() {
     let at = Instant::now();
-    let mark = |start_ticks, own_ticks, millis| Mark {
-        start_ticks,
-        own_ticks,
-        at: at + Duration::from_millis(millis),
-    };
+    let mark = |start_ticks, own_ticks, millis| Mark { start_ticks, own_ticks, at: at + Duration::from_millis(millis) };
     let percent = |previous, now| host().cpu_percent(previous, now);
     assert_eq!(percent(mark(5, 100, 0), mark(5, 150, 1000)), 50.0);
     assert_eq!(percent(mark(5, 100, 0), mark(5, 400, 1000)), 300.0);
     assert_eq!(percent(mark(5, 100, 0), mark(5, 101, 3000)), 0.3);
-    assert_eq!(
-        percent(mark(5, 100, 0), mark(6, 150, 1000)),
-        0.0,
-        "another process with the same pid"
-    );
-    assert_eq!(
-        percent(mark(5, 100, 0), mark(5, 150, 0)),
-        0.0,
-        "no time has passed"
-    );
+    assert_eq!(percent(mark(5, 100, 0), mark(6, 150, 1000)), 0.0, "another process with the same pid");
+    assert_eq!(percent(mark(5, 100, 0), mark(5, 150, 0)), 0.0, "no time has passed");
     assert_eq!(memory_percent(1 << 29, 1 << 30), 50.0);
     assert_eq!(memory_percent(441_000, 1 << 30), 0.041);
-    assert_eq!(
-        memory_percent(5, 0),
-        500.0,
-        "a host without memory: some number, no panic"
-    );
+    assert_eq!(memory_percent(5, 0), 500.0, "a host without memory: some number, no panic");
 }
 
 #[test]
@@ -246,22 +171,9 @@ fn memory_is_bounded() {
     let start = Instant::now();
     for pid in 0..i32::try_from(REMEMBERED_LIMIT).unwrap() + 3 {
         let at = start + Duration::from_millis(u64::try_from(pid).unwrap());
-        let own = Mark {
-            start_ticks: 0,
-            own_ticks: 0,
-            at,
-        };
-        sampler.remember(
-            pid,
-            Remembered {
-                own,
-                children: HashMap::new(),
-            },
-        );
+        let own = Mark { start_ticks: 0, own_ticks: 0, at };
+        sampler.remember(pid, Remembered { own, children: HashMap::new() });
     }
     assert_eq!(sampler.remembered(), REMEMBERED_LIMIT);
-    assert!(
-        !sampler.remembered.contains_key(&2) && sampler.remembered.contains_key(&3),
-        "the oldest go first"
-    );
+    assert!(!sampler.remembered.contains_key(&2) && sampler.remembered.contains_key(&3), "the oldest go first");
 }

@@ -33,11 +33,7 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new(zone: TimeZone) -> Self {
-        Self {
-            portions: PerStream::default(),
-            rendered: Vec::new(),
-            cache: PrefixCache::new(zone),
-        }
+        Self { portions: PerStream::default(), rendered: Vec::new(), cache: PrefixCache::new(zone) }
     }
 }
 
@@ -61,30 +57,15 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             };
             let portion = self.bench.portions.get(stream);
             let force = must_go(process, stream, self.flush.is_some(), now);
-            parts.push(Part {
-                stream,
-                portion,
-                force,
-            });
+            parts.push(Part { stream, portion, force });
             let previous = cursor.previous;
-            *inputs.get_mut(stream) = Some(Input {
-                look,
-                portion,
-                previous,
-            });
+            *inputs.get_mut(stream) = Some(Input { look, portion, previous });
         }
         let pieces = plan(&parts);
         let writer = process.writer(id);
         let mut rendered = std::mem::take(&mut self.bench.rendered);
         rendered.clear();
-        let (commit, as_it_is) = compose(
-            writer,
-            tail,
-            &pieces,
-            &inputs,
-            &mut self.bench.cache,
-            &mut rendered,
-        );
+        let (commit, as_it_is) = compose(writer, tail, &pieces, &inputs, &mut self.bench.cache, &mut rendered);
         let done = match as_it_is {
             Some(piece) => {
                 let portion = std::mem::take(self.bench.portions.get_mut(piece.stream));
@@ -108,60 +89,30 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         };
         for stream in Stream::ALL {
             let force = must_go(process, stream, flushing, now);
-            let (Some(look), Some(cursor), Some(tap)) = (
-                group.looks.get(stream),
-                process.cursors.get_mut(stream),
-                &process.tap,
-            ) else {
+            let (Some(look), Some(cursor), Some(tap)) =
+                (group.looks.get(stream), process.cursors.get_mut(stream), &process.tap)
+            else {
                 continue;
             };
-            let wish = Wish {
-                records: both || look.needs_records(),
-                force,
-            };
+            let wish = Wish { records: both || look.needs_records(), force };
             let loaded = cursor.load(tap, wish, self.bench.portions.get_mut(stream))?;
             if let Loaded::Gap { lost, to } = loaded {
                 let (offset, previous, record) = (to, b'\n', None);
-                return Ok(Some((
-                    stream,
-                    Step {
-                        offset,
-                        previous,
-                        record,
-                        lost,
-                    },
-                )));
+                return Ok(Some((stream, Step { offset, previous, record, lost })));
             }
         }
         Ok(None)
     }
 
-    fn write_gap(
-        &mut self,
-        id: ProcessId,
-        group: &Group,
-        tail: Tail,
-        gap: (Stream, Step),
-        now: Moment,
-    ) -> bool {
+    fn write_gap(&mut self, id: ProcessId, group: &Group, tail: Tail, gap: (Stream, Step), now: Moment) -> bool {
         let (stream, step) = gap;
         let (Some(look), Some(process)) = (group.looks.get(stream), self.processes.get(&id)) else {
             return false;
         };
-        let record = Record {
-            realtime_ns: u64::try_from(now.wall.as_nanosecond()).unwrap_or(0),
-            ..Record::default()
-        };
+        let record = Record { realtime_ns: u64::try_from(now.wall.as_nanosecond()).unwrap_or(0), ..Record::default() };
         let writer = process.writer(id);
         let mut line = Vec::new();
-        let commit = compose_gap(
-            writer,
-            tail,
-            (stream, look, step),
-            record,
-            &mut self.bench.cache,
-            &mut line,
-        );
+        let commit = compose_gap(writer, tail, (stream, look, step), record, &mut self.bench.cache, &mut line);
         self.commit(&group.sink, &line, commit, now)
     }
 
@@ -197,10 +148,6 @@ impl<R: Fn(ScribeReport)> Worker<R> {
 
 /// Whether an unfinished line is written now.
 fn must_go(process: &Process, stream: Stream, flushing: bool, now: Moment) -> bool {
-    let held = process
-        .cursors
-        .get(stream)
-        .as_ref()
-        .and_then(|cursor| cursor.held);
+    let held = process.cursors.get(stream).as_ref().and_then(|cursor| cursor.held);
     flushing || process.has_ended(stream) || held.is_some_and(|held| held.since + HOLD <= now.steady)
 }

@@ -59,28 +59,16 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             let Some(step) = commit.steps.get(stream) else {
                 continue;
             };
-            let cursor = self
-                .processes
-                .get_mut(&process)
-                .and_then(|known| known.cursors.get_mut(stream).as_mut());
+            let cursor = self.processes.get_mut(&process).and_then(|known| known.cursors.get_mut(stream).as_mut());
             let Some(cursor) = cursor else {
                 continue;
             };
             cursor.settle(step);
             let (lost, to, offset) = (step.lost, step.offset, step.offset);
             if lost > 0 {
-                (self.report)(ScribeReport::Gap {
-                    process,
-                    stream,
-                    lost,
-                    to,
-                });
+                (self.report)(ScribeReport::Gap { process, stream, lost, to });
             }
-            (self.report)(ScribeReport::Consumed {
-                process,
-                stream,
-                offset,
-            });
+            (self.report)(ScribeReport::Consumed { process, stream, offset });
         }
     }
 
@@ -141,11 +129,5 @@ pub(super) fn tell_trouble(
     error: std::io::Error,
 ) {
     let path = key.path().to_path_buf();
-    report(ScribeReport::Trouble(Trouble {
-        watcher,
-        stream,
-        path,
-        action,
-        error,
-    }));
+    report(ScribeReport::Trouble(Trouble { watcher, stream, path, action, error }));
 }

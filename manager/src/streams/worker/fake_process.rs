@@ -31,18 +31,8 @@ impl FakeProcess {
             let entry = entries[stream.index()].encode();
             file.write_all_at(&entry, StreamEntry::position(stream)).unwrap();
         }
-        let state = StreamState {
-            captured: true,
-            open: true,
-            ..StreamState::default()
-        };
-        Self {
-            id: ProcessId(id),
-            file,
-            entries,
-            states: [state; 2],
-            seq: 1,
-        }
+        let state = StreamState { captured: true, open: true, ..StreamState::default() };
+        Self { id: ProcessId(id), file, entries, states: [state; 2], seq: 1 }
     }
 
     pub(super) fn id(&self) -> ProcessId {
@@ -60,20 +50,10 @@ impl FakeProcess {
         assert!(bytes.len() as u64 <= self.room(stream), "the core would wait");
         let index = stream.index();
         let (entry, state) = (self.entries[index], &mut self.states[index]);
-        assert!(
-            state.records - state.first_record < entry.records,
-            "the core would share a record"
-        );
-        let record = Record {
-            seq: self.seq,
-            offset: state.head,
-            realtime_ns: second * 1_000_000_000,
-            boottime_ns: 0,
-        };
+        assert!(state.records - state.first_record < entry.records, "the core would share a record");
+        let record = Record { seq: self.seq, offset: state.head, realtime_ns: second * 1_000_000_000, boottime_ns: 0 };
         self.seq += 1;
-        self.file
-            .write_all_at(&record.encode(), entry.record_position(state.records))
-            .unwrap();
+        self.file.write_all_at(&record.encode(), entry.record_position(state.records)).unwrap();
         state.records += 1;
         let mut rest = bytes;
         for piece in entry.pieces(state.head, state.head + bytes.len() as u64) {
@@ -106,10 +86,7 @@ impl FakeProcess {
 
     pub(super) fn ack(&mut self, stream: Stream, offset: u64) {
         let state = &mut self.states[stream.index()];
-        assert!(
-            (state.low..=state.head).contains(&offset),
-            "{offset} acknowledged, {state:?}"
-        );
+        assert!((state.low..=state.head).contains(&offset), "{offset} acknowledged, {state:?}");
         state.low = offset;
         self.release(stream);
     }
@@ -120,9 +97,7 @@ impl FakeProcess {
         let state = &mut self.states[index];
         while state.first_record + 1 < state.records {
             let mut next = [0; 32];
-            self.file
-                .read_exact_at(&mut next, entry.record_position(state.first_record + 1))
-                .unwrap();
+            self.file.read_exact_at(&mut next, entry.record_position(state.first_record + 1)).unwrap();
             if Record::decode(&next).offset > low {
                 break;
             }
@@ -144,18 +119,10 @@ impl FakeProcess {
 
     pub(super) fn advance(&self, stream: Stream) -> Order {
         let StreamState { head, records, .. } = self.states[stream.index()];
-        Order::Advance {
-            process: self.id,
-            stream,
-            head,
-            records,
-        }
+        Order::Advance { process: self.id, stream, head, records }
     }
 
     pub(super) fn ended(&self) -> Order {
-        Order::Ended {
-            process: self.id,
-            heads: self.states.map(|state| state.head),
-        }
+        Order::Ended { process: self.id, heads: self.states.map(|state| state.head) }
     }
 }

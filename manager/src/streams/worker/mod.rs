@@ -176,12 +176,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             }
         }
         let due = |sink: &Sink| sink.retry_at().is_some_and(|at| at <= now.steady);
-        let due: Vec<SinkKey> = self
-            .sinks
-            .iter()
-            .filter(|(_, sink)| due(sink))
-            .map(|(key, _)| key.clone())
-            .collect();
+        let due: Vec<SinkKey> = self.sinks.iter().filter(|(_, sink)| due(sink)).map(|(key, _)| key.clone()).collect();
         for key in due {
             self.retry(&key, now);
         }
@@ -227,22 +222,13 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         };
         let routes = self.watchers.get(&process.watcher);
         for stream in Stream::ALL {
-            let Some(cursor) = process
-                .cursors
-                .get_mut(stream)
-                .as_mut()
-                .filter(|cursor| !cursor.is_drained())
-            else {
+            let Some(cursor) = process.cursors.get_mut(stream).as_mut().filter(|cursor| !cursor.is_drained()) else {
                 continue;
             };
             let Some(route) = routes.and_then(|routes| routes.get(stream).as_ref()) else {
                 cursor.skip();
                 let (process, offset) = (id, cursor.offset);
-                (self.report)(ScribeReport::Consumed {
-                    process,
-                    stream,
-                    offset,
-                });
+                (self.report)(ScribeReport::Consumed { process, stream, offset });
                 continue;
             };
             let look = Some(Arc::clone(&route.look));

@@ -34,31 +34,19 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         }
         self.watchers.insert(watcher.clone(), routes);
         self.prune();
-        let mine = self
-            .processes
-            .iter()
-            .filter(|(_, process)| process.watcher == *watcher);
+        let mine = self.processes.iter().filter(|(_, process)| process.watcher == *watcher);
         let mine: Vec<ProcessId> = mine.map(|(id, _)| *id).collect();
         mine.into_iter().for_each(|id| self.enqueue(id));
     }
 
     /// Finds or makes the writer of a target; a file is opened at once, so that trouble shows before output comes.
-    fn route(
-        &mut self,
-        watcher: &WatcherKey,
-        stream: Stream,
-        setup: StreamSetup,
-        now: Moment,
-    ) -> Option<Route> {
+    fn route(&mut self, watcher: &WatcherKey, stream: Stream, setup: StreamSetup, now: Moment) -> Option<Route> {
         let mut look = setup.look;
         let key = match setup.target {
             Target::Nowhere => return None,
             Target::Stdout => {
                 let stdout = std::io::stdout().as_fd().try_clone_to_owned().ok()?;
-                let sink = self
-                    .sinks
-                    .entry(SinkKey::Stdout)
-                    .or_insert_with(|| Sink::inherited(stdout));
+                let sink = self.sinks.entry(SinkKey::Stdout).or_insert_with(|| Sink::inherited(stdout));
                 if sink.is_terminal() && look == Look::Raw {
                     look = Look::Harmless;
                 }
@@ -73,10 +61,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
                     None => self.temporary(watcher, stream)?,
                 };
                 let key = SinkKey::File(path.clone());
-                let sink = self
-                    .sinks
-                    .entry(key.clone())
-                    .or_insert_with(|| Sink::file(path, upkeep.clone()));
+                let sink = self.sinks.entry(key.clone()).or_insert_with(|| Sink::file(path, upkeep.clone()));
                 sink.set_upkeep(upkeep);
                 if !sink.is_blocked()
                     && let Err(failure) = sink.open()
@@ -100,11 +85,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         let template = std::env::temp_dir().join(format!("circus-{name}-{}-XXXXXX", stream.name()));
         match nix::unistd::mkstemp(&template) {
             Ok((_, path)) => {
-                (self.report)(ScribeReport::Temporary {
-                    watcher: watcher.clone(),
-                    stream,
-                    path: path.clone(),
-                });
+                (self.report)(ScribeReport::Temporary { watcher: watcher.clone(), stream, path: path.clone() });
                 Some(path)
             }
             Err(errno) => {
@@ -136,8 +117,6 @@ pub(super) fn first_user(
     let mut all = watchers
         .iter()
         .flat_map(|(watcher, routes)| Stream::ALL.map(|stream| (watcher, stream, uses(routes.get(stream)))));
-    all.find(|(_, _, used)| *used).map_or_else(
-        || (WatcherKey::new(""), Stream::Stdout),
-        |(watcher, stream, _)| (watcher.clone(), stream),
-    )
+    all.find(|(_, _, used)| *used)
+        .map_or_else(|| (WatcherKey::new(""), Stream::Stdout), |(watcher, stream, _)| (watcher.clone(), stream))
 }

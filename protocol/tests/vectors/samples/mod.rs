@@ -70,48 +70,21 @@ pub fn refusals() -> Vec<Refusal> {
         SpawnStep::Uid,
         SpawnStep::Exec,
     ];
-    let failed = |step| Refusal::SpawnFailed {
-        step,
-        subject: "/no/such".into(),
-        errno: 2,
-    };
+    let failed = |step| Refusal::SpawnFailed { step, subject: "/no/such".into(), errno: 2 };
     let mut all = vec![
         Refusal::Unsupported { message: 99 },
-        Refusal::Malformed {
-            reason: "2 bytes are left over".into(),
-        },
+        Refusal::Malformed { reason: "2 bytes are left over".into() },
         Refusal::Version { oldest: 1, newest: 1 },
         Refusal::NoHello,
-        Refusal::NotFound {
-            what: what.clone(),
-            name: name.clone(),
-        },
-        Refusal::NameTaken {
-            what,
-            name: name.clone(),
-        },
+        Refusal::NotFound { what: what.clone(), name: name.clone() },
+        Refusal::NameTaken { what, name: name.clone() },
         Refusal::NoLease,
-        Refusal::LeaseHeld {
-            pid: 4000,
-            holder: "circusd".into(),
-        },
-        Refusal::NotPermitted {
-            reason: "it belongs to another user".into(),
-        },
-        Refusal::Invalid {
-            field: "ring".into(),
-            value: "1".into(),
-            expected: "65536 or more".into(),
-        },
-        Refusal::Limit {
-            limit: "processes".into(),
-            value: 4096,
-        },
+        Refusal::LeaseHeld { pid: 4000, holder: "circusd".into() },
+        Refusal::NotPermitted { reason: "it belongs to another user".into() },
+        Refusal::Invalid { field: "ring".into(), value: "1".into(), expected: "65536 or more".into() },
+        Refusal::Limit { limit: "processes".into(), value: 4096 },
         Refusal::StillRunning { name },
-        Refusal::System {
-            action: "bind".into(),
-            errno: 98,
-        },
+        Refusal::System { action: "bind".into(), errno: 98 },
     ];
     all.extend(steps.map(failed));
     all
@@ -119,29 +92,13 @@ pub fn refusals() -> Vec<Refusal> {
 
 /// Records of the process file.
 pub fn records() -> Vec<Record> {
-    let first = Record {
-        seq: 0,
-        offset: 0,
-        realtime_ns: 0,
-        boottime_ns: 0,
-    };
-    let later = Record {
-        seq: 1,
-        offset: 0x0203,
-        realtime_ns: 1_795_186_751_000_000_001,
-        boottime_ns: u64::MAX,
-    };
+    let first = Record { seq: 0, offset: 0, realtime_ns: 0, boottime_ns: 0 };
+    let later = Record { seq: 1, offset: 0x0203, realtime_ns: 1_795_186_751_000_000_001, boottime_ns: u64::MAX };
     vec![first, later]
 }
 
 /// Stream entries of the process file.
 pub fn stream_entries() -> Vec<StreamEntry> {
-    let used = StreamEntry {
-        records_at: 4096,
-        records: 512,
-        data_at: 20_480,
-        capacity: 2 << 20,
-        low: 0x0102_0304,
-    };
+    let used = StreamEntry { records_at: 4096, records: 512, data_at: 20_480, capacity: 2 << 20, low: 0x0102_0304 };
     vec![StreamEntry::default(), used]
 }

@@ -2,10 +2,9 @@
 
 use super::ext;
 use ringmaster_protocol::message::{
-    Done, Exit, ExitStatus, Exited, Exiting, Guarantee, LeaseInfo, LeaseLost, Leased, Lifetime, Listening,
-    Listing, Notice, Output, ProcessFile, ProcessId, ProcessInfo, Reply, Rusage, Signalled, SocketAddress,
-    SocketInfo, SocketList, SocketType, Spawned, StatusReply, StreamEnd, StreamState, Value, ValueNames,
-    Welcome,
+    Done, Exit, ExitStatus, Exited, Exiting, Guarantee, LeaseInfo, LeaseLost, Leased, Lifetime, Listening, Listing,
+    Notice, Output, ProcessFile, ProcessId, ProcessInfo, Reply, Rusage, Signalled, SocketAddress, SocketInfo,
+    SocketList, SocketType, Spawned, StatusReply, StreamEnd, StreamState, Value, ValueNames, Welcome,
 };
 use ringmaster_protocol::ring::Stream;
 
@@ -13,11 +12,7 @@ fn exit(status: ExitStatus) -> Exit {
     Exit {
         status,
         realtime_ns: 1_795_186_751_157_148_900,
-        rusage: Rusage {
-            user_us: 1_000,
-            system_us: 2_000,
-            max_rss_kib: 3_000,
-        },
+        rusage: Rusage { user_us: 1_000, system_us: 2_000, max_rss_kib: 3_000 },
         heads: [70_000, 5],
     }
 }
@@ -31,15 +26,7 @@ fn process(exit: Option<Exit>) -> ProcessInfo {
         lifetime: Lifetime::Persistent,
         note: vec![1, 2, 3],
         streams: [
-            StreamState {
-                captured: true,
-                open: true,
-                low: 1,
-                head: 70_000,
-                first_record: 2,
-                records: 30,
-                lost: 4,
-            },
+            StreamState { captured: true, open: true, low: 1, head: 70_000, first_record: 2, records: 30, lost: 4 },
             StreamState::default(),
         ],
         exit,
@@ -70,68 +57,20 @@ pub fn all() -> Vec<Reply> {
             ext: ext(),
         }
         .into(),
-        status(Some(LeaseInfo {
-            pid: 4000,
-            holder: "circusd".into(),
-            epoch: 3,
-        }))
-        .into(),
+        status(Some(LeaseInfo { pid: 4000, holder: "circusd".into(), epoch: 3 })).into(),
         status(None).into(),
-        Spawned {
-            process: process(None),
-            ext: ext(),
-        }
-        .into(),
-        Signalled {
-            pids: vec![4242, 4243],
-            ext: ext(),
-        }
-        .into(),
-        Listing {
-            processes: vec![process(Some(exit(ExitStatus::Code(3))))],
-            more: true,
-            ext: ext(),
-        }
-        .into(),
+        Spawned { process: process(None), ext: ext() }.into(),
+        Signalled { pids: vec![4242, 4243], ext: ext() }.into(),
+        Listing { processes: vec![process(Some(exit(ExitStatus::Code(3))))], more: true, ext: ext() }.into(),
         Done { ext: ext() }.into(),
         Leased { epoch: 3, ext: ext() }.into(),
-        Listening {
-            socket: socket(),
-            created: true,
-            ext: ext(),
-        }
-        .into(),
-        SocketList {
-            sockets: vec![socket()],
-            ext: ext(),
-        }
-        .into(),
-        Value {
-            value: Some(vec![0, 0xff]),
-            ext: ext(),
-        }
-        .into(),
-        Value {
-            value: None,
-            ext: ext(),
-        }
-        .into(),
-        ValueNames {
-            names: vec!["circus.a".into(), "circus.b".into()],
-            more: false,
-            ext: ext(),
-        }
-        .into(),
-        ProcessFile {
-            process: process(None),
-            ext: ext(),
-        }
-        .into(),
-        Exiting {
-            exits: true,
-            ext: ext(),
-        }
-        .into(),
+        Listening { socket: socket(), created: true, ext: ext() }.into(),
+        SocketList { sockets: vec![socket()], ext: ext() }.into(),
+        Value { value: Some(vec![0, 0xff]), ext: ext() }.into(),
+        Value { value: None, ext: ext() }.into(),
+        ValueNames { names: vec!["circus.a".into(), "circus.b".into()], more: false, ext: ext() }.into(),
+        ProcessFile { process: process(None), ext: ext() }.into(),
+        Exiting { exits: true, ext: ext() }.into(),
     ]
 }
 
@@ -160,30 +99,13 @@ fn status(lease: Option<LeaseInfo>) -> StatusReply {
 
 /// All notices.
 pub fn notices() -> Vec<Notice> {
-    let exited = |status| {
-        Notice::from(Exited {
-            process: ProcessId(7),
-            exit: exit(status),
-        })
-    };
+    let exited = |status| Notice::from(Exited { process: ProcessId(7), exit: exit(status) });
     vec![
-        Output {
-            process: ProcessId(7),
-            stream: Stream::Stdout,
-            head: 70_000,
-            records: 30,
-        }
-        .into(),
+        Output { process: ProcessId(7), stream: Stream::Stdout, head: 70_000, records: 30 }.into(),
         exited(ExitStatus::Code(3)),
         exited(ExitStatus::Signal(9)),
         exited(ExitStatus::Unknown),
-        StreamEnd {
-            process: ProcessId(7),
-            stream: Stream::Stderr,
-            head: 70_000,
-            records: 30,
-        }
-        .into(),
+        StreamEnd { process: ProcessId(7), stream: Stream::Stderr, head: 70_000, records: 30 }.into(),
         LeaseLost { epoch: 4, ext: ext() }.into(),
     ]
 }

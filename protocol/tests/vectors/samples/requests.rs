@@ -2,20 +2,15 @@
 
 use super::ext;
 use ringmaster_protocol::message::{
-    Ack, ExitIfIdle, Ext, Forget, GetValue, Hello, Lifetime, List, ListValues, Listen, OpenProcess,
-    OpenSocket, Overflow, ProcessId, PutLease, RemoveSocket, RemoveValue, Request, Rlimit, Role, SetValue,
-    Signal, SocketAddress, SocketType, Sockets, Spawn, Status, Stdin, Stdout, StopPlan, TakeLease, Target,
-    Watch,
+    Ack, ExitIfIdle, Ext, Forget, GetValue, Hello, Lifetime, List, ListValues, Listen, OpenProcess, OpenSocket,
+    Overflow, ProcessId, PutLease, RemoveSocket, RemoveValue, Request, Rlimit, Role, SetValue, Signal, SocketAddress,
+    SocketType, Sockets, Spawn, Status, Stdin, Stdout, StopPlan, TakeLease, Target, Watch,
 };
 use ringmaster_protocol::ring::Stream;
 
 /// An acknowledgement, which is a cast in life.
 pub fn ack(stream: Stream) -> Ack {
-    Ack {
-        process: ProcessId(7),
-        stream,
-        offset: 70_000,
-    }
+    Ack { process: ProcessId(7), stream, offset: 70_000 }
 }
 
 /// All requests.
@@ -29,34 +24,11 @@ pub fn all() -> Vec<Request> {
 
 fn session_requests() -> Vec<Request> {
     vec![
-        Hello {
-            oldest: 1,
-            newest: 2,
-            build: "circusd 0.1.0".into(),
-            role: Role::Manager,
-            ext: ext(),
-        }
-        .into(),
-        Hello {
-            oldest: 1,
-            newest: 1,
-            build: String::new(),
-            role: Role::Tool,
-            ext: Ext::new(),
-        }
-        .into(),
+        Hello { oldest: 1, newest: 2, build: "circusd 0.1.0".into(), role: Role::Manager, ext: ext() }.into(),
+        Hello { oldest: 1, newest: 1, build: String::new(), role: Role::Tool, ext: Ext::new() }.into(),
         Status { ext: ext() }.into(),
-        Watch {
-            prefix: "circus.".into(),
-            ext: ext(),
-        }
-        .into(),
-        TakeLease {
-            holder: "circusd 0.1.0, /etc/circus.ini".into(),
-            grace_ms: 30_000,
-            ext: ext(),
-        }
-        .into(),
+        Watch { prefix: "circus.".into(), ext: ext() }.into(),
+        TakeLease { holder: "circusd 0.1.0, /etc/circus.ini".into(), grace_ms: 30_000, ext: ext() }.into(),
         PutLease { ext: ext() }.into(),
         ExitIfIdle { ext: ext() }.into(),
     ]
@@ -67,24 +39,14 @@ fn spawn() -> Spawn {
         name: "circus.web.1".into(),
         token: 0x1122_3344_5566_7788,
         lifetime: Lifetime::Persistent,
-        stop: StopPlan {
-            signal: 15,
-            grace_ms: 30_000,
-        },
+        stop: StopPlan { signal: 15, grace_ms: 30_000 },
         argv: vec![b"/bin/sleep".to_vec(), b"3600".to_vec()],
-        env: vec![
-            (b"PATH".to_vec(), b"/bin:/usr/bin".to_vec()),
-            (b"X".to_vec(), vec![0xff]),
-        ],
+        env: vec![(b"PATH".to_vec(), b"/bin:/usr/bin".to_vec()), (b"X".to_vec(), vec![0xff])],
         cwd: Some(b"/srv".to_vec()),
         uid: Some(65_534),
         gid: Some(65_533),
         groups: Some(vec![4, 27]),
-        rlimits: vec![Rlimit {
-            resource: 7,
-            soft: 1024,
-            hard: u64::MAX,
-        }],
+        rlimits: vec![Rlimit { resource: 7, soft: 1024, hard: u64::MAX }],
         umask: Some(0o027),
         stdin: Stdin::Socket("web".into()),
         stdout: Stdout::Captured,
@@ -112,19 +74,8 @@ fn process_requests() -> Vec<Request> {
         ext: Ext::new(),
         ..spawn()
     };
-    let passed = Spawn {
-        stdin: Stdin::Passed(2),
-        ..plain.clone()
-    };
-    let signal = |target| -> Request {
-        Signal {
-            process: ProcessId(7),
-            signal: 15,
-            target,
-            ext: ext(),
-        }
-        .into()
-    };
+    let passed = Spawn { stdin: Stdin::Passed(2), ..plain.clone() };
+    let signal = |target| -> Request { Signal { process: ProcessId(7), signal: 15, target, ext: ext() }.into() };
     vec![
         spawn().into(),
         plain.into(),
@@ -134,23 +85,10 @@ fn process_requests() -> Vec<Request> {
         signal(Target::Descendants),
         signal(Target::Tree),
         signal(Target::Descendant(4242)),
-        List {
-            after: ProcessId(6),
-            prefix: "circus.".into(),
-            ext: ext(),
-        }
-        .into(),
+        List { after: ProcessId(6), prefix: "circus.".into(), ext: ext() }.into(),
         ack(Stream::Stdout).into(),
-        Forget {
-            process: ProcessId(7),
-            ext: ext(),
-        }
-        .into(),
-        OpenProcess {
-            process: ProcessId(300),
-            ext: ext(),
-        }
-        .into(),
+        Forget { process: ProcessId(7), ext: ext() }.into(),
+        OpenProcess { process: ProcessId(300), ext: ext() }.into(),
     ]
 }
 
@@ -174,54 +112,23 @@ fn socket_requests() -> Vec<Request> {
     let inet = || SocketAddress::Inet("127.0.0.1:8080".parse().unwrap());
     let inet6 = SocketAddress::Inet("[::1]:0".parse().unwrap());
     let unix = SocketAddress::Unix(b"/run/web.sock".to_vec());
-    let bare = Listen {
-        umask: None,
-        interface: None,
-        reuse_port: true,
-        ..listen(inet(), SocketType::Stream)
-    };
+    let bare = Listen { umask: None, interface: None, reuse_port: true, ..listen(inet(), SocketType::Stream) };
     vec![
         listen(inet(), SocketType::Stream).into(),
         listen(inet6, SocketType::Datagram).into(),
         listen(unix, SocketType::SeqPacket).into(),
         bare.into(),
-        OpenSocket {
-            name: "web".into(),
-            ext: ext(),
-        }
-        .into(),
+        OpenSocket { name: "web".into(), ext: ext() }.into(),
         Sockets { ext: ext() }.into(),
-        RemoveSocket {
-            name: "web".into(),
-            ext: ext(),
-        }
-        .into(),
+        RemoveSocket { name: "web".into(), ext: ext() }.into(),
     ]
 }
 
 fn value_requests() -> Vec<Request> {
     vec![
-        SetValue {
-            name: "circus.numprocesses.web".into(),
-            value: vec![0, 0xff, 1],
-            ext: ext(),
-        }
-        .into(),
-        GetValue {
-            name: "circus.numprocesses.web".into(),
-            ext: ext(),
-        }
-        .into(),
-        ListValues {
-            after: "circus.a".into(),
-            prefix: "circus.".into(),
-            ext: ext(),
-        }
-        .into(),
-        RemoveValue {
-            name: "circus.numprocesses.web".into(),
-            ext: ext(),
-        }
-        .into(),
+        SetValue { name: "circus.numprocesses.web".into(), value: vec![0, 0xff, 1], ext: ext() }.into(),
+        GetValue { name: "circus.numprocesses.web".into(), ext: ext() }.into(),
+        ListValues { after: "circus.a".into(), prefix: "circus.".into(), ext: ext() }.into(),
+        RemoveValue { name: "circus.numprocesses.web".into(), ext: ext() }.into(),
     ]
 }

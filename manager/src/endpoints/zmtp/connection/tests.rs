@@ -27,19 +27,10 @@ const LIBZMQ_SUB_3_1: &[&[u8]] = &[
 ];
 
 /// The same towards a 3.0 peer.
-const LIBZMQ_SUB_3_0: &[&[u8]] = &[
-    LIBZMQ_DEALER[0],
-    LIBZMQ_DEALER[1],
-    LIBZMQ_SUB_3_1[2],
-    b"\x00\x09\x01watcher.",
-    b"\x00\x09\x00watcher.",
-];
+const LIBZMQ_SUB_3_0: &[&[u8]] =
+    &[LIBZMQ_DEALER[0], LIBZMQ_DEALER[1], LIBZMQ_SUB_3_1[2], b"\x00\x09\x01watcher.", b"\x00\x09\x00watcher."];
 
-const SMALL: MessageLimits = MessageLimits {
-    message_bytes: 300,
-    parts: 3,
-    command_bytes: 64,
-};
+const SMALL: MessageLimits = MessageLimits { message_bytes: 300, parts: 3, command_bytes: 64 };
 
 fn feed(connection: &mut Connection, chunks: &[&[u8]]) -> Vec<Action> {
     let mut actions = Vec::new();
@@ -79,10 +70,7 @@ fn greeting() -> Action {
 
 #[test]
 fn a_libzmq_dealer() {
-    let list = Message {
-        first: Bytes::from_static(b"{\"command\": \"list\"}"),
-        rest: Vec::new(),
-    };
+    let list = Message { first: Bytes::from_static(b"{\"command\": \"list\"}"), rest: Vec::new() };
     let expected = [
         greeting(),
         Action::Send(command::encode_ready("ROUTER").into()),
@@ -90,10 +78,7 @@ fn a_libzmq_dealer() {
         Action::Message(list),
     ];
     assert_eq!(run(Role::Router, CONTROL_MESSAGES, LIBZMQ_DEALER), expected);
-    assert_eq!(
-        run(Role::Router, CONTROL_MESSAGES, &[&LIBZMQ_DEALER.concat()]),
-        expected
-    );
+    assert_eq!(run(Role::Router, CONTROL_MESSAGES, &[&LIBZMQ_DEALER.concat()]), expected);
 }
 
 #[test]
@@ -112,10 +97,7 @@ fn a_libzmq_subscriber_in_both_revisions() {
 #[test]
 fn heartbeats_are_answered() {
     let mut connection = ready(Role::Router);
-    assert_eq!(
-        feed(&mut connection, &[LIBZMQ_PING]),
-        [Action::Send(Bytes::from_static(b"\x04\x05\x04PONG"))]
-    );
+    assert_eq!(feed(&mut connection, &[LIBZMQ_PING]), [Action::Send(Bytes::from_static(b"\x04\x05\x04PONG"))]);
     assert_eq!(
         feed(&mut connection, &[b"\x04\x0a\x04PING\0\0abc"]),
         [Action::Send(Bytes::from_static(b"\x04\x08\x04PONGabc"))]
@@ -140,25 +122,13 @@ fn a_message_is_bounded_in_bytes_and_frames() {
     let part = [&b"\x01\x64"[..], &[b'x'; 100]].concat();
     let mut connection = ready(Role::Router);
     let actions = feed(&mut connection, &[&part, &part, b"\x01\x65"]);
-    assert_eq!(
-        *closed(&actions),
-        CloseReason::MessageTooLong {
-            announced: 301,
-            limit: 300
-        }
-    );
+    assert_eq!(*closed(&actions), CloseReason::MessageTooLong { announced: 301, limit: 300 });
     let mut connection = ready(Role::Router);
     let actions = feed(&mut connection, &[b"\x01\x00\x01\x00\x01\x00\x01\x00"]);
     assert_eq!(*closed(&actions), CloseReason::TooManyParts { limit: 3 });
     let mut connection = ready(Role::Router);
-    let message = Message {
-        first: Bytes::from_static(b"a"),
-        rest: vec![Bytes::new(), Bytes::from_static(b"c")],
-    };
-    assert_eq!(
-        feed(&mut connection, &[b"\x01\x01a\x01\x00\x00\x01c"]),
-        [Action::Message(message)]
-    );
+    let message = Message { first: Bytes::from_static(b"a"), rest: vec![Bytes::new(), Bytes::from_static(b"c")] };
+    assert_eq!(feed(&mut connection, &[b"\x01\x01a\x01\x00\x00\x01c"]), [Action::Message(message)]);
     assert_eq!(connection.buffered(), 0);
 }
 
@@ -173,12 +143,7 @@ fn a_wrong_socket_type_is_told_so() {
 #[test]
 fn the_handshake_is_ready_and_nothing_else() {
     let start = [LIBZMQ_DEALER[0], LIBZMQ_DEALER[1]];
-    for other in [
-        &b"\x00\x01a"[..],
-        LIBZMQ_PING,
-        b"\x04\x02\x01x",
-        b"\x04\x0a\x09SUBSCRIBE",
-    ] {
+    for other in [&b"\x00\x01a"[..], LIBZMQ_PING, b"\x04\x02\x01x", b"\x04\x0a\x09SUBSCRIBE"] {
         let actions = run(Role::Router, CONTROL_MESSAGES, &[start[0], start[1], other]);
         assert_eq!(*closed(&actions), CloseReason::ExpectedReady, "{other:?}");
     }
@@ -192,22 +157,11 @@ fn the_handshake_is_ready_and_nothing_else() {
 fn what_a_publisher_does_not_understand_is_ignored() {
     let mut connection = ready(Role::Publisher);
     assert_eq!(
-        feed(
-            &mut connection,
-            &[
-                b"\x00\x00",
-                b"\x00\x02\x02x",
-                b"\x01\x02\x01a\x00\x01b",
-                b"\x04\x02\x01x"
-            ]
-        ),
+        feed(&mut connection, &[b"\x00\x00", b"\x00\x02\x02x", b"\x01\x02\x01a\x00\x01b", b"\x04\x02\x01x"]),
         []
     );
     let mut connection = ready(Role::Router);
-    assert_eq!(
-        feed(&mut connection, &[LIBZMQ_SUB_3_1[3], b"\x04\x05\x04PONG"]),
-        []
-    );
+    assert_eq!(feed(&mut connection, &[LIBZMQ_SUB_3_1[3], b"\x04\x05\x04PONG"]), []);
 }
 
 #[test]
@@ -221,19 +175,12 @@ fn a_large_message_does_not_keep_its_memory_after_it_is_taken() {
     let actions = feed(&mut connection, &[&large]);
     assert_eq!(actions.len(), 1);
     assert_eq!(connection.buffered(), 3);
-    assert!(
-        connection.input().capacity() < 4096,
-        "{}",
-        connection.input().capacity()
-    );
+    assert!(connection.input().capacity() < 4096, "{}", connection.input().capacity());
 }
 
 /// Bytes that get past the handshake often enough to be interesting.
 fn peer_bytes() -> impl Strategy<Value = Vec<u8>> {
-    let frame = (
-        prop::sample::select(vec![0u8, 1, 0, 1, 2, 4, 6, 8]),
-        prop::collection::vec(any::<u8>(), 0..120),
-    )
+    let frame = (prop::sample::select(vec![0u8, 1, 0, 1, 2, 4, 6, 8]), prop::collection::vec(any::<u8>(), 0..120))
         .prop_map(|(flags, body)| {
             let length = body.len();
             let header = if flags & 2 == 0 {

@@ -26,14 +26,7 @@ fn a_file_is_moved_away_by_the_clock() {
     let mut rig = timed(&[("backup_count", "2")]);
     let mut process = FakeProcess::new(1);
     rig.orders([process.attach()]);
-    for (pause, line) in [
-        (0, "a\n"),
-        (9, "b\n"),
-        (1, "c\n"),
-        (10, "d\n"),
-        (60, "e\n"),
-        (9, "f\n"),
-    ] {
+    for (pause, line) in [(0, "a\n"), (9, "b\n"), (1, "c\n"), (10, "d\n"), (60, "e\n"), (9, "f\n")] {
         rig.pass(Duration::from_secs(pause));
         assert_eq!(rig.worker.next_deadline(), None, "a timer is left");
         rig.write(&mut process, Stdout, 1, line.as_bytes());
@@ -50,8 +43,7 @@ fn the_first_deadline_is_made_from_the_age_of_the_file() {
     let mut rig = timed(&[]);
     fs::write(rig.path("log"), "from before\n").unwrap();
     let file = fs::File::options().append(true).open(rig.path("log")).unwrap();
-    file.set_modified((rig.wall - Duration::from_secs(12)).into())
-        .unwrap();
+    file.set_modified((rig.wall - Duration::from_secs(12)).into()).unwrap();
     // As after a start: nothing is known of the file.
     rig.worker = worker(&rig.reports);
     let settings = [("rotate_when", "S"), ("rotate_interval", "10"), ("utc", "x")];
@@ -86,23 +78,14 @@ fn a_rotation_by_time_that_fails_is_told_and_tried_again_at_the_next_write() {
     fs::create_dir(rig.path("log.20000101000000")).unwrap();
     rig.pass(Duration::from_secs(10));
     rig.write(&mut process, Stdout, 1, b"b\n");
-    assert_eq!(
-        (rig.text("log.20260715102030"), rig.text("log")),
-        ("a\n".to_owned(), "b\n".to_owned())
-    );
+    assert_eq!((rig.text("log.20260715102030"), rig.text("log")), ("a\n".to_owned(), "b\n".to_owned()));
     let others = rig.settle(&mut process);
-    assert!(
-        matches!(&others[..], [ScribeReport::Trouble(trouble)] if trouble.action == Action::Rotate),
-        "{others:?}"
-    );
+    assert!(matches!(&others[..], [ScribeReport::Trouble(trouble)] if trouble.action == Action::Rotate), "{others:?}");
     fs::remove_dir(rig.path("log.20000101000000")).unwrap();
     rig.pass(Duration::from_secs(10));
     rig.write(&mut process, Stdout, 1, b"c\n");
     assert_eq!(names(&rig), ["log", "log.20260715102040"]);
-    assert!(matches!(
-        rig.settle(&mut process)[..],
-        [ScribeReport::Cleared { .. }]
-    ));
+    assert!(matches!(rig.settle(&mut process)[..], [ScribeReport::Cleared { .. }]));
 }
 
 #[test]
@@ -157,30 +140,20 @@ fn a_torn_object_is_ended_before_the_next() {
     let text = rig.text("log");
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 2, "{text:?}");
-    assert!(
-        serde_json::from_str::<serde_json::Value>(lines[1]).is_ok(),
-        "{text:?}"
-    );
+    assert!(serde_json::from_str::<serde_json::Value>(lines[1]).is_ok(), "{text:?}");
 }
 
 #[test]
 fn lost_output_is_an_object_of_its_own() {
     let mut rig = Rig::new();
-    rig.one_of(
-        "JsonFileStream",
-        "log",
-        &[("max_bytes", "300"), ("backup_count", "99")],
-    );
+    rig.one_of("JsonFileStream", "log", &[("max_bytes", "300"), ("backup_count", "99")]);
     let mut process = FakeProcess::new(1);
     rig.orders([process.attach()]);
     process.write(Stdout, 1, &b"0123456789abcde\n".repeat(100));
     process.lose(Stdout, 8);
     rig.orders([process.advance(Stdout)]);
     let text = concatenated(&rig, "log", false);
-    assert!(
-        text.contains("[ringmaster: 8 bytes lost from stdout]\"}"),
-        "{text}"
-    );
+    assert!(text.contains("[ringmaster: 8 bytes lost from stdout]\"}"), "{text}");
     for line in text.lines() {
         assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line}");
     }

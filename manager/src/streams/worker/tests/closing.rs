@@ -3,15 +3,11 @@
 use super::*;
 
 fn close() -> Order {
-    Order::CloseWatcher {
-        watcher: WatcherKey::new("w"),
-    }
+    Order::CloseWatcher { watcher: WatcherKey::new("w") }
 }
 
 fn detach(process: &FakeProcess) -> Order {
-    Order::Detach {
-        process: process.id(),
-    }
+    Order::Detach { process: process.id() }
 }
 
 /// The disk is full when the watcher stops; there is room a minute later.
@@ -33,13 +29,7 @@ fn output_that_waits_for_a_disk_is_written_after_the_stop() {
     rig.pass(Duration::from_secs(60));
     assert_eq!(rig.text("log"), "first\nlast words\n");
     let others = rig.settle(&mut process);
-    assert!(
-        matches!(
-            others[..],
-            [ScribeReport::Cleared { .. }, ScribeReport::Drained { .. }]
-        ),
-        "{others:?}"
-    );
+    assert!(matches!(others[..], [ScribeReport::Cleared { .. }, ScribeReport::Drained { .. }]), "{others:?}");
     assert_eq!(rig.worker.sinks.len(), 1, "closed before the end");
     rig.orders([detach(&process)]);
     assert!(rig.worker.sinks.is_empty() && rig.worker.watchers.is_empty() && rig.worker.closing.is_empty());
@@ -51,10 +41,7 @@ fn a_process_whose_file_is_still_on_its_way_keeps_its_streams() {
     rig.one_file("log", &[]);
     let mut process = FakeProcess::new(1);
     process.write(Stdout, 1, b"short life\n");
-    rig.orders([Order::Expect {
-        process: process.id(),
-        watcher: WatcherKey::new("w"),
-    }]);
+    rig.orders([Order::Expect { process: process.id(), watcher: WatcherKey::new("w") }]);
     rig.orders([close(), process.ended()]);
     rig.orders([process.attach()]);
     assert_eq!(rig.text("log"), "short life\n");
@@ -69,13 +56,7 @@ fn an_expected_process_that_never_comes_is_let_go_by_its_detachment() {
     let process = FakeProcess::new(1);
     let watcher = WatcherKey::new("w");
     let process_id = process.id();
-    rig.orders([
-        Order::Expect {
-            process: process_id,
-            watcher,
-        },
-        close(),
-    ]);
+    rig.orders([Order::Expect { process: process_id, watcher }, close()]);
     assert_eq!(rig.worker.sinks.len(), 1);
     rig.orders([detach(&process)]);
     assert!(rig.worker.sinks.is_empty() && rig.worker.early.is_empty());

@@ -28,10 +28,7 @@ fn lines_have_the_time_at_which_they_reached_the_core() {
     process.write(Stdout, 62, b"listened\nsecond\n");
     rig.orders([process.attach()]);
     rig.write(&mut process, Stdout, 63, b"third\n");
-    assert_eq!(
-        rig.text("log"),
-        "01:01 [42] | while nobody listened\n01:02 [42] | second\n01:03 [42] | third\n"
-    );
+    assert_eq!(rig.text("log"), "01:01 [42] | while nobody listened\n01:02 [42] | second\n01:03 [42] | third\n");
 }
 
 #[test]
@@ -52,16 +49,9 @@ fn an_unfinished_line_waits_a_little_and_is_then_shown() {
     rig.write(&mut process, Stdout, 4, b"answer\nnext");
     assert_eq!(rig.text("log"), "01 [42] | done\n01 [42] | prompt> answer\n");
     rig.pass(HOLD / 2);
-    assert_eq!(
-        rig.text("log"),
-        "01 [42] | done\n01 [42] | prompt> answer\n",
-        "too early"
-    );
+    assert_eq!(rig.text("log"), "01 [42] | done\n01 [42] | prompt> answer\n", "too early");
     rig.pass(HOLD / 2);
-    assert_eq!(
-        rig.text("log"),
-        "01 [42] | done\n01 [42] | prompt> answer\n04 [42] | next"
-    );
+    assert_eq!(rig.text("log"), "01 [42] | done\n01 [42] | prompt> answer\n04 [42] | next");
     assert_eq!(rig.worker.next_deadline(), None, "a timer is left");
 }
 
@@ -104,23 +94,9 @@ fn lost_output_is_told_in_a_line_of_its_own() {
     process.write(Stdout, 2, b"0123456789\nafter\n");
     process.lose(Stdout, 8);
     rig.orders([process.advance(Stdout)]);
-    assert_eq!(
-        rig.text("log"),
-        "begin\n[ringmaster: 8 bytes lost from stdout]\n89\nafter\n"
-    );
+    assert_eq!(rig.text("log"), "begin\n[ringmaster: 8 bytes lost from stdout]\n89\nafter\n");
     let others = rig.settle(&mut process);
-    assert!(
-        matches!(
-            others[..],
-            [ScribeReport::Gap {
-                stream: Stdout,
-                lost: 8,
-                to: 13,
-                ..
-            }]
-        ),
-        "{others:?}"
-    );
+    assert!(matches!(others[..], [ScribeReport::Gap { stream: Stdout, lost: 8, to: 13, .. }]), "{others:?}");
 }
 
 #[test]
@@ -131,10 +107,7 @@ fn output_lost_while_nobody_was_there_is_told_once() {
     process.write(Stdout, 1, b"0123456789\nafter\n");
     process.lose(Stdout, 11);
     rig.orders([process.attach()]);
-    assert_eq!(
-        rig.text("log"),
-        "x [42] | [ringmaster: 11 bytes lost from stdout]\nx [42] | after\n"
-    );
+    assert_eq!(rig.text("log"), "x [42] | [ringmaster: 11 bytes lost from stdout]\nx [42] | after\n");
     rig.write(&mut process, Stdout, 1, b"more\n");
     assert!(rig.text("log").ends_with("after\nx [42] | more\n"));
 }
@@ -181,11 +154,7 @@ fn notices_that_overtake_the_attachment_are_kept() {
     rig.orders([process.ended()]);
     rig.orders([attach]);
     assert_eq!(rig.text("log"), "early\n");
-    assert!(
-        rig.settle(&mut process)
-            .iter()
-            .any(|report| matches!(report, ScribeReport::Drained { .. }))
-    );
+    assert!(rig.settle(&mut process).iter().any(|report| matches!(report, ScribeReport::Drained { .. })));
 }
 
 #[test]
@@ -224,18 +193,13 @@ fn a_flush_writes_unfinished_lines_and_answers() {
     rig.orders([Order::Flush { token: 7 }]);
     assert_eq!(rig.text("log"), "no end");
     let others = rig.settle(&mut process);
-    assert!(
-        matches!(others[..], [ScribeReport::Flushed { token: 7 }]),
-        "{others:?}"
-    );
+    assert!(matches!(others[..], [ScribeReport::Flushed { token: 7 }]), "{others:?}");
 }
 
 #[test]
 fn closing_a_watcher_and_detaching_leaves_no_descriptor() {
     let open = |path: &Path| {
-        let links = fs::read_dir("/proc/self/fd")
-            .unwrap()
-            .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        let links = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
         links.filter(|link| link == path).count()
     };
     let mut rig = Rig::new();
@@ -243,14 +207,7 @@ fn closing_a_watcher_and_detaching_leaves_no_descriptor() {
     let process = FakeProcess::new(1);
     rig.orders([process.attach()]);
     assert_eq!(open(&rig.path("log")), 1);
-    rig.orders([
-        Order::CloseWatcher {
-            watcher: WatcherKey::new("W"),
-        },
-        Order::Detach {
-            process: process.id(),
-        },
-    ]);
+    rig.orders([Order::CloseWatcher { watcher: WatcherKey::new("W") }, Order::Detach { process: process.id() }]);
     assert_eq!(open(&rig.path("log")), 0);
     assert!(rig.worker.processes.is_empty() && rig.worker.early.is_empty());
 }

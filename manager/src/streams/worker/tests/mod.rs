@@ -50,10 +50,7 @@ impl Rig {
     }
 
     fn moment(&self) -> Moment {
-        Moment {
-            steady: self.now,
-            wall: self.wall,
-        }
+        Moment { steady: self.now, wall: self.wall }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -70,9 +67,7 @@ impl Rig {
 
     fn options_of(&self, class: &str, name: &str, more: &[(&str, &str)]) -> StreamOptions {
         let filename = self.path(name).to_str().unwrap().to_owned();
-        let more = more
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let more = more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         StreamOptions {
             class: StreamClass::BuiltIn(class.to_owned()),
             settings: more.chain([("filename".to_owned(), filename)]).collect(),
@@ -106,11 +101,7 @@ impl Rig {
 
     fn streams(&mut self, stdout: Option<StreamOptions>, stderr: Option<StreamOptions>) {
         let watcher = WatcherKey::new("w");
-        self.orders([Order::SetStreams {
-            watcher,
-            stdout,
-            stderr,
-        }]);
+        self.orders([Order::SetStreams { watcher, stdout, stderr }]);
     }
 
     /// One stream of a class for both outputs.
@@ -161,7 +152,5 @@ fn concatenated(rig: &Rig, name: &str, bounded: bool) -> String {
         names.push(old);
     }
     let texts = names.iter().rev().map(|name| rig.text(name));
-    texts
-        .inspect(|text| assert!(!bounded || (text.len() < 100 && text.ends_with('\n')), "{text:?}"))
-        .collect()
+    texts.inspect(|text| assert!(!bounded || (text.len() < 100 && text.ends_with('\n')), "{text:?}")).collect()
 }

@@ -23,10 +23,7 @@ fn a_file_that_was_moved_is_left_and_that_is_told_once() {
     });
     assert_eq!(rig.text("moved"), "old\n");
     assert_eq!(rig.text("log"), "new\nmore\n");
-    assert!(
-        matches!(&others[..], [ScribeReport::Moved { path }] if *path == rig.path("log")),
-        "{others:?}"
-    );
+    assert!(matches!(&others[..], [ScribeReport::Moved { path }] if *path == rig.path("log")), "{others:?}");
 }
 
 #[test]
@@ -66,10 +63,7 @@ fn a_directory_that_is_gone_is_trouble_and_nothing_is_lost() {
     assert!(process.room(Stdout) < CAPACITY, "acknowledged without a write");
     fs::create_dir(rig.path("d")).unwrap();
     rig.pass(Duration::from_secs(1));
-    assert_eq!(
-        (rig.text("e/log"), rig.text("d/log")),
-        ("old\n".to_owned(), "new\n".to_owned())
-    );
+    assert_eq!((rig.text("e/log"), rig.text("d/log")), ("old\n".to_owned(), "new\n".to_owned()));
 }
 
 /// As `copytruncate` of logrotate(8) does.

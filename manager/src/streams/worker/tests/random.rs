@@ -32,10 +32,7 @@ fn endless(mark: char) -> impl Iterator<Item = u8> {
 fn story(steps: &[Step], more: &[(&str, &str)], both: bool) -> (String, [Vec<u8>; 2]) {
     let mut rig = Rig::new();
     let mut process = FakeProcess::new(1);
-    let mut sources = [
-        Box::new(endless('o')) as Box<dyn Iterator<Item = u8>>,
-        Box::new(endless('e')),
-    ];
+    let mut sources = [Box::new(endless('o')) as Box<dyn Iterator<Item = u8>>, Box::new(endless('e'))];
     let mut written = [Vec::new(), Vec::new()];
     rig.one_file("log", more);
     rig.orders([process.attach()]);

@@ -26,13 +26,7 @@ fn a_missing_directory_is_told_once_and_nothing_is_lost_when_it_comes() {
     rig.pass(Duration::from_secs(30));
     assert_eq!(rig.text("no/log"), "kept\n");
     let others = rig.settle(&mut process);
-    assert!(
-        matches!(
-            others[..],
-            [ScribeReport::Cleared { .. }, ScribeReport::Drained { .. }]
-        ),
-        "{others:?}"
-    );
+    assert!(matches!(others[..], [ScribeReport::Cleared { .. }, ScribeReport::Drained { .. }]), "{others:?}");
     assert_eq!(rig.worker.next_deadline(), None, "a timer is left");
 }
 
@@ -55,10 +49,7 @@ fn a_full_disk_keeps_the_batch_until_there_is_room() {
     fs::remove_file(rig.path("log")).unwrap();
     rig.pass(Duration::from_secs(1));
     assert_eq!(rig.text("log"), "first\nsecond\n");
-    assert!(matches!(
-        rig.settle(&mut process)[..],
-        [ScribeReport::Cleared { .. }]
-    ));
+    assert!(matches!(rig.settle(&mut process)[..], [ScribeReport::Cleared { .. }]));
     assert_eq!(process.room(Stdout), CAPACITY);
 }
 
@@ -89,20 +80,11 @@ fn a_rotation_that_fails_is_told_and_logging_goes_on() {
     rig.write(&mut process, Stdout, 1, b"12345\n");
     assert_eq!(rig.text("log"), "12345\n".repeat(4));
     let others = rig.settle(&mut process);
-    assert!(
-        matches!(&others[..], [ScribeReport::Trouble(trouble)] if trouble.action == Action::Rotate),
-        "{others:?}"
-    );
+    assert!(matches!(&others[..], [ScribeReport::Trouble(trouble)] if trouble.action == Action::Rotate), "{others:?}");
     fs::remove_dir_all(rig.path("log.1")).unwrap();
     rig.write(&mut process, Stdout, 1, b"new\n");
-    assert_eq!(
-        (rig.text("log"), rig.text("log.1")),
-        ("new\n".to_owned(), "12345\n".repeat(4))
-    );
-    assert!(matches!(
-        rig.settle(&mut process)[..],
-        [ScribeReport::Cleared { .. }]
-    ));
+    assert_eq!((rig.text("log"), rig.text("log.1")), ("new\n".to_owned(), "12345\n".repeat(4)));
+    assert!(matches!(rig.settle(&mut process)[..], [ScribeReport::Cleared { .. }]));
 }
 
 #[test]
@@ -128,10 +110,7 @@ fn reopen_follows_a_file_that_was_moved() {
     fs::rename(rig.path("log"), rig.path("moved")).unwrap();
     rig.orders([Order::Reopen]);
     rig.write(&mut process, Stdout, 1, b"new\n");
-    assert_eq!(
-        (rig.text("moved"), rig.text("log")),
-        ("old\n".to_owned(), "new\n".to_owned())
-    );
+    assert_eq!((rig.text("moved"), rig.text("log")), ("old\n".to_owned(), "new\n".to_owned()));
 }
 
 #[test]
@@ -139,19 +118,11 @@ fn a_file_that_is_no_process_file_is_told_and_counts_as_drained() {
     let mut rig = Rig::new();
     rig.one_file("log", &[]);
     let process = FakeProcess::new(1);
-    let Order::Attach(mut attach) = process.attach() else {
-        unreachable!()
-    };
+    let Order::Attach(mut attach) = process.attach() else { unreachable!() };
     attach.file = tempfile::tempfile().unwrap().into();
     rig.orders([Order::Attach(attach), process.ended()]);
     let reports = rig.reports.take();
-    assert!(
-        matches!(
-            reports[..],
-            [ScribeReport::Unreadable { .. }, ScribeReport::Drained { .. }]
-        ),
-        "{reports:?}"
-    );
+    assert!(matches!(reports[..], [ScribeReport::Unreadable { .. }, ScribeReport::Drained { .. }]), "{reports:?}");
 }
 
 #[test]
@@ -172,16 +143,10 @@ fn a_file_truncated_by_somebody_is_not_rotated_too_early() {
 fn a_batch_that_was_written_in_part_is_finished_where_it_stopped() {
     let mut rig = Rig::new();
     nix::unistd::mkfifo(&rig.path("log"), nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
-    let mut reader = fs::File::options()
-        .read(true)
-        .write(true)
-        .open(rig.path("log"))
-        .unwrap();
+    let mut reader = fs::File::options().read(true).write(true).open(rig.path("log")).unwrap();
     rig.one_file("log", &[]);
     let mut process = FakeProcess::with_ring(1, 2 << 20);
-    let text: Vec<u8> = (0..30_000)
-        .flat_map(|n| format!("line {n}\n").into_bytes())
-        .collect();
+    let text: Vec<u8> = (0..30_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
     process.write(Stdout, 1, &text);
     rig.orders([process.attach(), process.ended()]);
     let mut seen = Vec::new();
