@@ -51,6 +51,14 @@ pub const MAX_GRACE_MS: u64 = 86_400_000;
 /// Descendants remembered per process between two signals.
 pub const MAX_REMEMBERED: usize = 4096;
 
+/// How much less likely than others the core is killed when memory runs out (proc(5), `oom_score_adj`; -1000 is never): next
+/// to last, so that a core that eats all memory itself can still be stopped.
+pub const OOM_SCORE_ADJ: i32 = -900;
+
+/// Groups that are looked at below the group of one process, which its members may make if they have the right to: a
+/// container runtime makes a few for each container. Killing needs no list and reaches all.
+pub const MAX_NESTED_GROUPS: usize = 1024;
+
 /// Bytes of one line of the text protocol, and of what may wait to be read in it: as much as a frame's body
 /// (`MAX_BODY`), so that whatever can be asked for in one protocol can be in the other.
 pub const MAX_LINE: usize = 1 << 20;

@@ -25,16 +25,21 @@ impl Shell {
 
     /// Some children have ended; signals of several may have come as one.
     pub(super) fn children_ended(&mut self) {
+        let mut orphans = false;
         while let Some(ended) = sys::wait_any_peek() {
             match self.by_pid.get(&ended.pid).copied() {
                 Some(id) => self.ended(id, ended.status, ended.rusage),
                 None => {
                     sys::reap(ended.pid);
+                    orphans = true;
                     self.drive(Input::OrphanEnded);
                 }
             }
             // Whatever became of it above: it must not be seen again.
             sys::reap(ended.pid);
+        }
+        if orphans {
+            self.groups.remove_left();
         }
     }
 
@@ -104,6 +109,7 @@ impl Shell {
         }
         self.state.release(child.index);
         super::file::ProcessFile::remove(self.launcher.rings(), id);
+        self.groups.remove(id);
     }
 
     /// Waits for the end of a process that is not our child.

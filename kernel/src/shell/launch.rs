@@ -3,11 +3,12 @@
 use super::child::{Child, Origin, Pipe};
 use super::descriptors::{Ends, Inheritable, Stage, fresh_sockets, sources};
 use super::file::ProcessFile;
+use super::groups::{Groups, Without};
 use super::ledger::Ledger;
 use super::{clock, tree};
-use crate::core::{Made, Passed, ring::Ring};
+use crate::core::{Made, Now, Passed, ring::Ring};
 use crate::state::{Facts, Phase, StateFile};
-use crate::sys::{self, CHILD_STEPS, ResourceLimit, ResultWords, SpawnStack};
+use crate::sys::{self, CHILD_STEPS, OOM_SCORE, ResourceLimit, ResultWords, SpawnStack};
 use ringmaster_protocol::message::{ProcessId, Refusal, Spawn, SpawnStep};
 use ringmaster_protocol::ring::Stream;
 use rustix::fs::{Mode, OFlags};
@@ -27,6 +28,25 @@ pub struct Original {
     pub umask: u32,
     /// The starter's limit of open files; the core raises its own.
     pub open_files: rustix::process::Rlimit,
+    /// The starter's `oom_score_adj`, when the core has lowered its own.
+    pub oom_score_adj: Option<i32>,
+}
+
+/// A process that was made.
+pub struct Started {
+    /// For the core.
+    pub made: Box<Made>,
+    /// For the shell.
+    pub child: Child,
+    /// What kept it from a group of its own, while others have one.
+    pub ungrouped: Option<Without>,
+}
+
+/// Where a process is about to be made.
+struct Opened {
+    index: usize,
+    slot: crate::state::Slot,
+    id: ProcessId,
 }
 
 /// Makes processes.
@@ -63,30 +83,37 @@ impl Launcher {
         passed: &[OwnedFd],
         sockets: &BTreeMap<String, Inheritable>,
         state: &mut StateFile,
-    ) -> Result<(Box<Made>, Child), Refusal> {
+        groups: &mut Groups,
+    ) -> Result<Started, Refusal> {
         if passed.len() < usize::from(spawn.passed()) {
             return Err(Refusal::Malformed { reason: "descriptors that it names did not come with it".into() });
         }
         let id = state.header().draw_id();
         let (index, slot) =
             state.take().map_err(|error| Refusal::System { action: error.to_string(), errno: libc::ENOSPC })?;
-        let made = self.start_in(index, slot, id, spawn, passed, sockets);
-        if made.is_err() {
-            state.release(index);
-            ProcessFile::remove(self.rings.as_fd(), id);
+        let started = self.start_in(Opened { index, slot, id }, spawn, passed, sockets, groups);
+        match &started {
+            Ok(Started { ungrouped: None, .. }) => {}
+            // An empty group would say that nobody belongs to it.
+            Ok(_) => groups.remove(id),
+            Err(_) => {
+                state.release(index);
+                ProcessFile::remove(self.rings.as_fd(), id);
+                groups.remove(id);
+            }
         }
-        made
+        started
     }
 
     fn start_in(
         &mut self,
-        index: usize,
-        slot: crate::state::Slot,
-        id: ProcessId,
+        opened: Opened,
         spawn: &Spawn,
         passed: &[OwnedFd],
         sockets: &BTreeMap<String, Inheritable>,
-    ) -> Result<(Box<Made>, Child), Refusal> {
+        groups: &Groups,
+    ) -> Result<Started, Refusal> {
+        let Opened { index, slot, id } = opened;
         let file = ProcessFile::create(self.rings.as_fd(), &self.ledger, index, id, spawn)
             .map_err(|error| prepare("the process file", &error))?;
         let pipes = [
@@ -112,12 +139,13 @@ impl Launcher {
         let sources = sources(&self.null, spawn, passed, sockets, &fresh, &pipes)?;
         let staged = self.stage.place(&sources);
         let words = ResultWords { pid: slot.pid(), pidfd: slot.pidfd(), failure: slot.failure() };
+        let before = clock::now();
         let spawned = staged.map(|staged| {
             (plan.descriptors, plan.table_end) = (staged.placements, staged.table_end);
-            sys::spawn(&mut self.stack, &plan, &words)
+            spawn_in(groups, id, |group| sys::spawn(&mut self.stack, &plan, &words, group))
         });
         self.stage.clear();
-        let spawned = spawned.map_err(|error| prepare("the descriptors", &error))?;
+        let (spawned, ungrouped) = spawned.map_err(|error| prepare("the descriptors", &error))?;
         let (pid, pidfd) = spawned.map_err(|error| Refusal::SpawnFailed {
             step: SpawnStep::Clone,
             subject: spawn.name.clone(),
@@ -129,7 +157,7 @@ impl Launcher {
             return Err(spawn_failure(failure, spawn));
         }
         facts.pid = pid;
-        facts.start_ticks = tree::stat(pid).map_or(0, |stat| stat.identity.start);
+        facts.start_ticks = start_ticks(pid, before);
         facts.phase = Phase::Running;
         slot.publish(Some(&facts));
         let rings = Stream::ALL.map(|stream| {
@@ -147,7 +175,7 @@ impl Launcher {
             pipes: pipes.map(|ends| ends.map(|ends| Pipe::new(ends.read))),
             remembered: Vec::new(),
         };
-        Ok((Box::new(made), child))
+        Ok(Started { made: Box::new(made), child, ungrouped })
     }
 
     fn plan(&self, spawn: &Spawn) -> Result<sys::Plan, Refusal> {
@@ -157,6 +185,7 @@ impl Launcher {
         let pairs = spawn.env.iter().map(|(key, value)| [key.as_slice(), b"=", value].concat());
         let env = pairs.map(|pair| text(&pair)).collect::<Result<_, _>>()?;
         let programs = programs(spawn).iter().map(|path| text(path)).collect::<Result<_, _>>()?;
+        let oom_score_adj = self.original.oom_score_adj.map(|score| text(score.to_string().as_bytes())).transpose()?;
         let own = rlimit(RLIMIT_NOFILE, self.original.open_files);
         let restore = spawn.rlimits.iter().all(|limit| limit.resource != own.resource).then_some(own);
         let asked = spawn.rlimits.iter().map(|limit| ResourceLimit {
@@ -173,10 +202,39 @@ impl Launcher {
             uid: spawn.uid,
             limits: asked.chain(restore).collect(),
             umask: spawn.umask.unwrap_or(self.original.umask),
+            oom_score_adj,
             descriptors: Vec::new(),
             table_end: None,
         })
     }
+}
+
+/// Spawns into a group; without one where that cannot be: a group must never keep a process from starting. A core that comes
+/// up beside us may take an empty one for a leftover, so a second is tried.
+fn spawn_in<T>(
+    groups: &Groups,
+    id: ProcessId,
+    mut spawn: impl FnMut(Option<BorrowedFd<'_>>) -> io::Result<T>,
+) -> (io::Result<T>, Option<Without>) {
+    let mut ungrouped = None;
+    for _ in 0..2 {
+        match groups.make(id) {
+            Ok(None) => break,
+            Ok(Some(group)) => match spawn(Some(group.as_fd())) {
+                Ok(made) => return (Ok(made), None),
+                Err(error) => ungrouped = Some(Without::Clone(error)),
+            },
+            Err(why) => ungrouped = Some(why),
+        }
+    }
+    (spawn(None), ungrouped)
+}
+
+/// The start of a process that was made after `before`, as proc(5) has it. The file is not read when no tick lies between
+/// then and now.
+fn start_ticks(pid: i32, before: Now) -> u64 {
+    let (first, last) = (clock::ticks(before.boot_ns), clock::ticks(clock::now().boot_ns));
+    if first == last { first } else { tree::stat(pid).map_or(0, |stat| stat.identity.start) }
 }
 
 fn prepare(subject: &str, error: &io::Error) -> Refusal {
@@ -212,7 +270,8 @@ fn spawn_failure(word: u64, spawn: &Spawn) -> Refusal {
     let subject = match step {
         SpawnStep::Rlimit => {
             let index = usize::try_from(subject).unwrap_or(usize::MAX);
-            spawn.rlimits.get(index).map_or_else(|| "NOFILE".into(), |limit| format!("limit {}", limit.resource))
+            let limit = spawn.rlimits.get(index).map(|limit| format!("limit {}", limit.resource));
+            limit.unwrap_or_else(|| if subject == OOM_SCORE { "oom_score_adj".into() } else { "NOFILE".into() })
         }
         SpawnStep::WorkingDirectory => lossy(spawn.cwd.as_ref()),
         SpawnStep::Gid => format!("gid {}", spawn.gid.unwrap_or(0)),

@@ -8,6 +8,7 @@ mod connection;
 mod descriptors;
 mod ends;
 mod file;
+mod groups;
 mod guarantees;
 mod launch;
 mod ledger;
@@ -35,6 +36,7 @@ use crate::sys;
 use child::Child;
 use connection::{Connection, Dropped, Look, Speech};
 use descriptors::Inheritable;
+use groups::Groups;
 use launch::Launcher;
 use poll::{Poll, Ready, Token};
 use ringmaster_protocol::frame::{GREETING, Kind};
@@ -67,6 +69,7 @@ pub struct Shell {
     signals: OwnedFd,
     state: StateFile,
     launcher: Launcher,
+    groups: Groups,
     values: Store,
     socket_store: Store,
     instance: Instance,

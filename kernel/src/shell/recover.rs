@@ -33,6 +33,7 @@ impl Shell {
             }
         }
         self.remove_stray_files();
+        self.groups.clean(|id| self.children.contains_key(&id));
         self.recover_sockets();
         for number in self.values.numbers() {
             match self.values.value_name(number) {

@@ -1,5 +1,6 @@
 //! Becoming the core of an instance: lock, state, limits, signals, socket, recovery, loop.
 
+use super::groups::Groups;
 use super::launch::{Launcher, Original};
 use super::ledger::Ledger;
 use super::poll::{Poll, Token};
@@ -7,6 +8,7 @@ use super::store::Store;
 use super::{Shell, Verbosity, clock, guarantees, tcp, tree};
 use crate::core::{Core, Facts, Inheritance};
 use crate::instance::{Instance, InstanceError, SOCKETS, through};
+use crate::limits::OOM_SCORE_ADJ;
 use crate::state::{StateError, StateFile};
 use crate::sys;
 use ringmaster_protocol::instance::file;
@@ -76,9 +78,8 @@ fn fail<E: Into<io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> Serv
 pub fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), ServeError> {
     // First of all: a starter that ignores SIGCHLD would leave us without any child's end.
     let signals = own_signals(options.place).map_err(fail("taking over the signals"))?;
-    let exit_info = guarantees::exit_info_supported();
     let instance = Instance::open(&options.directory)?;
-    let mut shell = prepare(instance, options, signals, exit_info)?;
+    let mut shell = prepare(instance, options, signals)?;
     shell.recover();
     shell.instance.write_pid()?;
     let listener = listen(&shell.instance, options.socket.as_deref())?;
@@ -98,7 +99,7 @@ pub fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), ServeError> 
     Ok(())
 }
 
-fn prepare(instance: Instance, options: &Options, signals: OwnedFd, exit_info: bool) -> Result<Shell, ServeError> {
+fn prepare(instance: Instance, options: &Options, signals: OwnedFd) -> Result<Shell, ServeError> {
     let now = clock::now();
     let state = StateFile::open(&instance, file::STATE, boot_id()?, random()?)?;
     let open_files = raise_open_files()?;
@@ -106,17 +107,19 @@ fn prepare(instance: Instance, options: &Options, signals: OwnedFd, exit_info: b
     let poll = Poll::new().map_err(fail("making the epoll set"))?;
     poll.add(&signals, Token::Signals).map_err(fail("waiting for signals"))?;
     let rings = instance.folder(file::RINGS)?;
-    let original = Original { umask: options.umask, open_files };
+    let original = Original { umask: options.umask, open_files, oom_score_adj: lower_oom_score() };
     let ledger = Ledger::open(instance.as_fd()).map_err(fail("opening the ledger of processes"))?;
     let launcher = Launcher::new(original, rings, ledger).map_err(fail("preparing to start processes"))?;
     let header = state.header();
+    let mut groups = Groups::find(instance.as_fd(), header.instance());
+    let guarantees = guarantees::find(launcher.rings(), &mut groups);
     let (epoch, leased, grace_ms) = header.lease();
     let facts = Facts {
         version: env!("CARGO_PKG_VERSION").into(),
         instance_id: header.instance(),
         pid: rustix::process::getpid().as_raw_nonzero().get(),
         max_fds: open_files.maximum.unwrap_or(u64::MAX),
-        guarantees: guarantees::list(exit_info),
+        guarantees,
     };
     let inheritance = Inheritance { epoch, leased, grace_ms, lost: header.lost() };
     Ok(Shell {
@@ -128,6 +131,7 @@ fn prepare(instance: Instance, options: &Options, signals: OwnedFd, exit_info: b
         signals,
         state,
         launcher,
+        groups,
         values: Store::new(instance.folder(file::VALUES)?),
         socket_store: Store::new(instance.folder(SOCKETS)?),
         instance,
@@ -164,6 +168,16 @@ fn raise_open_files() -> Result<Rlimit, ServeError> {
     let raised = Rlimit { current: before.maximum, maximum: before.maximum };
     setrlimit(Resource::Nofile, raised).map_err(fail("raising the limit of open files"))?;
     Ok(before)
+}
+
+/// When memory runs out, a child is to go and not the core. Gives the starter's value, which children get back; `None` when
+/// it is low already, or unknown. Whether it worked is a guarantee's business.
+fn lower_oom_score() -> Option<i32> {
+    let before = std::fs::read_to_string(guarantees::OOM_FILE).ok()?.trim().parse().ok()?;
+    if before <= OOM_SCORE_ADJ {
+        return None;
+    }
+    std::fs::write(guarantees::OOM_FILE, OOM_SCORE_ADJ.to_string()).ok().map(|()| before)
 }
 
 /// Identifies this run of the system (proc(5), `sys/kernel/random/boot_id`).

@@ -9,8 +9,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 
-/// Rounds of killing a tree that makes new members meanwhile. Each round sees all members of its moment; a bomb that
-/// outruns so many needs a cgroup.
+/// Rounds of killing a tree that has no group and makes new members meanwhile. Each round sees all members of its moment.
 const KILL_ROUNDS: usize = 10;
 
 impl Shell {
@@ -29,12 +28,12 @@ impl Shell {
                 tree::signal_all(&targets, signal).map_err(fail)
             }
             Target::Descendants => {
-                let targets = self.look(id, Around::Below, |child, snapshot, _| child.descendants(snapshot));
+                let targets = self.members(id, Around::Below);
                 tree::signal_all(&targets, signal).map_err(fail)
             }
             Target::Tree => self.signal_tree(id, signal).map_err(fail),
             Target::Descendant(pid) => {
-                let mut targets = self.members(id);
+                let mut targets = self.members(id, Around::Everywhere);
                 targets.retain(|member| member.pid == pid);
                 tree::signal_all(&targets, signal).map_err(fail)
             }
@@ -55,19 +54,30 @@ impl Shell {
         }
     }
 
-    /// Whoever descends from it now is known to belong to it later, when it has ended and they are orphans.
+    /// Whoever descends from it now is known to belong to it later, when it has ended and they are orphans. A group knows
+    /// that without being asked.
     fn remember(&mut self, id: ProcessId) {
-        if self.kinship == Kinship::Lists {
+        if self.kinship == Kinship::Lists && !self.groups.has(id) {
             self.look(id, Around::Below, |child, snapshot, _| child.descendants(snapshot));
         }
     }
 
-    /// The process first, then the rest of its tree; with SIGKILL until nobody new is found.
+    /// The process first, then the rest of its tree; with SIGKILL all at once, or until nobody new is found.
     fn signal_tree(&mut self, id: ProcessId, signal: i32) -> io::Result<Vec<i32>> {
+        let mut reached = Vec::new();
+        if signal == libc::SIGKILL
+            && let Some(killed) = self.groups.kill(id)
+        {
+            let main = self.children.get(&id).filter(|child| child.pidfd.is_some()).map(|child| child.facts.pid);
+            if main.is_none_or(|main| killed.contains(&main)) {
+                return Ok(killed);
+            }
+            reached = killed;
+        }
         let mut seen: Vec<Identity> = Vec::new();
         // Who belongs to it is looked up before it is gone.
-        let mut members = self.members(id);
-        let mut reached = self.signal_main(id, signal)?;
+        let mut members = self.members(id, Around::Everywhere);
+        reached.extend(self.signal_main(id, signal)?);
         let rounds = if signal == libc::SIGKILL { KILL_ROUNDS } else { 1 };
         for round in 0..rounds {
             members.retain(|member| !seen.contains(member));
@@ -79,20 +89,35 @@ impl Shell {
             seen.append(&mut members);
             if rounds > 1 {
                 self.snapshot = None;
-                members = self.members(id);
+                members = self.members(id, Around::Everywhere);
             }
         }
         Ok(reached)
     }
 
-    fn members(&mut self, id: ProcessId) -> Vec<Identity> {
-        let us = own_pid();
-        self.look(id, Around::Everywhere, |child, snapshot, mains| {
-            child.tree(snapshot, us, |pid| mains.contains_key(&pid))
-        })
+    /// Who belongs to it, without itself: the members of its group. One that has none, or has left it for another, is
+    /// looked for `around`.
+    fn members(&mut self, id: ProcessId, around: Around) -> Vec<Identity> {
+        let Some(child) = self.children.get(&id) else {
+            return Vec::new();
+        };
+        let (main, lives) = (child.identity(), child.pidfd.is_some());
+        let group = self.groups.members(id);
+        let complete = group.as_ref().is_some_and(|members| !lives || members.contains(&main));
+        let mut members = group.unwrap_or_default();
+        if !complete {
+            members.extend(self.look(id, around, |child, snapshot, mains| match around {
+                Around::Below => child.descendants(snapshot),
+                Around::Everywhere => child.tree(snapshot, adopter(), |pid| mains.contains_key(&pid)),
+            }));
+        }
+        members.retain(|member| *member != main);
+        members.sort_unstable_by_key(|member| member.pid);
+        members.dedup();
+        members
     }
 
-    /// Asks about one process in a snapshot that shows all that may belong to it.
+    /// Asks about one process without a group in a snapshot that shows all that may belong to it.
     ///
     /// We adopt the orphans of the processes that we made (`PR_SET_CHILD_SUBREAPER`): they are among our own children, or
     /// below one of those whom nobody knows. So when there is no unknown child, nothing but the descendants of the process
@@ -113,7 +138,7 @@ impl Shell {
             (Kinship::Lists, Around::Below, _) => ask(child, &Snapshot::below(child.roots()), &self.by_pid),
             (Kinship::Lists, Around::Everywhere, Origin::Ours) => {
                 let mut roots = child.roots();
-                let unknown = tree::children_of(own_pid());
+                let unknown = tree::children_of(adopter());
                 roots.extend(unknown.iter().filter(|pid| !self.by_pid.contains_key(pid)));
                 ask(child, &Snapshot::below(roots), &self.by_pid)
             }
@@ -130,6 +155,7 @@ enum Around {
     Everywhere,
 }
 
-fn own_pid() -> i32 {
+/// Whose children the orphans of our processes become (`PR_SET_CHILD_SUBREAPER`).
+fn adopter() -> i32 {
     rustix::process::getpid().as_raw_nonzero().get()
 }

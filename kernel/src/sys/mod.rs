@@ -13,10 +13,10 @@ mod socket;
 mod splice;
 mod words;
 
-pub use child::{CHILD_STEPS, Placement, Plan, ResourceLimit};
+pub use child::{CHILD_STEPS, OOM_SCORE, Placement, Plan, ResourceLimit};
 pub use clone::{ResultWords, SpawnStack, spawn};
 pub use daemon::{Fork, fork};
-pub use process::{Ended, exit_of_pidfd, pidfd_exit_info_supported, pidfd_signal, reap, wait_any_peek, wait_peek};
+pub use process::{Ended, exit_of_pidfd, pidfd_signal, reap, wait_any_peek, wait_peek};
 pub use signal::{block_all, default_all, signal_queue, take_signal};
 pub use socket::{bind_to_device, unread_bytes};
 pub use splice::splice_into;

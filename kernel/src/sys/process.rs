@@ -131,11 +131,6 @@ pub fn exit_of_pidfd(pidfd: BorrowedFd<'_>) -> Option<ExitStatus> {
     }
 }
 
-/// Whether this system tells exit statuses through pidfds. `ended` is the pidfd of a reaped process.
-pub fn pidfd_exit_info_supported(ended: BorrowedFd<'_>) -> bool {
-    exit_of_pidfd(ended).is_some()
-}
-
 fn pidfd_info(pidfd: BorrowedFd<'_>) -> Option<PidfdInfo> {
     let mut info = PidfdInfo { mask: INFO_EXIT, ..PidfdInfo::default() };
     // SAFETY: the request number carries the structure's size; the system writes no more than that.
