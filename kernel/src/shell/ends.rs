@@ -109,7 +109,9 @@ impl Shell {
         }
         self.state.release(child.index);
         super::file::ProcessFile::remove(self.launcher.rings(), id);
-        self.groups.remove(id);
+        if let Some(group) = &child.group {
+            self.groups.leave(group);
+        }
     }
 
     /// Waits for the end of a process that is not our child.

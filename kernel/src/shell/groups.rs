@@ -1,25 +1,27 @@
-//! A cgroup for each process (cgroups(7), version 2): who was made in it belongs to the tree, whatever became of its parent,
-//! its session and its descriptors, and one write kills all of them (docs/adr/0009-trees.md).
+//! A cgroup for the processes of each watcher (cgroups(7), version 2): who was made in it belongs to them, whatever became of
+//! its parent, its session and its descriptors, and one write kills all of them (docs/adr/0009-trees.md).
 //!
-//! Only membership is used, no controller: nothing is limited here, and the limits of the core's own group go on to hold for
+//! The core knows no watcher; processes whose names differ in a last number only (`circus.web.1`) share a group. Only membership is used, no controller: nothing is limited here, and the limits of the core's own group go on to hold for
 //! all that it starts. Where there are no groups, `tree.rs` looks for what belongs to a process in another way.
 
 use super::tree::{self, Identity};
 use crate::instance::{GROUPS, through};
 use crate::limits::MAX_NESTED_GROUPS;
-use ringmaster_protocol::message::ProcessId;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+/// Characters of a process's name in that of its group: the system allows 255 for all.
+const LONGEST_STEM: usize = 200;
+
 /// The variable that, set to `off`, keeps the core from making groups.
 const SWITCH: &str = "CIRCUS_CGROUP";
 
-/// Why processes get no group of their own.
+/// Why processes get no group.
 #[derive(Debug, thiserror::Error)]
 pub enum Without {
     /// Somebody does not want it.
@@ -46,16 +48,23 @@ pub enum Without {
     },
 }
 
-/// The groups of one instance: directories `papa-INSTANCE-PROCESS`, both numbers those of the state file.
+/// The directory of a group: `papa-INSTANCE-NAME`, the number being that of the state file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupName(String);
+
+/// The groups of one instance.
 #[derive(Debug)]
 pub struct Groups {
-    instance: u64,
+    /// `papa-INSTANCE-`.
+    prefix: String,
     /// Where new ones are made: in the group of the core itself.
     folder: Result<PathBuf, Without>,
     /// Where former cores made theirs.
     former: Vec<PathBuf>,
-    /// Of forgotten processes, with somebody in them.
-    left: BTreeSet<ProcessId>,
+    /// Processes that are not forgotten, by group.
+    users: HashMap<GroupName, usize>,
+    /// Groups of forgotten processes, with somebody in them.
+    left: BTreeSet<GroupName>,
 }
 
 impl Groups {
@@ -66,8 +75,9 @@ impl Groups {
         let own = own_folder();
         let noted = std::fs::read_to_string(&record).unwrap_or_default();
         let others = noted.lines().map(PathBuf::from).filter(|path| own.as_ref().ok() != Some(path));
-        let former = others.filter(|folder| groups_in(folder).any(|(of, _)| of == instance)).collect();
-        let mut groups = Self { instance, folder: own, former, left: BTreeSet::new() };
+        let prefix = format!("papa-{instance:016x}-");
+        let former = others.filter(|folder| groups_in(folder).any(|name| name.0.starts_with(&prefix))).collect();
+        let mut groups = Self { prefix, folder: own, former, users: HashMap::new(), left: BTreeSet::new() };
         let folders: Vec<String> = groups.folders().map(|folder| format!("{}\n", folder.display())).collect();
         let new = through(directory, &format!("{GROUPS}.new"));
         let written = std::fs::write(&new, folders.concat()).and_then(|()| std::fs::rename(&new, &record));
@@ -87,85 +97,107 @@ impl Groups {
         self.folder.as_ref().map(|_| ())
     }
 
-    /// A group for a process that is about to be made; `None` when processes get none.
-    pub fn make(&self, id: ProcessId) -> Result<Option<OwnedFd>, Without> {
+    /// The group of a process, by its name.
+    pub fn name(&self, process: &str) -> GroupName {
+        let of_many = process.rsplit_once('.').filter(|(_, number)| number.parse::<u64>().is_ok());
+        let stem = of_many.map_or(process, |(stem, _)| stem);
+        // Two that come to the same name share a group, which is no harm.
+        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+        GroupName(self.prefix.chars().chain(stem.chars().map(plain).take(LONGEST_STEM)).collect())
+    }
+
+    /// The directory for a process that is about to be made; `None` when processes get no group.
+    pub fn make(&self, name: &GroupName) -> Result<Option<OwnedFd>, Without> {
         let Ok(folder) = &self.folder else {
             return Ok(None);
         };
-        let path = folder.join(self.name(id));
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let made = match rustix::fs::mkdir(&path, Mode::from_raw_mode(0o755)) {
-            // Of an attempt before: no number is given twice.
-            Err(Errno::EXIST) => Ok(()),
-            made => made,
+        let path = folder.join(&name.0);
+        let open = || {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            rustix::fs::openat(CWD, &path, flags, Mode::empty())
         };
-        match made.and_then(|()| rustix::fs::openat(CWD, &path, flags, Mode::empty())) {
-            Ok(group) => Ok(Some(group)),
-            Err(errno) => Err(Without::System { path, action: "making a group", source: errno.into() }),
+        let group = match open() {
+            Err(Errno::NOENT) => rustix::fs::mkdir(&path, Mode::from_raw_mode(0o755)).and_then(|()| open()),
+            opened => opened,
+        };
+        group.map(Some).map_err(|errno| Without::System { path, action: "making a group", source: errno.into() })
+    }
+
+    /// A process belongs to a group until it is forgotten.
+    pub fn enter(&mut self, name: &GroupName) {
+        *self.users.entry(name.clone()).or_default() += 1;
+    }
+
+    /// A process is forgotten. Its group goes with the last one, as soon as it is empty.
+    pub fn leave(&mut self, name: &GroupName) {
+        if let Some(users) = self.users.get_mut(name) {
+            *users -= 1;
+            if *users > 0 {
+                return;
+            }
+            self.users.remove(name);
         }
-    }
-
-    /// Whether a process has a group.
-    pub fn has(&self, id: ProcessId) -> bool {
-        self.folders().any(|folder| folder.join(self.name(id)).exists())
-    }
-
-    /// Living members of its group, the process itself among them; `None` when it has none. Each was in the group after its
-    /// start had been read: a pid that was used again by somebody else is not among them.
-    pub fn members(&self, id: ProcessId) -> Option<Vec<Identity>> {
-        let (path, pids) = self.look(id)?;
-        if pids.is_empty() {
-            return Some(Vec::new());
-        }
-        let found: Vec<Identity> = pids.into_iter().filter_map(tree::stat).map(|stat| stat.identity).collect();
-        let still: BTreeSet<i32> = pids_below(&path).into_iter().collect();
-        Some(found.into_iter().filter(|member| still.contains(&member.pid)).collect())
-    }
-
-    /// Kills all members at once, those that are being made included; gives whom it found. `None`: it has no group, or this
-    /// Linux (before 5.14) cannot do that.
-    pub fn kill(&self, id: ProcessId) -> Option<Vec<i32>> {
-        let (path, pids) = self.look(id)?;
-        if pids.is_empty() {
-            return Some(pids);
-        }
-        std::fs::write(path.join("cgroup.kill"), "1").ok().map(|()| pids)
-    }
-
-    /// Takes the group of a forgotten process away; as soon as it is empty.
-    pub fn remove(&mut self, id: ProcessId) {
-        let name = self.name(id);
         let stays = |folder: &PathBuf| {
-            let path = folder.join(&name);
+            let path = folder.join(&name.0);
             remove_one(&path).or_else(|_| nested(&path).iter().rev().try_for_each(|path| remove_one(path))).is_err()
         };
         if self.folders().any(stays) {
-            self.left.insert(id);
+            self.left.insert(name.clone());
         }
     }
 
     /// Somebody has ended: tries again to remove what could not be removed before.
     pub fn remove_left(&mut self) {
-        for id in std::mem::take(&mut self.left) {
-            self.remove(id);
+        for name in std::mem::take(&mut self.left) {
+            if !self.users.contains_key(&name) {
+                self.leave(&name);
+            }
         }
     }
 
-    /// Removes what former cores left: the groups of this instance whose process is not `known`, and the empty ones of
-    /// others. Should one of those belong to a core that lives, its process is about to be made without a group.
-    pub fn clean(&mut self, known: impl Fn(ProcessId) -> bool) {
-        let mut ours = BTreeSet::new();
-        for folder in self.folders() {
-            for (instance, id) in groups_in(folder) {
-                if instance != self.instance {
-                    let _ = std::fs::remove_dir(folder.join(name(instance, id)));
-                } else if !known(id) {
-                    ours.insert(id);
-                }
+    /// Pids of the living members of a group; `None` when there is no such group.
+    pub fn pids(&self, name: &GroupName) -> Option<Vec<i32>> {
+        let mut found = self.paths(name).filter_map(|path| pids_below(&path)).peekable();
+        found.peek()?;
+        Some(found.flatten().collect())
+    }
+
+    /// The same by identity. Each was in the group after its start had been read: a pid that was used again by somebody
+    /// else is not among them.
+    pub fn members(&self, name: &GroupName, pids: Vec<i32>) -> Vec<Identity> {
+        let found: Vec<Identity> = pids.into_iter().filter_map(tree::stat).map(|stat| stat.identity).collect();
+        let still: BTreeSet<i32> = self.pids(name).into_iter().flatten().collect();
+        found.into_iter().filter(|member| still.contains(&member.pid)).collect()
+    }
+
+    /// Kills all members at once, those that are being made included. `false`: this Linux (before 5.14) cannot do that.
+    pub fn kill(&self, name: &GroupName) -> bool {
+        self.write(name, "cgroup.kill", "1")
+    }
+
+    /// Keeps all members from running, and so from making more, or lets them go on.
+    pub fn freeze(&self, name: &GroupName, freeze: bool) {
+        self.write(name, "cgroup.freeze", if freeze { "1" } else { "0" });
+    }
+
+    fn write(&self, name: &GroupName, file: &str, text: &str) -> bool {
+        self.paths(name).filter(|path| path.exists()).all(|path| std::fs::write(path.join(file), text).is_ok())
+    }
+
+    /// Called when all that is left of a former core has been taken over. Lets groups go on that it kept from running, and
+    /// removes those of this instance that nobody uses, and the empty ones of others. Should one of those belong to a
+    /// process that a core beside us is about to make, it makes the group again.
+    pub fn clean(&mut self) {
+        let found: Vec<(PathBuf, GroupName)> =
+            self.folders().flat_map(|folder| groups_in(folder).map(|name| (folder.join(&name.0), name))).collect();
+        for (path, name) in found {
+            if !name.0.starts_with(&self.prefix) {
+                let _ = std::fs::remove_dir(path);
+            } else if self.users.contains_key(&name) {
+                self.freeze(&name, false);
+            } else {
+                self.leave(&name);
             }
-        }
-        for id in ours {
-            self.remove(id);
         }
     }
 
@@ -173,41 +205,33 @@ impl Groups {
         self.folder.as_ref().ok().into_iter().chain(&self.former)
     }
 
-    fn name(&self, id: ProcessId) -> String {
-        name(self.instance, id)
-    }
-
-    fn look(&self, id: ProcessId) -> Option<(PathBuf, Vec<i32>)> {
-        let path = self.folders().map(|folder| folder.join(self.name(id))).find(|path| path.exists())?;
-        let pids = pids_below(&path);
-        Some((path, pids))
+    fn paths(&self, name: &GroupName) -> impl Iterator<Item = PathBuf> {
+        self.folders().map(|folder| folder.join(&name.0))
     }
 }
 
 /// Groups of any instance in a folder.
-fn groups_in(folder: &Path) -> impl Iterator<Item = (u64, ProcessId)> + use<> {
+fn groups_in(folder: &Path) -> impl Iterator<Item = GroupName> + use<> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter_map(|entry| parse(entry.file_name().to_str()?))
 }
 
-fn name(instance: u64, id: ProcessId) -> String {
-    format!("papa-{instance:016x}-{}", id.0)
+/// One of ours, of whichever instance.
+fn parse(directory: &str) -> Option<GroupName> {
+    let (instance, name) = directory.strip_prefix("papa-")?.split_once('-')?;
+    let ours = instance.len() == 16 && u64::from_str_radix(instance, 16).is_ok() && !name.is_empty();
+    ours.then(|| GroupName(directory.to_owned()))
 }
 
-/// The reverse of [`name`].
-fn parse(text: &str) -> Option<(u64, ProcessId)> {
-    let (instance, id) = text.strip_prefix("papa-")?.split_once('-')?;
-    Some((u64::from_str_radix(instance, 16).ok()?, ProcessId(id.parse().ok()?)))
-}
-
-/// Pids in a group and in those that its members made in it. One whose pid cannot be seen from here is shown as 0.
-fn pids_below(group: &Path) -> Vec<i32> {
-    let mut pids = Vec::new();
-    for path in nested(group) {
-        let list = std::fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-        pids.extend(list.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
-    }
-    pids
+/// Pids in a group and in those that its members made in it; `None` when it is not there. One whose pid cannot be seen from
+/// here is shown as 0.
+fn pids_below(group: &Path) -> Option<Vec<i32>> {
+    let read = |path: &Path| std::fs::read_to_string(path.join("cgroup.procs"));
+    let own = read(group).ok()?;
+    let below = nested(group).into_iter().skip(1).filter_map(|path| read(&path).ok());
+    let lists: Vec<String> = [own].into_iter().chain(below).collect();
+    let pids = lists.iter().flat_map(|list| list.lines()).filter_map(|line| line.parse().ok());
+    Some(pids.filter(|pid| *pid > 0).collect())
 }
 
 /// A group and those below it, each after its parent.
@@ -290,11 +314,23 @@ mod tests {
         assert_eq!(found("35 31 0:32 / /x rw - cgroup cgroup rw,memory\n", "/"), "no cgroup v2 is mounted");
     }
 
+    fn groups(folder: PathBuf) -> Groups {
+        let prefix = format!("papa-{:016x}-", 26);
+        Groups { prefix, folder: Ok(folder), former: Vec::new(), users: HashMap::new(), left: BTreeSet::new() }
+    }
+
     #[test]
-    fn names_are_read_back_and_others_left_alone() {
-        assert_eq!(parse(&name(7, ProcessId(12))), Some((7, ProcessId(12))));
-        assert_eq!(parse(&name(u64::MAX, ProcessId(u64::MAX))), Some((u64::MAX, ProcessId(u64::MAX))));
-        for other in ["papa", "papa-1", "papa-x-1", "user-1-2", "papa-1-2.scope"] {
+    fn processes_of_one_watcher_share_a_group() {
+        let groups = groups(PathBuf::new());
+        let name = |process: &str| groups.name(process).0;
+        assert_eq!(name("circus.web.1"), "papa-000000000000001a-circus_web");
+        assert_eq!(name("circus.web.1"), name("circus.web.22"));
+        assert_ne!(name("circus.web.x"), name("circus.web.1"));
+        assert_eq!(name("../ä"), "papa-000000000000001a-____");
+        assert!(name(&"n".repeat(5000)).len() < 255);
+        assert_eq!(parse(&name("web")), Some(groups.name("web")));
+        for other in ["papa", "papa-1", "papa-000000000000001a-", "papa-00000000000000xx-a", "user-000000000000001a-a"]
+        {
             assert_eq!(parse(other), None);
         }
     }
@@ -302,11 +338,25 @@ mod tests {
     #[test]
     fn a_folder_that_takes_no_groups_is_told_with_its_reason() {
         let directory = tempfile::tempdir().unwrap();
-        let folder = directory.path().join("missing");
-        let groups = Groups { instance: 1, folder: Ok(folder.clone()), former: Vec::new(), left: BTreeSet::new() };
-        let why = groups.make(ProcessId(1)).unwrap_err().to_string();
-        let path = folder.join("papa-0000000000000001-1");
+        let groups = groups(directory.path().join("missing"));
+        let name = groups.name("web");
+        let why = groups.make(&name).unwrap_err().to_string();
+        let path = directory.path().join("missing/papa-000000000000001a-web");
         assert_eq!(why, format!("{}: making a group: No such file or directory (os error 2)", path.display()));
-        assert!(!groups.has(ProcessId(1)) && groups.members(ProcessId(1)).is_none());
+        assert_eq!(groups.pids(&name), None);
+    }
+
+    #[test]
+    fn a_group_goes_with_its_last_user() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut groups = groups(directory.path().to_owned());
+        let name = groups.name("web.1");
+        groups.make(&name).unwrap().unwrap();
+        groups.enter(&name);
+        groups.enter(&name);
+        groups.leave(&name);
+        assert!(directory.path().join(&name.0).exists());
+        groups.leave(&name);
+        assert!(!directory.path().join(&name.0).exists());
     }
 }

@@ -4,7 +4,7 @@
 use super::groups::{Groups, Without};
 use crate::limits::{OOM_SCORE_ADJ, STAGE_FIRST};
 use crate::sys::{self, CHILD_STEPS, Plan, ResultWords, SpawnStack};
-use ringmaster_protocol::message::{Guarantee, ProcessId, SpawnStep};
+use ringmaster_protocol::message::{Guarantee, SpawnStep};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, WaitOptions, getpid, pidfd_getfd, pidfd_open, waitpid};
@@ -60,7 +60,7 @@ const ROWS: [Row; 7] = [
     },
     Row {
         name: "trees-are-killed-whole",
-        by: "every process has a cgroup of its own",
+        by: "the processes of a watcher have a cgroup",
         instead: "who belongs to a process is told by descent, session and pipes; one that left all of them may stay",
         test: |_, groups| group_takes_a_child(groups),
     },
@@ -99,7 +99,19 @@ pub fn find(folder: BorrowedFd<'_>, groups: &mut Groups) -> Vec<Guarantee> {
 fn child(group: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
     let [pid, pidfd, failure] = [const { AtomicU64::new(0) }; 3];
     let words = ResultWords { pid: &pid, pidfd: &pidfd, failure: &failure };
-    let plan = Plan {
+    let (pid, pidfd) = sys::spawn(&mut SpawnStack::new()?, &nowhere(), &words, group)?;
+    waitpid(Pid::from_raw(pid), WaitOptions::empty())?;
+    let word = failure.load(Ordering::Acquire);
+    let step = usize::try_from(word >> 56).ok().and_then(|step| CHILD_STEPS.get(step.checked_sub(1)?));
+    match step {
+        Some(SpawnStep::Exec) => Ok(pidfd),
+        Some(_) | None => Err(io::Error::from_raw_os_error(i32::try_from(word & 0xffff_ffff).unwrap_or(libc::EINVAL))),
+    }
+}
+
+/// For a child that becomes nothing.
+fn nowhere() -> Plan {
+    Plan {
         argv: Vec::new(),
         env: Vec::new(),
         programs: Vec::new(),
@@ -112,14 +124,6 @@ fn child(group: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
         oom_score_adj: None,
         descriptors: Vec::new(),
         table_end: Some(STAGE_FIRST),
-    };
-    let (pid, pidfd) = sys::spawn(&mut SpawnStack::new()?, &plan, &words, group)?;
-    waitpid(Pid::from_raw(pid), WaitOptions::empty())?;
-    let word = failure.load(Ordering::Acquire);
-    let step = usize::try_from(word >> 56).ok().and_then(|step| CHILD_STEPS.get(step.checked_sub(1)?));
-    match step {
-        Some(SpawnStep::Exec) => Ok(pidfd),
-        Some(_) | None => Err(io::Error::from_raw_os_error(i32::try_from(word & 0xffff_ffff).unwrap_or(libc::EINVAL))),
     }
 }
 
@@ -163,16 +167,14 @@ fn descriptor_is_copied() -> io::Result<()> {
     Err(io::Error::other(format!("kernel.yama.ptrace_scope is {}", yama.trim())))
 }
 
-/// The number of no process.
-const NOBODY: ProcessId = ProcessId(0);
-
 fn group_takes_a_child(groups: &mut Groups) -> io::Result<()> {
-    let outcome = match groups.make(NOBODY) {
+    let name = groups.name("probe");
+    let outcome = match groups.make(&name) {
         Ok(Some(group)) => child(Some(group.as_fd())).map(drop).map_err(Without::Clone),
         Ok(None) => return groups.are_made().map_err(|why| io::Error::other(why.to_string())),
         Err(why) => Err(why),
     };
-    groups.remove(NOBODY);
+    groups.leave(&name);
     outcome.map_err(|why| {
         let told = io::Error::other(why.to_string());
         groups.give_up(why);
@@ -186,4 +188,29 @@ fn oom_score_is_low() -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::other(format!("its oom_score_adj is {}, and lowering it needs CAP_SYS_RESOURCE", score.trim())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The core may lower its own value only with CAP_SYS_RESOURCE; a child's may always be raised.
+    #[test]
+    fn a_child_gets_its_own_oom_score() {
+        let before = std::fs::read_to_string(OOM_FILE).unwrap();
+        let [pid, pidfd, failure] = [const { AtomicU64::new(0) }; 3];
+        let words = ResultWords { pid: &pid, pidfd: &pidfd, failure: &failure };
+        let script = c"read score </proc/self/oom_score_adj && [ $score = 987 ]";
+        let plan = Plan {
+            argv: vec![c"sh".into(), c"-c".into(), script.into()],
+            programs: vec![c"/bin/sh".into()],
+            oom_score_adj: Some(c"987".into()),
+            ..nowhere()
+        };
+        let mut stack = SpawnStack::new().unwrap();
+        let (pid, _pidfd) = sys::spawn(&mut stack, &plan, &words, None).unwrap();
+        let (_, status) = waitpid(Pid::from_raw(pid), WaitOptions::empty()).unwrap().unwrap();
+        assert_eq!((failure.into_inner(), status.exit_status()), (0, Some(0)));
+        assert_eq!(std::fs::read_to_string(OOM_FILE).unwrap(), before);
+    }
 }

@@ -3,7 +3,7 @@
 use super::child::{Child, Origin, Pipe};
 use super::descriptors::{Ends, Inheritable, Stage, fresh_sockets, sources};
 use super::file::ProcessFile;
-use super::groups::{Groups, Without};
+use super::groups::{GroupName, Groups, Without};
 use super::ledger::Ledger;
 use super::{clock, tree};
 use crate::core::{Made, Now, Passed, ring::Ring};
@@ -38,7 +38,7 @@ pub struct Started {
     pub made: Box<Made>,
     /// For the shell.
     pub child: Child,
-    /// What kept it from a group of its own, while others have one.
+    /// What kept it from a group.
     pub ungrouped: Option<Without>,
 }
 
@@ -47,6 +47,7 @@ struct Opened {
     index: usize,
     slot: crate::state::Slot,
     id: ProcessId,
+    group: GroupName,
 }
 
 /// Makes processes.
@@ -91,16 +92,16 @@ impl Launcher {
         let id = state.header().draw_id();
         let (index, slot) =
             state.take().map_err(|error| Refusal::System { action: error.to_string(), errno: libc::ENOSPC })?;
-        let started = self.start_in(Opened { index, slot, id }, spawn, passed, sockets, groups);
-        match &started {
-            Ok(Started { ungrouped: None, .. }) => {}
-            // An empty group would say that nobody belongs to it.
-            Ok(_) => groups.remove(id),
-            Err(_) => {
-                state.release(index);
-                ProcessFile::remove(self.rings.as_fd(), id);
-                groups.remove(id);
-            }
+        let group = groups.name(&spawn.name);
+        groups.enter(&group);
+        let opened = Opened { index, slot, id, group: group.clone() };
+        let started = self.start_in(opened, spawn, passed, sockets, groups);
+        if !started.as_ref().is_ok_and(|started| started.child.group.is_some()) {
+            groups.leave(&group);
+        }
+        if started.is_err() {
+            state.release(index);
+            ProcessFile::remove(self.rings.as_fd(), id);
         }
         started
     }
@@ -113,7 +114,7 @@ impl Launcher {
         sockets: &BTreeMap<String, Inheritable>,
         groups: &Groups,
     ) -> Result<Started, Refusal> {
-        let Opened { index, slot, id } = opened;
+        let Opened { index, slot, id, group } = opened;
         let file = ProcessFile::create(self.rings.as_fd(), &self.ledger, index, id, spawn)
             .map_err(|error| prepare("the process file", &error))?;
         let pipes = [
@@ -142,7 +143,7 @@ impl Launcher {
         let before = clock::now();
         let spawned = staged.map(|staged| {
             (plan.descriptors, plan.table_end) = (staged.placements, staged.table_end);
-            spawn_in(groups, id, |group| sys::spawn(&mut self.stack, &plan, &words, group))
+            spawn_in(groups, &group, |group| sys::spawn(&mut self.stack, &plan, &words, group))
         });
         self.stage.clear();
         let (spawned, ungrouped) = spawned.map_err(|error| prepare("the descriptors", &error))?;
@@ -173,6 +174,7 @@ impl Launcher {
             pidfd: Some(pidfd),
             file,
             pipes: pipes.map(|ends| ends.map(|ends| Pipe::new(ends.read))),
+            group: (groups.are_made().is_ok() && ungrouped.is_none()).then_some(group),
             remembered: Vec::new(),
         };
         Ok(Started { made: Box::new(made), child, ungrouped })
@@ -213,12 +215,12 @@ impl Launcher {
 /// up beside us may take an empty one for a leftover, so a second is tried.
 fn spawn_in<T>(
     groups: &Groups,
-    id: ProcessId,
+    name: &GroupName,
     mut spawn: impl FnMut(Option<BorrowedFd<'_>>) -> io::Result<T>,
 ) -> (io::Result<T>, Option<Without>) {
     let mut ungrouped = None;
     for _ in 0..2 {
-        match groups.make(id) {
+        match groups.make(name) {
             Ok(None) => break,
             Ok(Some(group)) => match spawn(Some(group.as_fd())) {
                 Ok(made) => return (Ok(made), None),

@@ -133,7 +133,7 @@ impl Shell {
         let outcome = started.map(|Started { made, child, ungrouped }| {
             self.debug(&format!("process {} {}: pid {}", made.id.0, spawn.name, made.pid));
             if let Some(why) = ungrouped {
-                self.log(&format!("process {} {} has no cgroup of its own: {why}", made.id.0, spawn.name));
+                self.log(&format!("process {} {} has no cgroup: {why}", made.id.0, spawn.name));
             }
             self.take_in(made.id, child);
             made

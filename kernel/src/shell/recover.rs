@@ -33,7 +33,7 @@ impl Shell {
             }
         }
         self.remove_stray_files();
-        self.groups.clean(|id| self.children.contains_key(&id));
+        self.groups.clean();
         self.recover_sockets();
         for number in self.values.numbers() {
             match self.values.value_name(number) {
@@ -71,7 +71,10 @@ impl Shell {
         let (id, ended) = (facts.id, matches!(facts.phase, Phase::Exited(_)));
         let pidfd = if ended { None } else { living };
         let lives = pidfd.is_some();
-        let child = Child { index, slot, facts, origin: Origin::Former, pidfd, file, pipes, remembered: Vec::new() };
+        let group = Some(self.groups.name(&spawn.name)).filter(|group| self.groups.pids(group).is_some());
+        group.iter().for_each(|group| self.groups.enter(group));
+        let (origin, remembered) = (Origin::Former, Vec::new());
+        let child = Child { index, slot, facts, origin, pidfd, file, pipes, group, remembered };
         self.take_in(id, child);
         self.drive(Input::Adopted { spawn: Box::new(spawn), made });
         match (ended, lives) {

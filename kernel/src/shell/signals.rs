@@ -1,6 +1,7 @@
 //! Signals to processes and what belongs to them.
 
 use super::child::{Child, Origin};
+use super::groups::GroupName;
 use super::tree::{self, Identity, Kinship, Snapshot};
 use super::{Shell, socket};
 use crate::sys;
@@ -54,36 +55,44 @@ impl Shell {
         }
     }
 
-    /// Whoever descends from it now is known to belong to it later, when it has ended and they are orphans. A group knows
-    /// that without being asked.
+    /// Whoever descends from it now is known to belong to it later, when it has ended and they are orphans. A group of its
+    /// own knows that without being asked.
     fn remember(&mut self, id: ProcessId) {
-        if self.kinship == Kinship::Lists && !self.groups.has(id) {
+        if self.kinship == Kinship::Lists && self.own_group(id).is_none() {
             self.look(id, Around::Below, |child, snapshot, _| child.descendants(snapshot));
         }
     }
 
     /// The process first, then the rest of its tree; with SIGKILL all at once, or until nobody new is found.
     fn signal_tree(&mut self, id: ProcessId, signal: i32) -> io::Result<Vec<i32>> {
-        let mut reached = Vec::new();
         if signal == libc::SIGKILL
-            && let Some(killed) = self.groups.kill(id)
+            && let Some((group, pids)) = self.own_group(id)
+            && (pids.is_empty() || self.groups.kill(&group))
         {
-            let main = self.children.get(&id).filter(|child| child.pidfd.is_some()).map(|child| child.facts.pid);
-            if main.is_none_or(|main| killed.contains(&main)) {
-                return Ok(killed);
-            }
-            reached = killed;
+            return Ok(pids);
         }
+        let mut frozen = None;
+        let reached = self.sweep_tree(id, signal, &mut frozen);
+        frozen.iter().for_each(|group| self.groups.freeze(group, false));
+        reached
+    }
+
+    /// Looks for the members and signals them, one by one. Those that multiply meanwhile are `frozen` with their group.
+    fn sweep_tree(&mut self, id: ProcessId, signal: i32, frozen: &mut Option<GroupName>) -> io::Result<Vec<i32>> {
         let mut seen: Vec<Identity> = Vec::new();
         // Who belongs to it is looked up before it is gone.
         let mut members = self.members(id, Around::Everywhere);
-        reached.extend(self.signal_main(id, signal)?);
+        let mut reached = self.signal_main(id, signal)?;
         let rounds = if signal == libc::SIGKILL { KILL_ROUNDS } else { 1 };
         for round in 0..rounds {
             members.retain(|member| !seen.contains(member));
             // One that was alive may have made children before the signal came.
             if members.is_empty() && (round > 0 || reached.is_empty()) {
                 break;
+            }
+            if round > 0 && frozen.is_none() {
+                *frozen = self.children.get(&id).and_then(|child| child.group.clone());
+                frozen.iter().for_each(|group| self.groups.freeze(group, true));
             }
             reached.extend(tree::signal_all(&members, signal)?);
             seen.append(&mut members);
@@ -95,29 +104,32 @@ impl Shell {
         Ok(reached)
     }
 
-    /// Who belongs to it, without itself: the members of its group. One that has none, or has left it for another, is
-    /// looked for `around`.
+    /// Who belongs to it, without itself: the members of its own group, else those who are found `around`.
     fn members(&mut self, id: ProcessId, around: Around) -> Vec<Identity> {
-        let Some(child) = self.children.get(&id) else {
+        let Some(main) = self.children.get(&id).map(Child::identity) else {
             return Vec::new();
         };
-        let (main, lives) = (child.identity(), child.pidfd.is_some());
-        let group = self.groups.members(id);
-        let complete = group.as_ref().is_some_and(|members| !lives || members.contains(&main));
-        let mut members = group.unwrap_or_default();
-        if !complete {
-            members.extend(self.look(id, around, |child, snapshot, mains| match around {
+        let Some((group, pids)) = self.own_group(id) else {
+            return self.look(id, around, |child, snapshot, mains| match around {
                 Around::Below => child.descendants(snapshot),
                 Around::Everywhere => child.tree(snapshot, adopter(), |pid| mains.contains_key(&pid)),
-            }));
-        }
-        members.retain(|member| *member != main);
-        members.sort_unstable_by_key(|member| member.pid);
-        members.dedup();
-        members
+            });
+        };
+        let others = pids.into_iter().filter(|pid| *pid != main.pid).collect();
+        self.groups.members(&group, others)
     }
 
-    /// Asks about one process without a group in a snapshot that shows all that may belong to it.
+    /// Its group and who is in it, when it shares the group with no process of ours that lives, and has not left it.
+    fn own_group(&self, id: ProcessId) -> Option<(GroupName, Vec<i32>)> {
+        let child = self.children.get(&id)?;
+        let group = child.group.clone()?;
+        let pids = self.groups.pids(&group)?;
+        let shared = pids.iter().any(|pid| self.by_pid.get(pid).is_some_and(|main| *main != id));
+        let left = child.pidfd.is_some() && !pids.contains(&child.facts.pid);
+        (!shared && !left).then_some((group, pids))
+    }
+
+    /// Asks about one process in a snapshot that shows all that may belong to it.
     ///
     /// We adopt the orphans of the processes that we made (`PR_SET_CHILD_SUBREAPER`): they are among our own children, or
     /// below one of those whom nobody knows. So when there is no unknown child, nothing but the descendants of the process
