@@ -16,6 +16,7 @@ impl Shell {
     pub(super) fn take_in(&mut self, id: ProcessId, child: Child) {
         if child.facts.phase == Phase::Running {
             self.by_pid.insert(child.facts.pid, id);
+            child.group.iter().for_each(|group| self.groups.lives(group, true));
         }
         self.children.insert(id, child);
         for stream in Stream::ALL {
@@ -94,7 +95,9 @@ impl Shell {
             self.poll.remove(pidfd);
         }
         sys::reap(pid);
-        self.by_pid.remove(&pid);
+        if self.by_pid.remove(&pid).is_some() {
+            child.group.iter().for_each(|group| self.groups.lives(group, false));
+        }
     }
 
     /// Forgets a process.

@@ -11,7 +11,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -52,6 +52,15 @@ pub enum Without {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupName(String);
 
+/// The processes of a group that the core made.
+#[derive(Debug, Default)]
+struct Users {
+    /// Those that are not forgotten.
+    known: usize,
+    /// Those that live.
+    living: usize,
+}
+
 /// The groups of one instance.
 #[derive(Debug)]
 pub struct Groups {
@@ -61,8 +70,9 @@ pub struct Groups {
     folder: Result<PathBuf, Without>,
     /// Where former cores made theirs.
     former: Vec<PathBuf>,
-    /// Processes that are not forgotten, by group.
-    users: HashMap<GroupName, usize>,
+    users: HashMap<GroupName, Users>,
+    /// The group of the last process that was made: the next one is often its sibling.
+    last: Option<(GroupName, OwnedFd)>,
     /// Groups of forgotten processes, with somebody in them.
     left: BTreeSet<GroupName>,
 }
@@ -77,7 +87,7 @@ impl Groups {
         let others = noted.lines().map(PathBuf::from).filter(|path| own.as_ref().ok() != Some(path));
         let prefix = format!("papa-{instance:016x}-");
         let former = others.filter(|folder| groups_in(folder).any(|name| name.0.starts_with(&prefix))).collect();
-        let mut groups = Self { prefix, folder: own, former, users: HashMap::new(), left: BTreeSet::new() };
+        let mut groups = Self { prefix, folder: own, former, users: HashMap::new(), last: None, left: BTreeSet::new() };
         let folders: Vec<String> = groups.folders().map(|folder| format!("{}\n", folder.display())).collect();
         let new = through(directory, &format!("{GROUPS}.new"));
         let written = std::fs::write(&new, folders.concat()).and_then(|()| std::fs::rename(&new, &record));
@@ -107,10 +117,13 @@ impl Groups {
     }
 
     /// The directory for a process that is about to be made; `None` when processes get no group.
-    pub fn make(&self, name: &GroupName) -> Result<Option<OwnedFd>, Without> {
+    pub fn make(&mut self, name: &GroupName) -> Result<Option<BorrowedFd<'_>>, Without> {
         let Ok(folder) = &self.folder else {
             return Ok(None);
         };
+        if self.last.as_ref().is_some_and(|(last, _)| last == name) {
+            return Ok(self.last.as_ref().map(|(_, group)| group.as_fd()));
+        }
         let path = folder.join(&name.0);
         let open = || {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -120,23 +133,43 @@ impl Groups {
             Err(Errno::NOENT) => rustix::fs::mkdir(&path, Mode::from_raw_mode(0o755)).and_then(|()| open()),
             opened => opened,
         };
-        group.map(Some).map_err(|errno| Without::System { path, action: "making a group", source: errno.into() })
+        let group = group.map_err(|errno| Without::System { path, action: "making a group", source: errno.into() })?;
+        let last = self.last.insert((name.clone(), group));
+        Ok(Some(last.1.as_fd()))
+    }
+
+    /// No process can be made in the group that was given last: it is looked up anew.
+    pub fn look_again(&mut self) {
+        self.last = None;
     }
 
     /// A process belongs to a group until it is forgotten.
     pub fn enter(&mut self, name: &GroupName) {
-        *self.users.entry(name.clone()).or_default() += 1;
+        self.users.entry(name.clone()).or_default().known += 1;
+    }
+
+    /// It lives, or has ended.
+    pub fn lives(&mut self, name: &GroupName, lives: bool) {
+        if let Some(users) = self.users.get_mut(name) {
+            users.living = if lives { users.living + 1 } else { users.living.saturating_sub(1) };
+        }
+    }
+
+    /// How many of the processes that the core made in a group live.
+    pub fn living(&self, name: &GroupName) -> usize {
+        self.users.get(name).map_or(0, |users| users.living)
     }
 
     /// A process is forgotten. Its group goes with the last one, as soon as it is empty.
     pub fn leave(&mut self, name: &GroupName) {
         if let Some(users) = self.users.get_mut(name) {
-            *users -= 1;
-            if *users > 0 {
+            users.known -= 1;
+            if users.known > 0 {
                 return;
             }
             self.users.remove(name);
         }
+        self.last.take_if(|(last, _)| last == name);
         let stays = |folder: &PathBuf| {
             let path = folder.join(&name.0);
             remove_one(&path).or_else(|_| nested(&path).iter().rev().try_for_each(|path| remove_one(path))).is_err()
@@ -316,7 +349,14 @@ mod tests {
 
     fn groups(folder: PathBuf) -> Groups {
         let prefix = format!("papa-{:016x}-", 26);
-        Groups { prefix, folder: Ok(folder), former: Vec::new(), users: HashMap::new(), left: BTreeSet::new() }
+        Groups {
+            prefix,
+            folder: Ok(folder),
+            former: Vec::new(),
+            users: HashMap::new(),
+            last: None,
+            left: BTreeSet::new(),
+        }
     }
 
     #[test]
@@ -338,7 +378,7 @@ mod tests {
     #[test]
     fn a_folder_that_takes_no_groups_is_told_with_its_reason() {
         let directory = tempfile::tempdir().unwrap();
-        let groups = groups(directory.path().join("missing"));
+        let mut groups = groups(directory.path().join("missing"));
         let name = groups.name("web");
         let why = groups.make(&name).unwrap_err().to_string();
         let path = directory.path().join("missing/papa-000000000000001a-web");

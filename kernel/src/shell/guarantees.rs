@@ -170,7 +170,7 @@ fn descriptor_is_copied() -> io::Result<()> {
 fn group_takes_a_child(groups: &mut Groups) -> io::Result<()> {
     let name = groups.name("probe");
     let outcome = match groups.make(&name) {
-        Ok(Some(group)) => child(Some(group.as_fd())).map(drop).map_err(Without::Clone),
+        Ok(Some(group)) => child(Some(group)).map(drop).map_err(Without::Clone),
         Ok(None) => return groups.are_made().map_err(|why| io::Error::other(why.to_string())),
         Err(why) => Err(why),
     };

@@ -112,7 +112,7 @@ impl Launcher {
         spawn: &Spawn,
         passed: &[OwnedFd],
         sockets: &BTreeMap<String, Inheritable>,
-        groups: &Groups,
+        groups: &mut Groups,
     ) -> Result<Started, Refusal> {
         let Opened { index, slot, id, group } = opened;
         let file = ProcessFile::create(self.rings.as_fd(), &self.ledger, index, id, spawn)
@@ -214,7 +214,7 @@ impl Launcher {
 /// Spawns into a group; without one where that cannot be: a group must never keep a process from starting. A core that comes
 /// up beside us may take an empty one for a leftover, so a second is tried.
 fn spawn_in<T>(
-    groups: &Groups,
+    groups: &mut Groups,
     name: &GroupName,
     mut spawn: impl FnMut(Option<BorrowedFd<'_>>) -> io::Result<T>,
 ) -> (io::Result<T>, Option<Without>) {
@@ -222,9 +222,12 @@ fn spawn_in<T>(
     for _ in 0..2 {
         match groups.make(name) {
             Ok(None) => break,
-            Ok(Some(group)) => match spawn(Some(group.as_fd())) {
+            Ok(Some(group)) => match spawn(Some(group)) {
                 Ok(made) => return (Ok(made), None),
-                Err(error) => ungrouped = Some(Without::Clone(error)),
+                Err(error) => {
+                    ungrouped = Some(Without::Clone(error));
+                    groups.look_again();
+                }
             },
             Err(why) => ungrouped = Some(why),
         }

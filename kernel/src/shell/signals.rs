@@ -123,10 +123,12 @@ impl Shell {
     fn own_group(&self, id: ProcessId) -> Option<(GroupName, Vec<i32>)> {
         let child = self.children.get(&id)?;
         let group = child.group.clone()?;
+        let lives = child.pidfd.is_some();
+        if self.groups.living(&group) > usize::from(lives) {
+            return None;
+        }
         let pids = self.groups.pids(&group)?;
-        let shared = pids.iter().any(|pid| self.by_pid.get(pid).is_some_and(|main| *main != id));
-        let left = child.pidfd.is_some() && !pids.contains(&child.facts.pid);
-        (!shared && !left).then_some((group, pids))
+        (!lives || pids.contains(&child.facts.pid)).then_some((group, pids))
     }
 
     /// Asks about one process in a snapshot that shows all that may belong to it.
