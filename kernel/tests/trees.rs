@@ -352,7 +352,7 @@ fn a_group_that_cannot_be_made_keeps_no_process_from_starting() {
     std::fs::write(home.0.join("cgroup.max.descendants"), "0").unwrap();
     let script = "sh -c 'echo $$; exec sleep 1000' & wait";
     let (process, child) = with_descendant(&mut client, "circus.web.1", script);
-    assert_eq!(rig.group_folders(client.welcome.as_ref().unwrap().instance_id), [PathBuf::new(); 0]);
+    assert!(rig.group_folders(client.welcome.as_ref().unwrap().instance_id).is_empty());
     assert_eq!(client.signal(process.id, 9, Target::Tree).len(), 2);
     gone(child);
     client.wait_exit(process.id);
