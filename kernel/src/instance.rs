@@ -4,7 +4,7 @@ use ringmaster_protocol::instance::file;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 /// One file for each listening socket, decimal number, so that a later core can bind it again.
@@ -90,6 +90,16 @@ impl Instance {
             }
         }
         Ok(Self { path: path.to_owned(), directory, lock })
+    }
+
+    /// Takes over a directory that a former program of this core has opened and locked.
+    pub fn adopt(path: &Path, directory: OwnedFd, lock: OwnedFd) -> Self {
+        Self { path: path.to_owned(), directory, lock }
+    }
+
+    /// The directory and the lock.
+    pub fn descriptors(&self) -> [RawFd; 2] {
+        [self.directory.as_raw_fd(), self.lock.as_raw_fd()]
     }
 
     /// The directory's path, for people.

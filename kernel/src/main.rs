@@ -1,8 +1,8 @@
 //! `papa`: serves an instance, or tells how one does.
 #![forbid(unsafe_code)]
 
-use ringmaster_kernel::shell::{self, Options, Place, ServeError, Verbosity};
-use ringmaster_kernel::{attach, daemon, instance::InstanceError, status};
+use ringmaster_kernel::shell::{Options, Place, ServeError, Verbosity};
+use ringmaster_kernel::{attach, daemon, instance::InstanceError, keeper, status};
 use ringmaster_protocol::instance::{InstanceName, instance_directory, socket_path};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -67,6 +67,10 @@ enum Output {
 }
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == "resume") {
+        return resume(words);
+    }
     let arguments = match parse(std::env::args_os().skip(1)) {
         Ok(arguments) => arguments,
         Err(text) => {
@@ -102,21 +106,31 @@ fn main() -> ExitCode {
                 socket: arguments.socket.map(|path| std::path::absolute(&path).unwrap_or(path)),
                 port: arguments.port,
                 verbosity: arguments.verbosity.unwrap_or(Verbosity::Quiet),
-                umask: mask.as_raw_mode(),
                 place: arguments.place,
             };
             return match arguments.place {
-                Place::Foreground => finish(shell::serve(&options, || {})),
-                Place::Background => daemonize(&options),
+                Place::Foreground => finish(keeper::serve(&options, mask.as_raw_mode(), || {})),
+                Place::Background => daemonize(&options, mask.as_raw_mode()),
             };
         }
     }
     ExitCode::SUCCESS
 }
 
-fn finish(result: Result<(), ServeError>) -> ExitCode {
+/// Only a core says these words, to the program that is to take over.
+fn resume(words: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
+    match keeper::resume(words) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("papa: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn finish(result: Result<u8, ServeError>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("papa: {error}");
             ExitCode::from(code(&error))
@@ -132,9 +146,9 @@ fn code(error: &ServeError) -> u8 {
     }
 }
 
-fn daemonize(options: &Options) -> ExitCode {
-    let outcome = daemon::start(|report| match shell::serve(options, || report.ready()) {
-        Ok(()) => 0,
+fn daemonize(options: &Options, umask: u32) -> ExitCode {
+    let outcome = daemon::start(|report| match keeper::serve(options, umask, || report.ready()) {
+        Ok(code) => code,
         Err(error) => {
             report.failed(code(&error), &error.to_string());
             code(&error)
