@@ -7,7 +7,6 @@
 //! * [`core`]: what a request, a byte or a death means. Pure: closed [`core::Input`] in, [`core::Effect`]s out, the
 //!   time given with each input.
 //! * [`shell`]: the loop that waits, reads, writes and spawns.
-//! * [`text`]: Papa's text protocol, for people and for what was written for Papa.
 //! * [`state`]: the file in which everything is found again after any death.
 //! * [`sys`]: the only unsafe code.
 
@@ -20,4 +19,3 @@ pub mod shell;
 pub mod state;
 pub mod status;
 pub mod sys;
-pub mod text;
