@@ -8,7 +8,6 @@
 //!   time given with each input.
 //! * [`keeper`]: the half that owns the children and starts the other one anew.
 //! * [`shell`]: the loop that waits, reads, writes and spawns.
-//! * [`text`]: Papa's text protocol, for people and for what was written for Papa.
 //! * [`state`]: the file in which everything is found again after any death.
 //! * [`sys`]: the only unsafe code.
 
@@ -22,4 +21,3 @@ pub mod shell;
 pub mod state;
 pub mod status;
 pub mod sys;
-pub mod text;

@@ -51,16 +51,6 @@ pub const MAX_GRACE_MS: u64 = 86_400_000;
 /// Descendants remembered per process between two signals.
 pub const MAX_REMEMBERED: usize = 4096;
 
-/// Bytes of one line of the text protocol, and of what may wait to be read in it: as much as a frame's body
-/// (`MAX_BODY`), so that whatever can be asked for in one protocol can be in the other.
-pub const MAX_LINE: usize = 1 << 20;
-
-/// Bytes of one answer of the text protocol: room for the longest value and many names, and still no flood.
-pub const MAX_TEXT_REPLY: usize = 4 << 20;
-
-/// Bytes of output after which a watcher's batch ends: what follows waits for the acknowledgement.
-pub const TEXT_BATCH: u64 = 256 << 10;
-
 /// How long a client that says nothing is taken for one that sends its preface; then it is greeted in Papa's manner.
 pub const GREETING_DELAY: Duration = Duration::from_millis(25);
 

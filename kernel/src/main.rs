@@ -4,6 +4,7 @@
 use ringmaster_kernel::shell::{Options, Place, ServeError, Verbosity};
 use ringmaster_kernel::{attach, daemon, instance::InstanceError, keeper, status};
 use ringmaster_protocol::instance::{InstanceName, instance_directory, socket_path};
+use ringmaster_protocol::status as show;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -167,8 +168,8 @@ fn tell_status(socket: &std::path::Path, output: &Output) -> ExitCode {
     match status::ask(socket) {
         Ok(reply) => {
             match output {
-                Output::Json => println!("{}", status::json(&reply)),
-                Output::Text => print!("{}", status::text(&reply)),
+                Output::Json => println!("{}", show::json(&reply)),
+                Output::Text => print!("{}", show::text(&reply)),
             }
             ExitCode::SUCCESS
         }

@@ -30,9 +30,7 @@ pub use serve::{Options, Place, ServeError, Verdict, open_state, open_state_at, 
 
 use crate::core::ring::{Capture, Captured};
 use crate::core::{ClientId, Core, Effect, Effects, Input, Now, ReplyTo};
-use crate::limits::{
-    CAPTURES_PER_TURN, FD_RESERVE, GREETING_DELAY, MAX_CLIENTS, MAX_LINE, NOTICES_PER_TURN, RETRY, TURN,
-};
+use crate::limits::{CAPTURES_PER_TURN, FD_RESERVE, GREETING_DELAY, MAX_CLIENTS, NOTICES_PER_TURN, RETRY, TURN};
 use crate::state::StateFile;
 use crate::sys;
 use child::Child;
@@ -41,6 +39,7 @@ use descriptors::Inheritable;
 use launch::Launcher;
 use poll::{Poll, Ready, Token};
 use ringmaster_protocol::frame::{GREETING, Kind};
+use ringmaster_protocol::limits::MAX_LINE;
 use ringmaster_protocol::message::{DecodeError, ProcessId, Refusal, Request};
 use ringmaster_protocol::ring::Stream;
 use rustix::io::Errno;
