@@ -13,6 +13,9 @@ pub const SOCKETS: &str = "sockets";
 /// The requests of processes without captured output, in the instance directory (`shell/ledger.rs`).
 pub const LEDGER: &str = "uncaptured";
 
+/// What came of the last upgrade, one line.
+pub const UPGRADE_REPORT: &str = "upgrade";
+
 /// Why an instance cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum InstanceError {
@@ -114,10 +117,12 @@ impl Instance {
         })
     }
 
-    /// Writes the pid file.
+    /// Writes the pid file, whole at any time.
     pub fn write_pid(&self) -> Result<(), InstanceError> {
-        let text = format!("{}\n", std::process::id());
-        std::fs::write(through(self.directory.as_fd(), file::PID), text).map_err(|source| InstanceError::System {
+        let (new, place) = (format!("{}.new", file::PID), through(self.directory.as_fd(), file::PID));
+        let new = through(self.directory.as_fd(), &new);
+        let written = std::fs::write(&new, format!("{}\n", std::process::id()));
+        written.and_then(|()| std::fs::rename(new, place)).map_err(|source| InstanceError::System {
             path: self.path.join(file::PID),
             action: "writing",
             source,
@@ -127,7 +132,7 @@ impl Instance {
     /// Removes what a core that ends with nothing left to own leaves behind, the lock last. Best effort: what stays
     /// is taken over by the next core.
     pub fn remove(self) {
-        for name in [file::SOCKET, file::PID, file::STATE, LEDGER] {
+        for name in [file::SOCKET, file::PID, file::STATE, LEDGER, UPGRADE_REPORT] {
             let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
         }
         for name in [file::RINGS, file::VALUES, SOCKETS] {

@@ -261,9 +261,9 @@ impl Core {
         self.facts.max_fds
     }
 
-    /// What came of the last upgrade, for the status.
-    pub fn set_last_upgrade(&mut self, report: String) {
-        self.last_upgrade = report;
+    /// What came of the last upgrade, and how many there were, for the status.
+    pub fn set_last_upgrade(&mut self, report: String, deaths: Deaths) {
+        (self.last_upgrade, self.facts.deaths) = (report, deaths);
     }
 
     fn tick(&mut self, out: &mut Effects) {

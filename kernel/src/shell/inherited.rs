@@ -42,22 +42,17 @@ impl Inherited {
         let Ok(stat) = rustix::fs::fstat(&descriptor) else {
             return;
         };
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Fifo => {
-                // Of the ends of a pipe only ours is for reading alone.
-                let ours = rustix::fs::fcntl_getfl(&descriptor)
-                    .is_ok_and(|flags| !flags.intersects(OFlags::WRONLY | OFlags::RDWR));
-                if ours {
-                    self.pipes.insert(stat.st_ino, descriptor);
-                }
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind == FileType::Fifo {
+            // Of the ends of a pipe only ours is for reading alone.
+            let flags = rustix::fs::fcntl_getfl(&descriptor);
+            if flags.is_ok_and(|flags| !flags.intersects(OFlags::WRONLY | OFlags::RDWR)) {
+                self.pipes.insert(stat.st_ino, descriptor);
             }
-            FileType::Socket => {
-                self.sockets.insert(stat.st_ino, descriptor);
-            }
-            _ if pidfds.contains(&descriptor.as_raw_fd()) => {
-                self.pidfds.insert(descriptor.as_raw_fd(), descriptor);
-            }
-            _ => {}
+        } else if kind == FileType::Socket {
+            self.sockets.insert(stat.st_ino, descriptor);
+        } else if pidfds.contains(&descriptor.as_raw_fd()) {
+            self.pidfds.insert(descriptor.as_raw_fd(), descriptor);
         }
     }
 

@@ -113,7 +113,8 @@ impl Shell {
 
     /// Waits once and handles what happened.
     fn turn(&mut self) -> io::Result<()> {
-        let deadline = self.core.next_deadline().into_iter().chain(self.accept_again).chain(self.next_look()).min();
+        let deadlines = [self.core.next_deadline(), self.accept_again, self.next_look(), self.upgrade.deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
         self.now = clock::now();
         let unfinished = self.unfinished();
         let timeout = match deadline {

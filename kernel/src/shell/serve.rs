@@ -127,7 +127,7 @@ fn prepare(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct) -> Result
     let mut shell = equip(ward, keeper, watch, conduct, state)?;
     shell.recover(&mut left);
     drop(left);
-    shell.core.set_last_upgrade(shell.upgrade.report());
+    shell.core.set_last_upgrade(shell.upgrade.report(), shell.state.header().deaths());
     let listeners = [(&shell.listener, Token::Listener), (&shell.tcp, Token::TcpListener)];
     for (listener, token) in listeners {
         if let Some(listener) = listener {

@@ -7,7 +7,7 @@
 
 use super::{Shell, Verdict, clock, socket, tree};
 use crate::core::ReplyTo;
-use crate::instance::through;
+use crate::instance::{UPGRADE_REPORT, through};
 use crate::keeper::{READY, UPGRADE_SIGNAL, Ward};
 use crate::limits::{COMMIT, TRIAL, TRIAL_WORDS};
 use crate::state::{Deaths, Header, UpgradePhase};
@@ -26,9 +26,6 @@ use super::poll::Token;
 
 /// The copy of the state for a dry run, in the instance directory.
 const COPY: &str = "state.trial";
-
-/// What came of the last upgrade, in the instance directory.
-const REPORT: &str = "upgrade";
 
 /// What is needed to hand over.
 pub struct Upgrade {
@@ -80,12 +77,12 @@ impl Upgrade {
 
     /// What came of the last one; empty: there was none.
     pub fn report(&self) -> String {
-        std::fs::read_to_string(through(self.directory.as_fd(), REPORT)).unwrap_or_default()
+        std::fs::read_to_string(through(self.directory.as_fd(), UPGRADE_REPORT)).unwrap_or_default()
     }
 
     fn save_report(&self, text: &str) {
         // Best effort: it is for people.
-        let _ = std::fs::write(through(self.directory.as_fd(), REPORT), text);
+        let _ = std::fs::write(through(self.directory.as_fd(), UPGRADE_REPORT), text);
     }
 
     fn open(&self, program: Option<&[u8]>) -> Result<OwnedFd, Refusal> {
@@ -290,7 +287,7 @@ impl Shell {
     fn report_upgrade(&mut self, text: &str) {
         self.log(&format!("upgrade {text}"));
         self.upgrade.save_report(text);
-        self.core.set_last_upgrade(text.to_owned());
+        self.core.set_last_upgrade(text.to_owned(), self.state.header().deaths());
     }
 }
 

@@ -52,3 +52,37 @@ fn word(bytes: &[u8], position: usize) -> Option<u64> {
     let (_, rest) = bytes.split_at_checked(position * 8)?;
     rest.first_chunk::<8>().map(|word| u64::from_le_bytes(*word))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::state::{Phase, StateFile};
+    use ringmaster_protocol::message::{ExitStatus, ProcessId};
+
+    /// What a core of layout 1 left that was killed with one process running and one ended.
+    const LAYOUT_1: &[u8] = include_bytes!("../../tests/data/state-layout-1");
+    const BOOT: u64 = 11_911_791_411_069_624_284;
+
+    #[test]
+    fn layout_1_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("state"), LAYOUT_1).unwrap();
+        let at = std::fs::File::open(directory.path()).unwrap();
+        let mut ids = Vec::new();
+        // The second time it is of the present layout.
+        for _ in 0..2 {
+            let mut state = StateFile::open(&at, "state", BOOT, 1).unwrap();
+            assert_eq!(state.header().instance(), 615_706_455_431_396_178);
+            let facts: Vec<_> = state.used().iter().map(|index| state.slot(*index).unwrap().facts().unwrap()).collect();
+            let found: Vec<_> = facts.iter().map(|facts| (facts.id.0, facts.pid, facts.start_ticks)).collect();
+            assert_eq!(found, [(1, 15450, 1_420_632), (2, 15533, 1_420_662)]);
+            assert_eq!(facts[0].phase, Phase::Running);
+            assert!(matches!(facts[1].phase, Phase::Exited(exit) if exit.status == ExitStatus::Code(1)));
+            assert_eq!(state.slot(0).unwrap().end_of(15450), None);
+            assert_eq!(state.header().deaths(), crate::state::Deaths::default());
+            let (index, _) = state.take().unwrap();
+            state.release(index);
+            ids.push(state.header().draw_id());
+        }
+        assert_eq!(ids, [ProcessId(3), ProcessId(4)]);
+    }
+}

@@ -94,9 +94,14 @@ impl Rig {
 
     /// SIGKILL to the half that owns the children; the other takes its place.
     pub fn kill_keeper(&self) {
-        let keeper = Handle::open(self.keeper_pid());
+        let before = self.keeper_pid();
+        let keeper = Handle::open(before);
         keeper.send(Signal::KILL);
         keeper.wait_end();
+        eventually("the other half is the keeper", || {
+            let now = self.keeper_pid();
+            (now != before).then_some(()).ok_or(now)
+        });
     }
 
     pub fn client(&self) -> Client {
@@ -118,18 +123,30 @@ impl Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        if self.papa.is_none() {
+        let Ok(keeper) = std::fs::read_to_string(self.directory().join("pid")) else {
+            return;
+        };
+        if std::thread::panicking() {
+            // The core may be in any state: its children, then itself.
+            let keeper = keeper.trim();
+            Command::new("kill").args(["-STOP", keeper]).status().ok();
+            Command::new("pkill").args(["-KILL", "-P", keeper]).status().ok();
+            Command::new("kill").args(["-KILL", keeper]).status().ok();
+            return;
+        }
+        if self.papa.is_none() && UnixStream::connect(self.socket()).is_err() {
             return;
         }
         // Whatever the core knows is killed by the core itself, so that nobody else is hit.
-        if !std::thread::panicking() {
-            let mut client = self.client();
-            let list = client.list();
-            for process in list {
-                client
-                    .request(SignalRequest { process: process.id, signal: 9, target: Target::Tree, ext: vec![] })
-                    .ok();
-            }
+        let mut client = self.client();
+        let all = List { after: ProcessId(0), prefix: String::new(), ext: vec![] };
+        let list = match client.request(all) {
+            Ok(Reply::Listing(list)) => list.processes,
+            // In safe mode nothing is asked for, and nothing was started.
+            _ => vec![],
+        };
+        for process in list {
+            client.request(SignalRequest { process: process.id, signal: 9, target: Target::Tree, ext: vec![] }).ok();
         }
         self.kill();
     }
