@@ -71,9 +71,9 @@ fn a_child_sees_what_the_starter_of_the_core_left() {
     let nice = client.spawn(program("nice", &["nice"]));
     assert_eq!(text(&client.read_all(nice.id).0), "3\n");
     // What the core has for itself is another matter.
-    let own = std::fs::read_to_string(format!("/proc/{}/limits", rig.pid())).unwrap();
+    let own = std::fs::read_to_string(format!("/proc/{}/limits", rig.kernel_pid())).unwrap();
     assert!(!own.contains(" 512 "), "{own}");
     let spared = client.status().guarantees.iter().any(|row| row.name.starts_with("core-is-killed-last") && row.holds);
-    let score = std::fs::read_to_string(format!("/proc/{}/oom_score_adj", rig.pid())).unwrap();
+    let score = std::fs::read_to_string(format!("/proc/{}/oom_score_adj", rig.kernel_pid())).unwrap();
     assert_eq!(score.trim(), if spared { "-900" } else { "345" });
 }

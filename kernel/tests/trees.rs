@@ -197,8 +197,8 @@ fn a_daemon_is_found_by_the_next_core_though_its_starter_ended_in_between() {
     let leftovers = leftovers.map(|name| folder.join(name));
     leftovers.iter().for_each(|path| std::fs::create_dir(path).unwrap());
     rig.start();
-    assert_eq!(leftovers.each_ref().map(|path| path.exists()), [false; 2]);
     let mut client = rig.manager();
+    assert_eq!(leftovers.each_ref().map(|path| path.exists()), [false; 2]);
     client.wait_exit(process.id);
     assert_eq!(client.signal(process.id, 9, Target::Tree), [daemon]);
     gone(daemon);

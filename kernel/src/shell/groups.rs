@@ -27,6 +27,9 @@ pub enum Without {
     /// Somebody does not want it.
     #[error("{SWITCH} is off")]
     Off,
+    /// The keeper has tried and told why.
+    #[error("they did not work when the core started")]
+    Probed,
     /// No hierarchy of version 2.
     #[error("no cgroup v2 is mounted")]
     NotMounted,

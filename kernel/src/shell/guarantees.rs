@@ -3,7 +3,7 @@
 
 use super::groups::{Groups, Without};
 use crate::limits::{OOM_SCORE_ADJ, STAGE_FIRST};
-use crate::sys::{self, CHILD_STEPS, Plan, ResultWords, SpawnStack};
+use crate::sys::{self, CHILD_STEPS, Kin, Parent, Plan, ResultWords, SpawnStack};
 use ringmaster_protocol::message::{Guarantee, SpawnStep};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -14,6 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where Linux keeps how likely a process is killed for want of memory (proc(5)).
 pub const OOM_FILE: &str = "/proc/self/oom_score_adj";
+
+/// The promise for which processes have cgroups.
+pub const TREES: &str = "trees-are-killed-whole";
 
 /// One promise.
 struct Row {
@@ -27,7 +30,7 @@ struct Row {
 }
 
 /// In the order of `status`.
-const ROWS: [Row; 7] = [
+const ROWS: [Row; 8] = [
     Row {
         name: "children-survive-core-death",
         by: "children lead sessions of their own and hold their pipes' readers",
@@ -59,7 +62,7 @@ const ROWS: [Row; 7] = [
         test: |_, _| descriptor_is_copied(),
     },
     Row {
-        name: "trees-are-killed-whole",
+        name: TREES,
         by: "the processes of a watcher have a cgroup",
         instead: "who belongs to a process is told by descent, session and pipes; one that left all of them may stay",
         test: |_, groups| group_takes_a_child(groups),
@@ -70,10 +73,16 @@ const ROWS: [Row; 7] = [
         instead: "Linux chooses between the core and its children by their sizes",
         test: |_, _| oom_score_is_low(),
     },
+    Row {
+        name: "upgrade-in-place",
+        by: "the keeper becomes another program and keeps its children",
+        instead: "it cannot be upgraded",
+        test: |_, _| Ok(()),
+    },
 ];
 
 /// What no host gives to this build.
-const LIMITS: [(&str, &str); 3] = [
+const LIMITS: [(&str, &str); 2] = [
     (
         "exit-status-while-no-core-runs",
         "a child that ends between the death of a core and the start of the next leaves no status",
@@ -82,10 +91,10 @@ const LIMITS: [(&str, &str); 3] = [
         "output-of-children-that-end-while-no-core-runs",
         "what is in a pipe goes with its last holder; at most one pipe (64 KiB as a rule) for each stream",
     ),
-    ("upgrade-in-place", "this build cannot be upgraded in place"),
 ];
 
-/// Tries all of them, and makes no groups any more when they do not work. Called before there are processes.
+/// Tries all of them, and makes no groups any more when they do not work. Called in the keeper, before it
+/// keeps anything: the processes that are made for it are its own.
 pub fn find(folder: BorrowedFd<'_>, groups: &mut Groups) -> Vec<Guarantee> {
     let tried = ROWS.map(|row| match (row.test)(folder, groups) {
         Ok(()) => Guarantee { name: row.name.into(), holds: true, reason: row.by.into() },
@@ -99,7 +108,7 @@ pub fn find(folder: BorrowedFd<'_>, groups: &mut Groups) -> Vec<Guarantee> {
 fn child(group: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
     let [pid, pidfd, failure] = [const { AtomicU64::new(0) }; 3];
     let words = ResultWords { pid: &pid, pidfd: &pidfd, failure: &failure };
-    let (pid, pidfd) = sys::spawn(&mut SpawnStack::new()?, &nowhere(), &words, group)?;
+    let (pid, pidfd) = sys::spawn(&mut SpawnStack::new()?, &nowhere(), &words, &Kin { parent: Parent::Us, group })?;
     waitpid(Pid::from_raw(pid), WaitOptions::empty())?;
     let word = failure.load(Ordering::Acquire);
     let step = usize::try_from(word >> 56).ok().and_then(|step| CHILD_STEPS.get(step.checked_sub(1)?));
@@ -208,7 +217,7 @@ mod tests {
             ..nowhere()
         };
         let mut stack = SpawnStack::new().unwrap();
-        let (pid, _pidfd) = sys::spawn(&mut stack, &plan, &words, None).unwrap();
+        let (pid, _pidfd) = sys::spawn(&mut stack, &plan, &words, &Kin { parent: Parent::Us, group: None }).unwrap();
         let (_, status) = waitpid(Pid::from_raw(pid), WaitOptions::empty()).unwrap().unwrap();
         assert_eq!((failure.into_inner(), status.exit_status()), (0, Some(0)));
         assert_eq!(std::fs::read_to_string(OOM_FILE).unwrap(), before);

@@ -7,30 +7,21 @@ use super::groups::{GroupName, Groups, Without};
 use super::ledger::Ledger;
 use super::{clock, tree};
 use crate::core::{Made, Now, Passed, ring::Ring};
+use crate::keeper::Original;
 use crate::state::{Facts, Phase, StateFile};
-use crate::sys::{self, CHILD_STEPS, OOM_SCORE, ResourceLimit, ResultWords, SpawnStack};
+use crate::sys::{self, CHILD_STEPS, Kin, OOM_SCORE, Parent, ResourceLimit, ResultWords, SpawnStack};
 use ringmaster_protocol::message::{ProcessId, Refusal, Spawn, SpawnStep};
 use ringmaster_protocol::ring::Stream;
 use rustix::fs::{Mode, OFlags};
+use rustix::pipe::PipeFlags;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// `RLIMIT_NOFILE` as Linux numbers it (asm-generic/resource.h; the same on x86-64 and arm64).
 const RLIMIT_NOFILE: u32 = 7;
-
-/// What children inherit from the way in which the core itself was started.
-#[derive(Debug, Clone, Copy)]
-pub struct Original {
-    /// The starter's file mode mask.
-    pub umask: u32,
-    /// The starter's limit of open files; the core raises its own.
-    pub open_files: rustix::process::Rlimit,
-    /// The starter's `oom_score_adj`, when the core has lowered its own.
-    pub oom_score_adj: Option<i32>,
-}
 
 /// A process that was made.
 pub struct Started {
@@ -106,6 +97,44 @@ impl Launcher {
         started
     }
 
+    /// Runs a program that is to say whether it can take over; gives what it says, and its pidfd.
+    pub fn try_program(&mut self, program: &OwnedFd, argv: Vec<CString>) -> Result<(OwnedFd, OwnedFd), Refusal> {
+        let failed = |error: io::Error| prepare("the dry run of the program", &error);
+        let (said, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| failed(errno.into()))?;
+        let (null, write, program) = (self.null.as_fd(), write.as_fd(), program.as_fd());
+        let sources = BTreeMap::from([(0, null), (1, write), (2, write), (3, program)]);
+        let staged = self.stage.place(&sources).map_err(failed)?;
+        let mut plan = sys::Plan { argv, programs: vec![c"/proc/self/fd/3".to_owned()], ..self.bare_plan() };
+        (plan.descriptors, plan.table_end) = (staged.placements, staged.table_end);
+        let [pid, pidfd, failure] = [const { AtomicU64::new(0) }; 3];
+        let words = ResultWords { pid: &pid, pidfd: &pidfd, failure: &failure };
+        let kin = Kin { parent: Parent::Ours, group: None };
+        let spawned = sys::spawn(&mut self.stack, &plan, &words, &kin);
+        self.stage.clear();
+        let (_, pidfd) = spawned.map_err(failed)?;
+        match i32::try_from(failure.load(Ordering::Acquire) & 0xffff_ffff).unwrap_or(libc::ENOEXEC) {
+            0 => Ok((said, pidfd)),
+            errno => Err(Refusal::SpawnFailed { step: SpawnStep::Exec, subject: "the program".into(), errno }),
+        }
+    }
+
+    fn bare_plan(&self) -> sys::Plan {
+        sys::Plan {
+            argv: Vec::new(),
+            env: Vec::new(),
+            programs: Vec::new(),
+            cwd: c"/".to_owned(),
+            groups: None,
+            gid: None,
+            uid: None,
+            limits: Vec::new(),
+            umask: self.original.umask,
+            oom_score_adj: None,
+            descriptors: Vec::new(),
+            table_end: None,
+        }
+    }
+
     fn start_in(
         &mut self,
         opened: Opened,
@@ -143,7 +172,9 @@ impl Launcher {
         let before = clock::now();
         let spawned = staged.map(|staged| {
             (plan.descriptors, plan.table_end) = (staged.placements, staged.table_end);
-            spawn_in(groups, &group, |group| sys::spawn(&mut self.stack, &plan, &words, group))
+            spawn_in(groups, &group, |group| {
+                sys::spawn(&mut self.stack, &plan, &words, &Kin { parent: Parent::Ours, group })
+            })
         });
         self.stage.clear();
         let (spawned, ungrouped) = spawned.map_err(|error| prepare("the descriptors", &error))?;
@@ -205,8 +236,7 @@ impl Launcher {
             limits: asked.chain(restore).collect(),
             umask: spawn.umask.unwrap_or(self.original.umask),
             oom_score_adj,
-            descriptors: Vec::new(),
-            table_end: None,
+            ..self.bare_plan()
         })
     }
 }

@@ -110,9 +110,10 @@ impl Shell {
             return Vec::new();
         };
         let Some((group, pids)) = self.own_group(id) else {
+            let adopter = self.keeper_pid;
             return self.look(id, around, |child, snapshot, mains| match around {
                 Around::Below => child.descendants(snapshot),
-                Around::Everywhere => child.tree(snapshot, adopter(), |pid| mains.contains_key(&pid)),
+                Around::Everywhere => child.tree(snapshot, adopter, |pid| mains.contains_key(&pid)),
             });
         };
         let others = pids.into_iter().filter(|pid| *pid != main.pid).collect();
@@ -133,7 +134,7 @@ impl Shell {
 
     /// Asks about one process in a snapshot that shows all that may belong to it.
     ///
-    /// We adopt the orphans of the processes that we made (`PR_SET_CHILD_SUBREAPER`): they are among our own children, or
+    /// The keeper adopts the orphans of the processes that we made (`PR_SET_CHILD_SUBREAPER`): they are among our own children, or
     /// below one of those whom nobody knows. So when there is no unknown child, nothing but the descendants of the process
     /// itself is looked at. Orphans of processes that a former core made may be anywhere.
     fn look(
@@ -152,7 +153,7 @@ impl Shell {
             (Kinship::Lists, Around::Below, _) => ask(child, &Snapshot::below(child.roots()), &self.by_pid),
             (Kinship::Lists, Around::Everywhere, Origin::Ours) => {
                 let mut roots = child.roots();
-                let unknown = tree::children_of(adopter());
+                let unknown = tree::children_of(self.keeper_pid);
                 roots.extend(unknown.iter().filter(|pid| !self.by_pid.contains_key(pid)));
                 ask(child, &Snapshot::below(roots), &self.by_pid)
             }
@@ -167,9 +168,4 @@ enum Around {
     Below,
     /// Also among the orphans.
     Everywhere,
-}
-
-/// Whose children the orphans of our processes become (`PR_SET_CHILD_SUBREAPER`).
-fn adopter() -> i32 {
-    rustix::process::getpid().as_raw_nonzero().get()
 }

@@ -78,14 +78,31 @@ struct CloneArgs {
 /// `CLONE_INTO_CGROUP` of linux/sched.h (Linux 5.7); it does not fit the C library's type.
 const CLONE_INTO_CGROUP: u64 = 1 << 33;
 
-/// Makes a process, in the cgroup whose directory is `group`, and returns when it has become its program or failed to.
-/// `Err` is clone3's own failure; what happened after that is in the words. Gives the pid and the pidfd (close-on-exec by
-/// nature).
+/// Whose child a process becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parent {
+    /// Ours.
+    Us,
+    /// Our parent's (`CLONE_PARENT`: it has our own exit signal).
+    Ours,
+}
+
+/// Where a process belongs.
+#[derive(Debug, Clone, Copy)]
+pub struct Kin<'a> {
+    /// Whose child it is.
+    pub parent: Parent,
+    /// The directory of its cgroup; `None`: ours.
+    pub group: Option<BorrowedFd<'a>>,
+}
+
+/// Makes a process and returns when it has become its program or failed to. `Err` is clone3's own failure; what happened
+/// after that is in the words. Gives the pid and the pidfd (close-on-exec by nature).
 pub fn spawn(
     stack: &mut SpawnStack,
     plan: &Plan,
     words: &ResultWords<'_>,
-    group: Option<BorrowedFd<'_>>,
+    kin: &Kin<'_>,
 ) -> io::Result<(i32, OwnedFd)> {
     let argv = pointers(&plan.argv);
     let env = pointers(&plan.env);
@@ -94,14 +111,19 @@ pub fn spawn(
         word.store(0, Ordering::Release);
     }
     let table = if plan.table_end.is_some() { libc::CLONE_FILES } else { 0 };
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::CLONE_PARENT_SETTID | table;
+    let result_words = libc::CLONE_PIDFD | libc::CLONE_PARENT_SETTID;
+    let (parent, exit_signal) = match kin.parent {
+        Parent::Us => (0, libc::SIGCHLD),
+        Parent::Ours => (libc::CLONE_PARENT, 0),
+    };
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | parent | result_words | table;
     let flags = u64::try_from(flags).unwrap_or(0);
     let arguments = CloneArgs {
-        flags: if group.is_some() { flags | CLONE_INTO_CGROUP } else { flags },
-        cgroup: group.and_then(|group| u64::try_from(group.as_raw_fd()).ok()).unwrap_or(0),
+        flags: if kin.group.is_some() { flags | CLONE_INTO_CGROUP } else { flags },
+        exit_signal: u64::try_from(exit_signal).unwrap_or(0),
+        cgroup: kin.group.and_then(|group| u64::try_from(group.as_raw_fd()).ok()).unwrap_or(0),
         pidfd: address(words.pidfd.as_ptr()),
         parent_tid: address(words.pid.as_ptr()),
-        exit_signal: u64::try_from(libc::SIGCHLD).unwrap_or(0),
         stack: address(stack.base),
         stack_size: u64::try_from(STACK).unwrap_or(0),
         ..CloneArgs::default()
@@ -119,7 +141,7 @@ pub fn spawn(
     Ok((pid, unsafe { OwnedFd::from_raw_fd(number) }))
 }
 
-fn pointers(texts: &[CString]) -> Vec<*const libc::c_char> {
+pub(super) fn pointers(texts: &[CString]) -> Vec<*const libc::c_char> {
     texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
