@@ -7,11 +7,6 @@ use super::state::{read_header, read_slot};
 use ringmaster_kernel::state::StateFile;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::{Mutex, PoisonError};
-use tempfile::TempDir;
-
-/// The folder and the file in it, for all rounds.
-static FOLDER: Mutex<Option<(TempDir, File)>> = Mutex::new(None);
 
 /// What an undamaged header begins with: magic, layout 1, slots of 512 bytes, instance, boot 1.
 const SOUND: [u64; 5] = [u64::from_le_bytes(*b"RMSTATE\x01"), 1, 512, 42, 1];
@@ -21,11 +16,10 @@ const SIZES: [u64; 8] = [0, 100, 4096, 36_864, 69_632, 69_631, 5000, 1 << 40];
 
 /// First byte: the size; then words with their places, over an undamaged header.
 pub fn state_file(input: &[u8]) {
-    let mut folder = FOLDER.lock().unwrap_or_else(PoisonError::into_inner);
-    let (folder, file) = folder.get_or_insert_with(make);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = File::options().write(true).create_new(true).open(folder.path().join("state")).expect("the file");
     let mut input = Bytes::new(input);
     let size = SIZES[usize::from(input.u8() % 8)];
-    file.set_len(0).expect("emptying the file");
     let header: Vec<u8> = SOUND.iter().flat_map(|word| word.to_le_bytes()).collect();
     file.write_all_at(&header, 0).expect("writing the header");
     let patches = usize::from(input.u8() % 64);
@@ -50,10 +44,4 @@ pub fn state_file(input: &[u8]) {
             assert_eq!((state.used(), slot.facts()), (vec![index], None));
         }
     }
-}
-
-fn make() -> (TempDir, File) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = File::options().write(true).create_new(true).open(folder.path().join("state")).expect("the file");
-    (folder, file)
 }
