@@ -16,7 +16,7 @@ const HEADER_WORDS: usize = 6;
 
 /// Where the slots begin, and their size.
 const SLOTS_AT: u64 = 4096;
-const SLOT: usize = 512;
+const SLOT: usize = 640;
 
 /// The first word of the two copies of a slot's facts, the words of a copy, and those that its checksum covers.
 const COPIES: [usize; 2] = [24, 44];

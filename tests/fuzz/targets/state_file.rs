@@ -8,11 +8,11 @@ use ringmaster_kernel::state::StateFile;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-/// What an undamaged header begins with: magic, layout 1, slots of 512 bytes, instance, boot 1.
-const SOUND: [u64; 5] = [u64::from_le_bytes(*b"RMSTATE\x01"), 1, 512, 42, 1];
+/// What an undamaged header begins with: magic, layout 2, slots of 640 bytes, instance, boot 1.
+const SOUND: [u64; 5] = [u64::from_le_bytes(*b"RMSTATE\x01"), 2, 640, 42, 1];
 
 /// The sizes that a file of two chunks may have been cut to, and some that no core makes.
-const SIZES: [u64; 8] = [0, 100, 4096, 36_864, 69_632, 69_631, 5000, 1 << 40];
+const SIZES: [u64; 8] = [0, 100, 4096, 45_056, 86_016, 86_015, 5000, 1 << 40];
 
 /// First byte: the size; then words with their places, over an undamaged header.
 pub fn state_file(input: &[u8]) {
@@ -25,7 +25,7 @@ pub fn state_file(input: &[u8]) {
     let patches = usize::from(input.u8() % 64);
     for _ in 0..patches {
         // The first 80 bytes are the header's words, the others lie in the slots.
-        let place = u64::from(input.u16()) % 8192;
+        let place = u64::from(input.u16()) % 10_240;
         let at = if place < 16 { place * 8 } else { 4096 + place * 8 };
         file.write_all_at(&input.array::<8>(), at).expect("writing a word");
     }

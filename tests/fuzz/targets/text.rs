@@ -5,10 +5,10 @@
 use super::bytes::Bytes;
 use super::world::{CAPACITY, World};
 use ringmaster_kernel::core::{ClientId, Input, ReplyTo};
-use ringmaster_kernel::limits::{MAX_TEXT_REPLY, TEXT_BATCH};
-use ringmaster_kernel::text::{Acked, After, Host, Session, Tables};
+use ringmaster_protocol::limits::{MAX_TEXT_REPLY, TEXT_BATCH};
 use ringmaster_protocol::message::*;
 use ringmaster_protocol::ring::{Record, Stream};
+use ringmaster_protocol::text::{Acked, After, Host, Session, Tables};
 use std::cell::RefCell;
 
 /// Bytes that may wait for the client before its next line is read.

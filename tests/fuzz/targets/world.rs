@@ -3,7 +3,8 @@
 
 use super::bytes::Bytes;
 use ringmaster_kernel::core::ring::{Captured, Remains, Ring};
-use ringmaster_kernel::core::{ClientId, Core, Effect, Facts, Inheritance, Input, Made, Now, ReplyTo};
+use ringmaster_kernel::core::{ClientId, Conduct, Core, Effect, Facts, Inheritance, Input, Made, Now, ReplyTo};
+use ringmaster_kernel::state::Deaths;
 use ringmaster_protocol::message::*;
 use ringmaster_protocol::ring::{Record, Stream};
 use std::collections::{BTreeMap, VecDeque};
@@ -31,7 +32,16 @@ pub struct World {
 
 impl World {
     pub fn new(bytes: &mut Bytes<'_>) -> Self {
-        let facts = Facts { version: "fuzz".into(), instance_id: 1, pid: 1, max_fds: 1000, guarantees: vec![] };
+        let facts = Facts {
+            version: "fuzz".into(),
+            instance_id: 1,
+            keeper_pid: 1,
+            kernel_pid: 2,
+            max_fds: 1000,
+            guarantees: vec![],
+            conduct: Conduct::Full,
+            deaths: Deaths::default(),
+        };
         let now = Now { boot_ns: 1_000_000_000, real_ns: 1 << 60 };
         let before = match bytes.u8() {
             choice if choice & 1 == 0 => Inheritance::default(),
@@ -133,6 +143,7 @@ impl World {
                 let lived = self.processes.insert(process, false);
                 assert_eq!(lived, Some(true), "an end is noted twice");
             }
+            Effect::Upgrade { to, .. } => self.answers.push((to, Err(refused()))),
             Effect::Exit => self.exited = true,
             Effect::Notify { client, .. } => assert!(self.clients.contains(&client)),
             Effect::Log { text } => assert!(!text.is_empty()),
@@ -193,7 +204,10 @@ impl World {
         } else if self.processes.get(&process) == Some(&true) {
             let status = ExitStatus::Code(i32::from(bytes.u8()));
             let pending = [u64::from(bytes.u16()), u64::from(bytes.u16())];
-            self.drive(Input::Ended { process, status, rusage: Rusage::default(), pending }, bytes);
+            self.drive(
+                Input::Ended { process, status, rusage: Rusage::default(), realtime_ns: self.now.real_ns, pending },
+                bytes,
+            );
         }
     }
 
