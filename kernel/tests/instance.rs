@@ -62,7 +62,7 @@ fn status_is_told_to_programs_and_absence_is_an_exit_status() {
         "lost_bytes",
         "guarantees",
     ] {
-        assert!(said.contains(&format!("\"{field}\": ")), "{field} is not in {said}");
+        assert!(said.contains(&format!("\"{field}\":")), "{field} is not in {said}");
     }
     rig.kill();
     let output = rig.command().arg("status").output().unwrap();
