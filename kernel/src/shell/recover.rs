@@ -79,7 +79,7 @@ impl Shell {
             Some(stat) if stat.parent == self.keeper_pid => Origin::Ours,
             Some(_) | None => Origin::Former,
         };
-        let group = Some(self.groups.name(&spawn.name)).filter(|group| self.groups.pids(group).is_some());
+        let group = Some(self.groups.name(&spawn.name)).filter(|group| self.groups.is_there(group));
         group.iter().for_each(|group| self.groups.enter(group));
         let child = Child { index, slot, facts, origin, pidfd, file, pipes, group, remembered: Vec::new() };
         self.take_in(id, child);
