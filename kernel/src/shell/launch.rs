@@ -8,7 +8,7 @@ use super::{clock, tree};
 use crate::core::{Made, Passed, ring::Ring};
 use crate::state::{Facts, Phase, StateFile};
 use crate::sys::{self, CHILD_STEPS, ResourceLimit, ResultWords, SpawnStack};
-use ringmaster_protocol::message::{ProcessId, Refusal, Spawn, SpawnStep};
+use ringmaster_protocol::message::{Keeping, ProcessId, Refusal, Spawn, SpawnStep};
 use ringmaster_protocol::ring::Stream;
 use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeMap;
@@ -70,7 +70,7 @@ impl Launcher {
         let id = state.header().draw_id();
         let (index, slot) =
             state.take().map_err(|error| Refusal::System { action: error.to_string(), errno: libc::ENOSPC })?;
-        let made = self.start_in(index, slot, id, spawn, passed, sockets);
+        let made = self.start_in(index, slot, (state.header().instance(), id), spawn, passed, sockets);
         if made.is_err() {
             state.release(index);
             ProcessFile::remove(self.rings.as_fd(), id);
@@ -82,13 +82,13 @@ impl Launcher {
         &mut self,
         index: usize,
         slot: crate::state::Slot,
-        id: ProcessId,
+        (instance, id): (u64, ProcessId),
         spawn: &Spawn,
         passed: &[OwnedFd],
         sockets: &BTreeMap<String, Inheritable>,
     ) -> Result<(Box<Made>, Child), Refusal> {
-        let file = ProcessFile::create(self.rings.as_fd(), &self.ledger, index, id, spawn)
-            .map_err(|error| prepare("the process file", &error))?;
+        let file = ProcessFile::create(self.rings.as_fd(), &self.ledger, index, (instance, id), spawn)
+            .map_err(|error| prepare(&file_subject(spawn), &error))?;
         let pipes = [
             Ends::for_stream(spawn.stdout, spawn).map_err(|error| prepare("the pipe of stdout", &error))?,
             Ends::for_stream(spawn.stderr, spawn).map_err(|error| prepare("the pipe of stderr", &error))?,
@@ -182,6 +182,15 @@ impl Launcher {
 fn prepare(subject: &str, error: &io::Error) -> Refusal {
     let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
     Refusal::SpawnFailed { step: SpawnStep::Prepare, subject: subject.into(), errno }
+}
+
+fn file_subject(spawn: &Spawn) -> String {
+    match spawn.keeping() {
+        Some(Keeping::Spill { directory, .. }) => {
+            format!("the process file in {}", String::from_utf8_lossy(&directory))
+        }
+        Some(Keeping::DropNewest) | None => "the process file".into(),
+    }
 }
 
 fn rlimit(resource: u32, limit: rustix::process::Rlimit) -> ResourceLimit {

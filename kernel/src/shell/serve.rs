@@ -30,6 +30,8 @@ pub struct Options {
     pub socket: Option<PathBuf>,
     /// The port of 127.0.0.1 on which text is spoken as well; `None`: on none.
     pub port: Option<u16>,
+    /// Bytes of memory for all rings.
+    pub ring_memory: u64,
     /// How much to say.
     pub verbosity: Verbosity,
     /// The starter's file mode mask.
@@ -116,6 +118,7 @@ fn prepare(instance: Instance, options: &Options, signals: OwnedFd, exit_info: b
         instance_id: header.instance(),
         pid: rustix::process::getpid().as_raw_nonzero().get(),
         max_fds: open_files.maximum.unwrap_or(u64::MAX),
+        ring_memory: options.ring_memory,
         guarantees: guarantees::list(exit_info),
     };
     let inheritance = Inheritance { epoch, leased, grace_ms, lost: header.lost() };
