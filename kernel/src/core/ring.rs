@@ -10,7 +10,6 @@
 
 use super::Now;
 use super::memory::WhenFull;
-use super::thin::Holes;
 use crate::limits::{DROP_STEP, SPLICE_MAX};
 use ringmaster_protocol::ring::Record;
 use std::collections::VecDeque;

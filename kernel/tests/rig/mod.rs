@@ -40,7 +40,15 @@ impl Rig {
     }
 
     pub fn start(&mut self) {
-        let child = self.command().arg("-d").stdin(Stdio::null()).spawn().unwrap();
+        self.start_as(|_| {});
+    }
+
+    /// With more arguments, or its words elsewhere.
+    pub fn start_as(&mut self, change: impl FnOnce(&mut Command)) {
+        let mut command = self.command();
+        command.arg("-d").stdin(Stdio::null());
+        change(&mut command);
+        let child = command.spawn().unwrap();
         let pid = child.id();
         self.papa = Some(child);
         eventually("the core accepts connections", || {
