@@ -66,6 +66,8 @@ struct Heard {
 
 fn hear(client: &mut Client, process: ProcessId) -> Heard {
     let mut output = client.open(process);
+    // All is told again, also what came while another one was listened to.
+    client.ok(Watch::default());
     let mut heard = Heard { bytes: vec![], gaps: vec![] };
     let begin = output.info.streams[0].low;
     if begin > 0 {
@@ -317,7 +319,7 @@ fn all_rings_together_stay_under_the_cap() {
     assert!(used <= CAP + CHILDREN * (16 << 10) + CHILDREN * 8 * StreamEntry::SIZE * 64, "{used}");
     for info in client.list() {
         let kept = info.streams[0].head - info.streams[0].low;
-        assert!(kept >= 16 << 10, "each has its floor: {kept}");
+        assert!(kept >= 8 << 10, "each has its floor, less one step and its records: {kept}");
     }
     drop(client);
     let mut client = rig.manager();

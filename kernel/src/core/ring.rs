@@ -240,6 +240,11 @@ impl Ring {
         (self.capacity, self.places)
     }
 
+    /// Whether readers and the slot have been told of all that was dropped.
+    pub(super) fn is_told(&self) -> bool {
+        self.saved_lost == self.lost
+    }
+
     /// Bytes of memory that it may come to hold.
     pub fn most_memory(&self) -> u64 {
         self.capacity.saturating_add(self.places.saturating_mul(Record::SIZE))

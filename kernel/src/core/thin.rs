@@ -22,6 +22,9 @@ pub struct Holes {
 
 /// What can be given back of a ring, when it is `step` bytes at least; it is taken for done.
 pub(super) fn thin(ring: &mut Ring, step: u64) -> Option<Holes> {
+    if !ring.is_told() {
+        return None;
+    }
     let (freed_bytes, freed_records) = ring.freed;
     let (capacity, places) = ring.size();
     let bytes = free(freed_bytes, ring.low().saturating_sub(1), ring.head().saturating_sub(capacity), PAGE);

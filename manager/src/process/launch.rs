@@ -7,8 +7,7 @@ use super::{SpawnTicket, Wid};
 use crate::arbiter::SocketTable;
 use crate::config::{expand, words};
 use crate::options::{self, Args, Identity, Seconds, WatcherOptions};
-use ringmaster_protocol::limits::DEFAULT_RING;
-use ringmaster_protocol::message::{Lifetime, Overflow, Rlimit, Spawn, Stdin, Stdout, StopPlan};
+use ringmaster_protocol::message::{Ext, Keeping, Lifetime, Overflow, Rlimit, Spawn, Stdin, Stdout, StopPlan};
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
@@ -58,6 +57,9 @@ pub enum LaunchError {
     /// `rlimit_NAME` with a name that Linux does not have.
     #[error("unknown resource limit '{0}'")]
     UnknownLimit(String),
+    /// `overflow = spill`, set at run time, and no directory.
+    #[error("overflow = spill needs an option 'spill_dir'")]
+    NoSpillDir,
     /// `stdin_socket` names no socket.
     #[error("stdin_socket = {name} names no configured socket")]
     NoSocket {
@@ -112,12 +114,31 @@ impl Place<'_> {
             stdout,
             stderr,
             sockets: self.passed_sockets(),
-            ring: DEFAULT_RING,
-            overflow: Overflow::DropOldest,
+            ring: options.ring_size,
+            overflow: match options.overflow {
+                options::Overflow::Block => Overflow::Block,
+                options::Overflow::DropOldest | options::Overflow::DropNewest | options::Overflow::Spill => {
+                    Overflow::DropOldest
+                }
+            },
             note: note(&options.name, self.wid),
-            ext: Vec::new(),
+            ext: self.keeping()?,
         };
         Ok(Launch { ticket: self.ticket, spawn, uid: options.uid.clone(), gid: options.gid.clone(), inherited })
+    }
+
+    /// What a core of the first release does not know: it drops the oldest output then, as everybody does by default.
+    fn keeping(&self) -> Result<Ext, LaunchError> {
+        let keeping = match self.options.overflow {
+            options::Overflow::DropOldest | options::Overflow::Block => return Ok(Ext::new()),
+            options::Overflow::DropNewest => Keeping::DropNewest,
+            options::Overflow::Spill => {
+                let directory = self.options.spill_dir.as_ref().ok_or(LaunchError::NoSpillDir)?;
+                let directory = std::path::absolute(self.working_dir.join(directory)).unwrap_or(directory.clone());
+                Keeping::Spill { directory: directory.into_os_string().into_vec(), quota: self.options.spill_quota }
+            }
+        };
+        Ok(vec![keeping.addition()])
     }
 
     /// The configured limits; that of open files is circusd's own unless it is configured, because circusd has raised its
