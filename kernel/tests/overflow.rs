@@ -6,6 +6,7 @@
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::wildcard_enum_match_arm,
+    clippy::as_conversions,
     clippy::too_many_lines,
     reason = "a test ends by panicking"
 )]
