@@ -85,7 +85,10 @@ fn a_log_tells_what_is_missing_and_where() -> Result<()> {
     let log = await_end(&work.join("spill.log"), "end\n")?;
     ensure!(log == format!("{all}end\n"), "spill.log: {} bytes, {:?}", log.len(), tail(&log));
     stack.call("stop", &serde_json::json!({"waiting": true}))?;
-    ensure!(fs::read_dir(work.join("spill"))?.count() == 0, "the spill file is left");
+    wait_until(PATIENCE, "the spill file goes with its process", || {
+        let left: Vec<_> = fs::read_dir(work.join("spill")).into_iter().flatten().flatten().collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    })?;
     stack.quit()?;
     stack.sandbox.finish()
 }
