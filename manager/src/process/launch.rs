@@ -356,6 +356,28 @@ mod tests {
     }
 
     #[test]
+    fn the_core_is_asked_for_the_policy_in_words_that_an_old_one_understands() {
+        let (environment, sockets) = (BTreeMap::new(), SocketTable::default());
+        let mut options = WatcherOptions::new("w");
+        (options.cmd, options.ring_size, options.spill_quota) = ("x".to_owned(), 65_536, 1 << 20);
+        let ask = |options: &WatcherOptions| {
+            let launched = place(options, &environment, &sockets).launch();
+            launched.map(|launch| (launch.spawn.ring, launch.spawn.overflow, launch.spawn.keeping()))
+        };
+        use options::Overflow as Wish;
+        assert_eq!(ask(&options).unwrap(), (65_536, Overflow::DropOldest, None));
+        options.overflow = Wish::Block;
+        assert_eq!(ask(&options).unwrap(), (65_536, Overflow::Block, None));
+        options.overflow = Wish::DropNewest;
+        assert_eq!(ask(&options).unwrap(), (65_536, Overflow::DropOldest, Some(Keeping::DropNewest)));
+        options.overflow = Wish::Spill;
+        assert_eq!(ask(&options).unwrap_err(), LaunchError::NoSpillDir);
+        options.spill_dir = Some("spill".into());
+        let spill = Keeping::Spill { directory: b"/here/spill".to_vec(), quota: 1 << 20 };
+        assert_eq!(ask(&options).unwrap(), (65_536, Overflow::DropOldest, Some(spill)));
+    }
+
+    #[test]
     fn a_watcher_without_a_command_says_what_it_lacks() {
         let options = WatcherOptions::new("w");
         let error = place(&options, &BTreeMap::new(), &SocketTable::default()).launch().unwrap_err();
