@@ -1,9 +1,11 @@
 //! `papa`: serves an instance, or tells how one does.
 #![forbid(unsafe_code)]
 
+use ringmaster_kernel::limits::RING_MEMORY;
 use ringmaster_kernel::shell::{Options, Place, ServeError, Verbosity};
 use ringmaster_kernel::{attach, daemon, instance::InstanceError, keeper, status};
 use ringmaster_protocol::instance::{InstanceName, instance_directory, socket_path};
+use ringmaster_protocol::limits::MIN_RING;
 use ringmaster_protocol::status as show;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +13,7 @@ use std::process::ExitCode;
 const HELP: &str = "\
 papa: the persistent process kernel of Ringmaster
 
-Usage: papa [--instance NAME] [-u PATH] [-p PORT] [-d] [--daemonize]
+Usage: papa [--instance NAME] [-u PATH] [-p PORT] [--ring-memory SIZE] [-d] [--daemonize]
        papa status [--instance NAME | -u PATH] [--json]
        papa attach [--instance NAME | -u PATH]
        papa upgrade [BINARY] [--instance NAME | -u PATH]
@@ -20,6 +22,8 @@ Usage: papa [--instance NAME] [-u PATH] [-p PORT] [-d] [--daemonize]
   --instance NAME  which instance; without it `default`, or a name made from PATH
   -u PATH          the Unix socket, when it is not in the instance's directory
   -p PORT          speak Papa's text protocol on 127.0.0.1:PORT, too; only with clients of the same user, and root
+  --ring-memory SIZE
+                   how much output is kept in memory, of all processes together; bytes, or with K, M or G; default 256M
   -d               say on standard error what happens
   --daemonize      return when clients can connect; serve in the background
   --json           status as JSON
@@ -51,6 +55,7 @@ struct Arguments {
     socket: Option<PathBuf>,
     port: Option<u16>,
     output: Output,
+    ring_memory: Option<u64>,
     verbosity: Option<Verbosity>,
     place: Place,
     program: Option<PathBuf>,
@@ -119,6 +124,7 @@ fn main() -> ExitCode {
                 directory,
                 socket: arguments.socket.map(|path| std::path::absolute(&path).unwrap_or(path)),
                 port: arguments.port,
+                ring_memory: arguments.ring_memory.unwrap_or(RING_MEMORY),
                 verbosity: arguments.verbosity.unwrap_or(Verbosity::Quiet),
                 place: arguments.place,
             };
@@ -229,6 +235,14 @@ fn instance_name(arguments: &Arguments) -> Result<InstanceName, String> {
     }
 }
 
+/// Bytes, with `K`, `M` or `G` times 1024, 1024² or 1024³.
+fn size(text: &str) -> Option<u64> {
+    let units = [('K', 10), ('M', 20), ('G', 30)];
+    let unit = units.into_iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, 1_u64 << shift)));
+    let (number, unit) = unit.unwrap_or((text, 1));
+    number.parse::<u64>().ok()?.checked_mul(unit)
+}
+
 fn parse(words: impl Iterator<Item = std::ffi::OsString>) -> Result<Arguments, String> {
     let mut arguments = Arguments::default();
     let mut words = words.enumerate();
@@ -251,6 +265,12 @@ fn parse(words: impl Iterator<Item = std::ffi::OsString>) -> Result<Arguments, S
                 let text = value("-p")?.to_string_lossy().into_owned();
                 let port = text.parse().ok().filter(|port| *port != 0);
                 arguments.port = Some(port.ok_or(format!("-p is {text}; expected a port, 1 to 65535"))?);
+            }
+            Some("--ring-memory") => {
+                let text = value("--ring-memory")?.to_string_lossy().into_owned();
+                let size = size(&text).filter(|size| *size >= MIN_RING);
+                let expected = format!("--ring-memory is {text}; expected a size such as 512M, at least 64K");
+                arguments.ring_memory = Some(size.ok_or(expected)?);
             }
             Some("-d") => arguments.verbosity = Some(Verbosity::Debug),
             Some("--daemonize") => arguments.place = Place::Background,

@@ -7,20 +7,25 @@
 mod event;
 mod lease;
 mod marks;
+mod memory;
 mod output;
 mod process;
 pub mod ring;
 mod rules;
 mod session;
 mod socket;
+mod thin;
 mod value;
 
 pub use event::{Attachment, ClientId, Effect, Input, Made, Now, ReplyTo, SignalFor};
+pub use memory::WhenFull;
 pub use rules::Passed;
+pub use thin::Holes;
 
 use crate::state::Deaths;
 use lease::Lease;
 use marks::Marks;
+use memory::Memory;
 use process::Process;
 use ringmaster_protocol::message::{
     Done, Exit, Guarantee, Listen, ProcessId, ProcessInfo, Refusal, Reply, Request, SocketInfo,
@@ -49,6 +54,8 @@ pub struct Facts {
     pub kernel_pid: i32,
     /// Descriptors that the process may have.
     pub max_fds: u64,
+    /// Bytes of memory for all rings.
+    pub ring_memory: u64,
     /// Which promises hold on this host.
     pub guarantees: Vec<Guarantee>,
     /// How to conduct ourselves.
@@ -124,6 +131,7 @@ pub struct Core {
     grace_ms: u64,
     /// Bytes lost by forgotten processes.
     lost: u64,
+    memory: Memory,
     timers: BTreeSet<(u64, Timer)>,
     /// Ends as soon as nothing is left.
     leaving: bool,
@@ -135,6 +143,7 @@ impl Core {
     /// A core with nothing in it yet but the lease of its forerunner, whose grace begins now.
     pub fn new(facts: Facts, before: Inheritance, now: Now) -> Self {
         let mut core = Self {
+            memory: Memory::new(facts.ring_memory),
             facts,
             now,
             begun: now,
@@ -168,7 +177,7 @@ impl Core {
             Input::Room { client, notices } => self.tell(client, notices, out),
             Input::Started { to, spawn, outcome } => self.started(to, *spawn, outcome, out),
             Input::Adopted { spawn, made } => {
-                self.insert(*spawn, *made, out);
+                self.insert(&spawn, *made, out);
             }
             Input::Readable { process, stream } => self.readable(process, stream, out),
             Input::Captured { process, stream, outcome } => self.captured(process, stream, outcome, out),

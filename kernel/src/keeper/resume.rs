@@ -5,6 +5,7 @@
 
 use super::{Keeper, Original, Ward, start};
 use crate::instance::Instance;
+use crate::limits::RING_MEMORY;
 use crate::shell::{Options, Place, ServeError, Verbosity};
 use crate::state::StateFile;
 use crate::sys;
@@ -36,7 +37,7 @@ pub enum ResumeError {
 }
 
 /// Options that have a value.
-const VALUED: [&str; 12] = [
+const VALUED: &[&str] = &[
     "--directory",
     "--directory-fd",
     "--lock-fd",
@@ -48,6 +49,7 @@ const VALUED: [&str; 12] = [
     "--oom-score-adj",
     "-u",
     "-p",
+    "--ring-memory",
     "--dry-run",
 ];
 
@@ -63,7 +65,7 @@ impl Words {
         let mut words = words.into_iter();
         while let Some(word) = words.next() {
             let named = |known: &&str| OsStr::new(known) == word.as_os_str();
-            if let Some(option) = VALUED.into_iter().find(named) {
+            if let Some(option) = VALUED.iter().copied().find(named) {
                 found.insert(option, words.next().unwrap_or_default());
             } else if let Some(flag) = FLAGS.into_iter().find(named) {
                 found.insert(flag, OsString::new());
@@ -105,6 +107,7 @@ impl Words {
             directory: self.0.get("--directory").map(PathBuf::from).unwrap_or_default(),
             socket: self.0.get("-u").map(PathBuf::from),
             port: self.number("-p")?,
+            ring_memory: self.number("--ring-memory")?.unwrap_or(RING_MEMORY),
             verbosity: if self.0.contains_key("-d") { Verbosity::Debug } else { Verbosity::Quiet },
             place: if self.0.contains_key("--daemonize") { Place::Background } else { Place::Foreground },
         })

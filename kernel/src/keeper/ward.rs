@@ -4,6 +4,7 @@
 //! execve(2) keeps. The words are frozen like messages: a build may add options, and must read those of released builds.
 
 use crate::instance::Instance;
+use crate::limits::RING_MEMORY;
 use crate::shell::{Options, Place, ServeError, Verbosity};
 use crate::state::StateFile;
 use crate::sys;
@@ -106,6 +107,9 @@ impl Ward {
         words.extend(previous.iter().flat_map(|program| number("--previous-fd", *program)));
         words.extend(self.options.socket.iter().flat_map(|path| text("-u", path.as_os_str().as_bytes())));
         words.extend(self.options.port.iter().flat_map(|port| number("-p", i32::from(*port))));
+        // Only when it says something: a build that does not know the word refuses it.
+        let memory = Some(self.options.ring_memory).filter(|memory| *memory != RING_MEMORY);
+        words.extend(memory.iter().flat_map(|memory| text("--ring-memory", memory.to_string().as_bytes())));
         if self.options.verbosity == Verbosity::Debug {
             words.push(b"-d".to_vec());
         }

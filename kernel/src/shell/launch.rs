@@ -10,7 +10,7 @@ use crate::core::{Made, Now, Passed, ring::Ring};
 use crate::keeper::Original;
 use crate::state::{Facts, Phase, StateFile};
 use crate::sys::{self, CHILD_STEPS, Kin, OOM_SCORE, Parent, ResourceLimit, ResultWords, SpawnStack};
-use ringmaster_protocol::message::{ProcessId, Refusal, Spawn, SpawnStep};
+use ringmaster_protocol::message::{Keeping, ProcessId, Refusal, Spawn, SpawnStep};
 use ringmaster_protocol::ring::Stream;
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
@@ -37,6 +37,7 @@ pub struct Started {
 struct Opened {
     index: usize,
     slot: crate::state::Slot,
+    instance: u64,
     id: ProcessId,
     group: GroupName,
 }
@@ -85,7 +86,7 @@ impl Launcher {
             state.take().map_err(|error| Refusal::System { action: error.to_string(), errno: libc::ENOSPC })?;
         let group = groups.name(&spawn.name);
         groups.enter(&group);
-        let opened = Opened { index, slot, id, group: group.clone() };
+        let opened = Opened { index, slot, instance: state.header().instance(), id, group: group.clone() };
         let started = self.start_in(opened, spawn, passed, sockets, groups);
         if !started.as_ref().is_ok_and(|started| started.child.group.is_some()) {
             groups.leave(&group);
@@ -143,9 +144,9 @@ impl Launcher {
         sockets: &BTreeMap<String, Inheritable>,
         groups: &mut Groups,
     ) -> Result<Started, Refusal> {
-        let Opened { index, slot, id, group } = opened;
-        let file = ProcessFile::create(self.rings.as_fd(), &self.ledger, index, id, spawn)
-            .map_err(|error| prepare("the process file", &error))?;
+        let Opened { index, slot, instance, id, group } = opened;
+        let file = ProcessFile::create(self.rings.as_fd(), &self.ledger, index, (instance, id), spawn)
+            .map_err(|error| prepare(&file_subject(spawn), &error))?;
         let pipes = [
             Ends::for_stream(spawn.stdout, spawn).map_err(|error| prepare("the pipe of stdout", &error))?,
             Ends::for_stream(spawn.stderr, spawn).map_err(|error| prepare("the pipe of stderr", &error))?,
@@ -275,6 +276,15 @@ fn start_ticks(pid: i32, before: Now) -> u64 {
 fn prepare(subject: &str, error: &io::Error) -> Refusal {
     let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
     Refusal::SpawnFailed { step: SpawnStep::Prepare, subject: subject.into(), errno }
+}
+
+fn file_subject(spawn: &Spawn) -> String {
+    match spawn.keeping() {
+        Some(Keeping::Spill { directory, .. }) => {
+            format!("the process file in {}", String::from_utf8_lossy(&directory))
+        }
+        Some(Keeping::DropNewest) | None => "the process file".into(),
+    }
 }
 
 fn rlimit(resource: u32, limit: rustix::process::Rlimit) -> ResourceLimit {

@@ -40,6 +40,7 @@ impl Shell {
                 words.acked().store(acked, Ordering::Release);
                 words.first_record().store(first_record, Ordering::Release);
             }
+            Effect::Thin { process, stream, holes } => self.children.get(&process)?.file.give_back(stream, &holes),
             Effect::SaveExit { process, exit } => self.save_exit(process, exit),
             Effect::Release { process } => {
                 self.release(process);

@@ -104,7 +104,7 @@ impl Shell {
         let folder = crate::instance::through(self.launcher.rings(), "");
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             if entry.file_name().to_str().is_none_or(|name| !known.contains(name)) {
-                let _ = std::fs::remove_file(entry.path());
+                ProcessFile::remove_entry(self.launcher.rings(), &entry.file_name());
             }
         }
     }

@@ -49,8 +49,14 @@ impl Rig {
     }
 
     pub fn start(&mut self) {
+        self.start_as(|_| {});
+    }
+
+    /// With more arguments, or its words elsewhere.
+    pub fn start_as(&mut self, change: impl FnOnce(&mut Command)) {
         let mut command = self.command();
         command.arg("-d");
+        change(&mut command);
         self.start_by(command);
     }
 
