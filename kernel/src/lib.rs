@@ -15,6 +15,7 @@ pub mod core;
 pub mod daemon;
 pub mod instance;
 pub mod limits;
+pub mod policy;
 pub mod shell;
 pub mod state;
 pub mod status;

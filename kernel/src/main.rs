@@ -2,7 +2,8 @@
 #![forbid(unsafe_code)]
 
 use ringmaster_kernel::shell::{self, Options, Place, ServeError, Verbosity};
-use ringmaster_kernel::{attach, daemon, instance::InstanceError, status};
+use ringmaster_kernel::{attach, daemon, instance::InstanceError, policy::POLICY, status};
+use ringmaster_protocol::circus::to_json;
 use ringmaster_protocol::instance::{InstanceName, instance_directory, socket_path};
 use ringmaster_protocol::status as show;
 use std::path::PathBuf;
@@ -11,13 +12,14 @@ use std::process::ExitCode;
 const HELP: &str = "\
 papa: the persistent process kernel of Ringmaster
 
-Usage: papa [--instance NAME] [-u PATH] [-p PORT] [-d] [--daemonize]
+Usage: papa [--instance NAME] [-u PATH] [-p PORT] [--policy PATH] [-d] [--daemonize]
        papa status [--instance NAME | -u PATH] [--json]
        papa attach [--instance NAME | -u PATH]
 
   --instance NAME  which instance; without it `default`, or a name made from PATH
   -u PATH          the Unix socket, when it is not in the instance's directory
   -p PORT          speak Papa's text protocol on 127.0.0.1:PORT, too; only with clients of the same user, and root
+  --policy PATH    which other users may use a core of root; /etc/circus/papa.policy (docs/manual/security.md)
   -d               say on standard error what happens
   --daemonize      return when clients can connect; serve in the background
   --json           status as JSON
@@ -45,6 +47,7 @@ struct Arguments {
     instance: Option<String>,
     socket: Option<PathBuf>,
     port: Option<u16>,
+    policy: Option<PathBuf>,
     output: Output,
     verbosity: Option<Verbosity>,
     place: Place,
@@ -102,6 +105,7 @@ fn main() -> ExitCode {
                 directory,
                 socket: arguments.socket.map(|path| std::path::absolute(&path).unwrap_or(path)),
                 port: arguments.port,
+                policy: arguments.policy.unwrap_or_else(|| POLICY.into()),
                 verbosity: arguments.verbosity.unwrap_or(Verbosity::Quiet),
                 umask: mask.as_raw_mode(),
                 place: arguments.place,
@@ -154,7 +158,7 @@ fn tell_status(socket: &std::path::Path, output: &Output) -> ExitCode {
     match status::ask(socket) {
         Ok(reply) => {
             match output {
-                Output::Json => println!("{}", show::json(&reply)),
+                Output::Json => println!("{}", String::from_utf8_lossy(&to_json(&show::json(&reply)))),
                 Output::Text => print!("{}", show::text(&reply)),
             }
             ExitCode::SUCCESS
@@ -205,6 +209,7 @@ fn parse(words: impl Iterator<Item = std::ffi::OsString>) -> Result<Arguments, S
                 let port = text.parse().ok().filter(|port| *port != 0);
                 arguments.port = Some(port.ok_or(format!("-p is {text}; expected a port, 1 to 65535"))?);
             }
+            Some("--policy") => arguments.policy = Some(value("--policy")?.into()),
             Some("-d") => arguments.verbosity = Some(Verbosity::Debug),
             Some("--daemonize") => arguments.place = Place::Background,
             Some("--json") if arguments.command == Command::Status => arguments.output = Output::Json,

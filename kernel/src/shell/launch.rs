@@ -7,7 +7,7 @@ use super::ledger::Ledger;
 use super::{clock, tree};
 use crate::core::{Made, Passed, ring::Ring};
 use crate::state::{Facts, Phase, StateFile};
-use crate::sys::{self, CHILD_STEPS, ResourceLimit, ResultWords, SpawnStack};
+use crate::sys::{self, Behalf, CHILD_STEPS, ResourceLimit, ResultWords, SpawnStack};
 use ringmaster_protocol::message::{ProcessId, Refusal, Spawn, SpawnStep};
 use ringmaster_protocol::ring::Stream;
 use rustix::fs::{Mode, OFlags};
@@ -27,6 +27,14 @@ pub struct Original {
     pub umask: u32,
     /// The starter's limit of open files; the core raises its own.
     pub open_files: rustix::process::Rlimit,
+}
+
+/// Who asks for a process.
+pub struct Caller {
+    /// In whose name it is made.
+    pub behalf: Behalf,
+    /// The descriptors that came with the request.
+    pub descriptors: Vec<OwnedFd>,
 }
 
 /// Makes processes.
@@ -60,17 +68,17 @@ impl Launcher {
     pub fn start(
         &mut self,
         spawn: &Spawn,
-        passed: &[OwnedFd],
+        caller: &Caller,
         sockets: &BTreeMap<String, Inheritable>,
         state: &mut StateFile,
     ) -> Result<(Box<Made>, Child), Refusal> {
-        if passed.len() < usize::from(spawn.passed()) {
+        if caller.descriptors.len() < usize::from(spawn.passed()) {
             return Err(Refusal::Malformed { reason: "descriptors that it names did not come with it".into() });
         }
         let id = state.header().draw_id();
         let (index, slot) =
             state.take().map_err(|error| Refusal::System { action: error.to_string(), errno: libc::ENOSPC })?;
-        let made = self.start_in(index, slot, id, spawn, passed, sockets);
+        let made = self.start_in(index, slot, id, spawn, caller, sockets);
         if made.is_err() {
             state.release(index);
             ProcessFile::remove(self.rings.as_fd(), id);
@@ -84,7 +92,7 @@ impl Launcher {
         slot: crate::state::Slot,
         id: ProcessId,
         spawn: &Spawn,
-        passed: &[OwnedFd],
+        caller: &Caller,
         sockets: &BTreeMap<String, Inheritable>,
     ) -> Result<(Box<Made>, Child), Refusal> {
         let file = ProcessFile::create(self.rings.as_fd(), &self.ledger, index, id, spawn)
@@ -108,8 +116,8 @@ impl Launcher {
         };
         slot.publish(Some(&facts));
         let fresh = fresh_sockets(spawn, sockets)?;
-        let mut plan = self.plan(spawn)?;
-        let sources = sources(&self.null, spawn, passed, sockets, &fresh, &pipes)?;
+        let mut plan = self.plan(spawn, caller.behalf)?;
+        let sources = sources(&self.null, spawn, &caller.descriptors, sockets, &fresh, &pipes)?;
         let staged = self.stage.place(&sources);
         let words = ResultWords { pid: slot.pid(), pidfd: slot.pidfd(), failure: slot.failure() };
         let spawned = staged.map(|staged| {
@@ -150,7 +158,7 @@ impl Launcher {
         Ok((Box::new(made), child))
     }
 
-    fn plan(&self, spawn: &Spawn) -> Result<sys::Plan, Refusal> {
+    fn plan(&self, spawn: &Spawn, behalf: Behalf) -> Result<sys::Plan, Refusal> {
         let text =
             |bytes: &[u8]| CString::new(bytes).map_err(|error| prepare("the program's arguments", &error.into()));
         let argv = spawn.argv.iter().map(|word| text(word)).collect::<Result<_, _>>()?;
@@ -164,6 +172,7 @@ impl Launcher {
             limit: libc::rlimit64 { rlim_cur: limit.soft, rlim_max: limit.hard },
         });
         Ok(sys::Plan {
+            behalf,
             argv,
             env,
             programs,

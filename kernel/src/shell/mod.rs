@@ -27,9 +27,13 @@ mod tree;
 pub use serve::{Options, Place, ServeError, serve};
 
 use crate::core::ring::{Capture, Captured};
-use crate::core::{ClientId, Core, Effect, Effects, Input, Now, ReplyTo};
+use crate::core::{ClientId, Core, Effect, Effects, Input, Now, Peer, ReplyTo, Right};
 use crate::instance::Instance;
-use crate::limits::{CAPTURES_PER_TURN, FD_RESERVE, GREETING_DELAY, MAX_CLIENTS, NOTICES_PER_TURN, RETRY};
+use crate::limits::{
+    CAPTURES_PER_TURN, FD_RESERVE, GREETING_DELAY, MAX_CLIENTS, MAX_STRANGERS, MAX_USER_CLIENTS, NOTICES_PER_TURN,
+    RETRY,
+};
+use crate::policy;
 use crate::state::StateFile;
 use crate::sys;
 use child::Child;
@@ -46,6 +50,7 @@ use rustix::net::{SocketFlags, sockopt};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use store::Store;
 
 /// How much the core says on its standard error.
@@ -71,6 +76,8 @@ pub struct Shell {
     values: Store,
     socket_store: Store,
     instance: Instance,
+    /// Who else may use this core; `None` when it is not root's.
+    policy: Option<PathBuf>,
     connections: HashMap<ClientId, Connection>,
     text: text::Conversations,
     next_client: u64,
@@ -204,29 +211,54 @@ impl Shell {
 
     fn welcome_local(&mut self, socket: OwnedFd) {
         if let Ok(peer) = sockopt::socket_peercred(&socket) {
+            let (pid, uid, gid) = (peer.pid.as_raw_nonzero().get(), peer.uid.as_raw(), peer.gid.as_raw());
+            let policy = self.policy.clone();
+            let Some(right) = self.right_of(uid, policy.as_deref()) else {
+                return;
+            };
             let greet = Look::Greet { at: self.now.boot_ns + u64::try_from(GREETING_DELAY.as_nanos()).unwrap_or(0) };
             let connection = Connection::new(socket, Speech::Silent, greet);
-            self.welcome(connection, peer.uid.as_raw(), peer.pid.as_raw_nonzero().get());
+            self.welcome(connection, Peer { pid, uid, gid, right });
         }
     }
 
-    /// Over TCP only text is spoken, and the greeting comes at once.
+    /// Over TCP only text is spoken, the greeting comes at once, and no policy lets others in: the table tells no group.
     fn welcome_tcp(&mut self, socket: OwnedFd) {
-        match tcp::peer_uid(&socket) {
-            Some(uid) => {
-                let mut connection = Connection::new(socket, Speech::Text, Look::Never);
-                connection.queue_text(GREETING);
-                self.welcome(connection, uid, 0);
-            }
-            None => self.log("a client over TCP was refused: its user cannot be found"),
+        let Some(uid) = tcp::peer_uid(&socket) else {
+            self.log("a client over TCP was refused: its user cannot be found");
+            return;
+        };
+        if let Some(right) = self.right_of(uid, None) {
+            let mut connection = Connection::new(socket, Speech::Text, Look::Never);
+            connection.queue_text(GREETING);
+            self.welcome(connection, Peer { pid: 0, uid, gid: 0, right });
         }
     }
 
-    /// Lets in who has our user id or is root.
-    fn welcome(&mut self, connection: Connection, theirs: u32, pid: i32) {
+    /// Our own user and root may do everything; others what root's policy says, or nothing.
+    fn right_of(&self, uid: u32, policy: Option<&Path>) -> Option<Right> {
         let ours = rustix::process::geteuid().as_raw();
-        if theirs != ours && theirs != 0 {
-            self.log(&format!("a client of user {theirs} was refused; this core belongs to user {ours}"));
+        if uid == ours || uid == 0 {
+            return Some(Right::Own);
+        }
+        let rights = policy.map_or_else(|| Ok(BTreeMap::new()), policy::read);
+        let right = match rights {
+            Ok(rights) => rights.get(&uid).copied(),
+            Err(error) => {
+                self.log(&error.to_string());
+                None
+            }
+        };
+        if right.is_none() {
+            self.log(&format!("a client of user {uid} was refused; this core belongs to user {ours}"));
+        }
+        right
+    }
+
+    fn welcome(&mut self, connection: Connection, peer: Peer) {
+        let (his, strangers) = self.core.strangers(peer.uid);
+        if peer.right < Right::Own && (his >= MAX_USER_CLIENTS || strangers >= MAX_STRANGERS) {
+            self.log(&format!("a client of user {} was refused: {his} of his are connected", peer.uid));
             return;
         }
         // The system gives the lowest free number, so it tells how full the table is.
@@ -244,7 +276,7 @@ impl Shell {
         self.next_client += 1;
         self.connections.insert(client, connection);
         self.text.leaving = false;
-        self.drive(Input::Connected { client, pid });
+        self.drive(Input::Connected { client, peer });
     }
 
     fn serve_client(&mut self, client: ClientId, event: Ready) {

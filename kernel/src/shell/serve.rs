@@ -30,6 +30,8 @@ pub struct Options {
     pub socket: Option<PathBuf>,
     /// The port of 127.0.0.1 on which text is spoken as well; `None`: on none.
     pub port: Option<u16>,
+    /// The file that lets other users in (`crate::policy`); it counts only for a core of root.
+    pub policy: PathBuf,
     /// How much to say.
     pub verbosity: Verbosity,
     /// The starter's file mode mask.
@@ -81,7 +83,7 @@ pub fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), ServeError> 
     let mut shell = prepare(instance, options, signals, exit_info)?;
     shell.recover();
     shell.instance.write_pid()?;
-    let listener = listen(&shell.instance, options.socket.as_deref())?;
+    let listener = listen(&shell.instance, options)?;
     shell.poll.add(&listener, Token::Listener).map_err(fail("waiting for clients"))?;
     shell.listener = Some(listener);
     if let Some(port) = options.port {
@@ -131,6 +133,7 @@ fn prepare(instance: Instance, options: &Options, signals: OwnedFd, exit_info: b
         values: Store::new(instance.folder(file::VALUES)?),
         socket_store: Store::new(instance.folder(SOCKETS)?),
         instance,
+        policy: rustix::process::geteuid().is_root().then(|| options.policy.clone()),
         connections: HashMap::new(),
         text: super::text::Conversations::default(),
         next_client: 1,
@@ -181,12 +184,16 @@ fn random() -> Result<u64, ServeError> {
     Ok(u64::from_le_bytes(bytes))
 }
 
-/// Listens in the instance directory, or at a path of the caller's choice. The socket is made beside its place and renamed
+/// The file mode masks of a socket: for the owner alone, and for all when a policy tells who they are.
+const PRIVATE: u32 = 0o177;
+const PUBLIC: u32 = 0o111;
+
+/// Listens in the instance directory, or at a path of the caller's choice. Only there others can come. The socket is made beside its place and renamed
 /// into it, so that clients find either the old one or one that listens.
-fn listen(instance: &Instance, elsewhere: Option<&Path>) -> Result<OwnedFd, ServeError> {
-    let Some(path) = elsewhere else {
+fn listen(instance: &Instance, options: &Options) -> Result<OwnedFd, ServeError> {
+    let Some(path) = options.socket.as_deref() else {
         let shown = instance.path().join(file::SOCKET);
-        return listen_at(instance.as_fd(), file::SOCKET).map_err(fail(shown.display().to_string()));
+        return listen_at(instance.as_fd(), file::SOCKET, PRIVATE).map_err(fail(shown.display().to_string()));
     };
     let shown = || path.display().to_string();
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -208,16 +215,18 @@ fn listen(instance: &Instance, elsewhere: Option<&Path>) -> Result<OwnedFd, Serv
             }
         }
     }
-    listen_at(folder.as_fd(), name).map_err(fail(shown()))
+    let has_policy = rustix::process::geteuid().is_root() && options.policy.exists();
+    let mask = if has_policy { PUBLIC } else { PRIVATE };
+    listen_at(folder.as_fd(), name, mask).map_err(fail(shown()))
 }
 
-fn listen_at(folder: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+fn listen_at(folder: BorrowedFd<'_>, name: &str, mask: u32) -> io::Result<OwnedFd> {
     let new = format!("{name}.new");
     let _ = rustix::fs::unlinkat(folder, &new, AtFlags::empty());
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     let address = SocketAddrUnix::new(through(folder, &new))?;
-    let before = rustix::process::umask(Mode::from_raw_mode(0o177));
+    let before = rustix::process::umask(Mode::from_raw_mode(mask));
     let bound = rustix::net::bind(&socket, &address);
     rustix::process::umask(before);
     bound?;

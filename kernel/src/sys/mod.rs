@@ -13,7 +13,7 @@ mod socket;
 mod splice;
 mod words;
 
-pub use child::{CHILD_STEPS, Placement, Plan, ResourceLimit};
+pub use child::{Behalf, CHILD_STEPS, Placement, Plan, ResourceLimit};
 pub use clone::{ResultWords, SpawnStack, spawn};
 pub use daemon::{Fork, fork};
 pub use process::{Ended, exit_of_pidfd, pidfd_exit_info_supported, pidfd_signal, reap, wait_any_peek, wait_peek};

@@ -4,9 +4,12 @@
 
 mod client;
 mod reading;
+mod talk;
 
 pub use client::Client;
 pub use reading::Reading;
+#[allow(unused_imports, reason = "each test program uses its part")]
+pub use talk::{Talk, of};
 
 use ringmaster_protocol::limits::DEFAULT_RING;
 use ringmaster_protocol::message::*;
@@ -40,7 +43,11 @@ impl Rig {
     }
 
     pub fn start(&mut self) {
-        let child = self.command().arg("-d").stdin(Stdio::null()).spawn().unwrap();
+        self.start_with(&[]);
+    }
+
+    pub fn start_with(&mut self, arguments: &[&str]) {
+        let child = self.command().arg("-d").args(arguments).stdin(Stdio::null()).spawn().unwrap();
         let pid = child.id();
         self.papa = Some(child);
         eventually("the core accepts connections", || {
@@ -54,8 +61,10 @@ impl Rig {
         self.run.path().join("default")
     }
 
+    /// In the instance's directory, or where a test has put it with `-u`.
     pub fn socket(&self) -> PathBuf {
-        self.directory().join("sock")
+        let elsewhere = self.run.path().join("elsewhere");
+        if elsewhere.exists() { elsewhere } else { self.directory().join("sock") }
     }
 
     pub fn pid(&self) -> i32 {
@@ -103,6 +112,21 @@ impl Drop for Rig {
         papa.kill().ok();
         papa.wait().ok();
     }
+}
+
+/// What another user's thread comes to: of Linux, every thread has a user of its own, and a connection remembers it.
+pub fn as_user<T: Send>(uid: u32, act: impl FnOnce() -> T + Send) -> T {
+    use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
+            set_thread_groups(&[group]).unwrap();
+            set_thread_res_gid(group, group, group).unwrap();
+            set_thread_res_uid(user, user, user).unwrap();
+            act()
+        });
+        thread.join().unwrap()
+    })
 }
 
 /// Waits for a condition; panics with what it saw last.

@@ -185,7 +185,7 @@ fn step(host: &mut impl Host, line: &str) -> Result<Step, TextError> {
             let made = process::make(host, rest)?;
             let line = list::process(&made.info);
             if made.watch {
-                return Ok(Step::Watch(line, Watch::of(&[made.info])));
+                return Ok(Step::Watch(line, Watch::of(host, &[made.info])));
             }
             line
         }

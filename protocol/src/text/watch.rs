@@ -50,7 +50,8 @@ pub struct Watch {
 #[derive(Debug)]
 struct Watched {
     id: ProcessId,
-    /// Made by this protocol: an acknowledgement lets its output go. Another's output is only looked at.
+    /// Made by this protocol, and the client's to rule: an acknowledgement lets its output go. Other output is only looked
+    /// at.
     ours: bool,
     cursors: [Cursor; 2],
     /// The newest time on the wire.
@@ -72,14 +73,14 @@ impl Watch {
         if chosen.is_empty() {
             return Err(TextError::NothingToWatch);
         }
-        Ok(Self::of(&chosen))
+        Ok(Self::of(host, &chosen))
     }
 
     /// Of these processes.
-    pub fn of(processes: &[ProcessInfo]) -> Self {
+    pub fn of(host: &impl Host, processes: &[ProcessInfo]) -> Self {
         let processes = processes.iter().map(|info| Watched {
             id: info.id,
-            ours: Note::read(&info.note).is_some(),
+            ours: Note::read(&info.note).is_some() && host.may_release(info.id),
             cursors: [Cursor::default(); 2],
             stamp_us: 0,
             closed_sent: false,
