@@ -10,7 +10,6 @@
 //! * [`state`]: the file in which everything is found again after any death.
 //! * [`sys`]: the only unsafe code.
 
-pub mod attach;
 pub mod core;
 pub mod daemon;
 pub mod instance;

@@ -2,12 +2,14 @@
 #![forbid(unsafe_code)]
 
 use ringmaster_kernel::shell::{self, Options, Place, ServeError, Verbosity};
-use ringmaster_kernel::{attach, daemon, instance::InstanceError, policy::POLICY, status};
+use ringmaster_kernel::status::{self, StatusError};
+use ringmaster_kernel::{daemon, instance::InstanceError, policy::POLICY};
 use ringmaster_protocol::circus::to_json;
 use ringmaster_protocol::instance::{InstanceName, instance_directory, socket_path};
 use ringmaster_protocol::status as show;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 
 const HELP: &str = "\
 papa: the persistent process kernel of Ringmaster
@@ -26,7 +28,8 @@ Usage: papa [--instance NAME] [-u PATH] [-p PORT] [--policy PATH] [-d] [--daemon
   --version        print the version
   -h, --help       print this
 
-`papa attach` talks to a core in Papa's text protocol; type `help`, leave with `quit`. (`rlwrap papa attach` adds a history.)
+`papa attach` talks to a core in Papa's text protocol, with an editor and a history; it runs `circusctl attach`.
+Type `help`; leave with `quit`.
 
 A core ends when its manager asks it to and nothing is left to own. SIGTERM ends it only when it owns no process, no
 socket and no value, and otherwise means nothing: it is not kept for later. SIGINT (Ctrl-C) is the same for a core in the
@@ -36,6 +39,9 @@ its processes running; the next core of the same instance takes them back.
 Exit status: 0 done; 1 failed; 2 wrong usage; 3 the instance is served already, or (status, attach) is not served.
 ";
 
+/// The program that holds conversations.
+const CIRCUSCTL: &str = "circusctl";
+
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 const OTHERWISE: u8 = 3;
@@ -43,7 +49,7 @@ const OTHERWISE: u8 = 3;
 /// What the command line asks for.
 #[derive(Debug, Default)]
 struct Arguments {
-    command: Command,
+    command: Task,
     instance: Option<String>,
     socket: Option<PathBuf>,
     port: Option<u16>,
@@ -54,7 +60,7 @@ struct Arguments {
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-enum Command {
+enum Task {
     #[default]
     Serve,
     Status,
@@ -88,17 +94,17 @@ fn main() -> ExitCode {
     let uid = rustix::process::geteuid().as_raw();
     let directory = instance_directory(&name, |variable| std::env::var_os(variable), uid);
     match arguments.command {
-        Command::Help => print!("{HELP}"),
-        Command::Version => println!("papa {}", env!("CARGO_PKG_VERSION")),
-        Command::Status => {
+        Task::Help => print!("{HELP}"),
+        Task::Version => println!("papa {}", env!("CARGO_PKG_VERSION")),
+        Task::Status => {
             let socket = arguments.socket.unwrap_or_else(|| socket_path(&directory));
             return tell_status(&socket, &arguments.output);
         }
-        Command::Attach => {
+        Task::Attach => {
             let socket = arguments.socket.unwrap_or_else(|| socket_path(&directory));
-            return attach_to(&socket);
+            return attach(&socket);
         }
-        Command::Serve => {
+        Task::Serve => {
             let mask = rustix::process::umask(rustix::fs::Mode::empty());
             rustix::process::umask(mask);
             let options = Options {
@@ -154,7 +160,7 @@ fn daemonize(options: &Options) -> ExitCode {
     }
 }
 
-fn tell_status(socket: &std::path::Path, output: &Output) -> ExitCode {
+fn tell_status(socket: &Path, output: &Output) -> ExitCode {
     match status::ask(socket) {
         Ok(reply) => {
             match output {
@@ -170,14 +176,17 @@ fn tell_status(socket: &std::path::Path, output: &Output) -> ExitCode {
     }
 }
 
-fn attach_to(socket: &std::path::Path) -> ExitCode {
-    match attach::run(socket) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("papa: {error}");
-            ExitCode::from(if error.is_absence() { OTHERWISE } else { FAILED })
-        }
+/// The conversation is held by `circusctl attach`, which has a line editor; it is looked for beside us, then on PATH.
+fn attach(socket: &Path) -> ExitCode {
+    if let Err(source) = status::connect(socket) {
+        eprintln!("papa: {}", StatusError::Absent { path: socket.to_owned(), source });
+        return ExitCode::from(OTHERWISE);
     }
+    let beside = std::env::current_exe().ok().map(|own| own.with_file_name(CIRCUSCTL)).filter(|path| path.exists());
+    let program = beside.unwrap_or_else(|| CIRCUSCTL.into());
+    let error = Command::new(&program).args(["attach", "--socket"]).arg(socket).exec();
+    eprintln!("papa: {}: {error}; `nc -U {}` does the same without an editor", program.display(), socket.display());
+    ExitCode::from(FAILED)
 }
 
 fn instance_name(arguments: &Arguments) -> Result<InstanceName, String> {
@@ -197,8 +206,8 @@ fn parse(words: impl Iterator<Item = std::ffi::OsString>) -> Result<Arguments, S
     while let Some((position, word)) = words.next() {
         let mut value = |option: &str| words.next().map(|(_, value)| value).ok_or(format!("{option} needs a value"));
         match word.to_str() {
-            Some("status") if position == 0 => arguments.command = Command::Status,
-            Some("attach") if position == 0 => arguments.command = Command::Attach,
+            Some("status") if position == 0 => arguments.command = Task::Status,
+            Some("attach") if position == 0 => arguments.command = Task::Attach,
             Some("--instance") => {
                 let name = value("--instance")?;
                 arguments.instance = Some(name.to_string_lossy().into_owned());
@@ -212,9 +221,9 @@ fn parse(words: impl Iterator<Item = std::ffi::OsString>) -> Result<Arguments, S
             Some("--policy") => arguments.policy = Some(value("--policy")?.into()),
             Some("-d") => arguments.verbosity = Some(Verbosity::Debug),
             Some("--daemonize") => arguments.place = Place::Background,
-            Some("--json") if arguments.command == Command::Status => arguments.output = Output::Json,
-            Some("-h" | "--help") => arguments.command = Command::Help,
-            Some("--version") => arguments.command = Command::Version,
+            Some("--json") if arguments.command == Task::Status => arguments.output = Output::Json,
+            Some("-h" | "--help") => arguments.command = Task::Help,
+            Some("--version") => arguments.command = Task::Version,
             _ => return Err(format!("unknown argument {}", word.to_string_lossy())),
         }
     }

@@ -284,14 +284,9 @@ fn text_over_tcp_for_our_own_user() {
 }
 
 #[test]
-fn attach_is_a_conversation() {
-    let rig = Rig::new();
-    let mut command = rig.command();
-    command.arg("attach").stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut attached = command.spawn().unwrap();
-    attached.stdin.take().unwrap().write_all(b"set a 1\nget a\n").unwrap();
-    let output = attached.wait_with_output().unwrap();
-    assert!(output.status.success());
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.ends_with("commands.\n> \n> 1\n> "), "{said:?}");
+fn there_is_nothing_to_attach_to() {
+    let rig = Rig { run: tempfile::tempdir().unwrap(), papa: None };
+    let output = rig.command().arg("attach").output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(rig::text(&output.stderr).starts_with("papa: no core serves "), "{output:?}");
 }

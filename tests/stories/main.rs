@@ -11,6 +11,7 @@ mod quickstart;
 mod real_client;
 mod runtime_changes;
 mod supervision;
+mod terminal;
 
 use ringmaster_tests::venv::Venv;
 use std::path::Path;

@@ -22,6 +22,7 @@ mod watch;
 mod words;
 
 pub use accounts::Tables;
+pub use command::continuations;
 pub use error::TextError;
 pub use session::{After, Session};
 pub use watch::Acked;
