@@ -38,7 +38,7 @@ impl Rig {
 
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_papa"));
-        command.env("CIRCUS_RUN_DIR", self.run.path());
+        command.env("CIRCUS_RUN_DIR", self.run.path()).current_dir("/");
         command
     }
 
