@@ -280,6 +280,7 @@ fn over_tcp_only_our_own_user_and_root() {
     assert_eq!(&byte, b"P");
 }
 
+/// That links are not followed and wrong modes refused is in `instance.rs`.
 #[test]
 fn files_and_sockets_are_the_owners_alone() {
     let rig = Rig::new();
@@ -291,18 +292,6 @@ fn files_and_sockets_are_the_owners_alone() {
         let open = open_core("65534 observe\n");
         assert_eq!((mode(&open.directory()), mode(&open.socket())), (0o700, 0o666));
     }
-}
-
-#[test]
-fn an_instance_directory_is_never_reached_through_a_link() {
-    let rig = Rig { run: tempfile::tempdir().unwrap(), papa: None };
-    let elsewhere = tempfile::tempdir().unwrap();
-    symlink(elsewhere.path(), rig.directory()).unwrap();
-    let output = rig.command().output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let said = rig::text(&output.stderr);
-    assert!(said.contains("opening the directory (never through a symbolic link)"), "{said}");
-    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
 }
 
 #[test]
