@@ -11,6 +11,8 @@ use std::path::Path;
 use ringmaster_protocol::text::continuations;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::geteuid;
 use rustyline::completion::Completer;
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
@@ -40,6 +42,7 @@ const QUIET: Timespec = Timespec { tv_sec: 0, tv_nsec: 30_000_000 };
 /// [`KernelError`], or our own streams.
 pub fn run(socket: &Path, lookup: Lookup<'_>) -> Result<Exit, Failure> {
     let stream = connect(socket).map_err(|reason| KernelError::Absent { socket: socket.to_owned(), reason })?;
+    trust(&stream, socket)?;
     let broken = |reason| Failure::from(KernelError::Broken { socket: socket.to_owned(), reason });
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         return copy(stream).map(|()| Exit::Done).map_err(broken);
@@ -57,6 +60,18 @@ pub fn run(socket: &Path, lookup: Lookup<'_>) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// Nobody but our own user and root hears what we type; it may hold secrets. Root talks to whom it wants.
+fn trust(stream: &UnixStream, socket: &Path) -> Result<(), KernelError> {
+    let own = geteuid().as_raw();
+    let peer = socket_peercred(stream);
+    let peer = peer.map_err(|errno| KernelError::Broken { socket: socket.to_owned(), reason: errno.into() })?;
+    let owner = peer.uid.as_raw();
+    if own == 0 || owner == own || owner == 0 {
+        return Ok(());
+    }
+    Err(KernelError::Foreign { socket: socket.to_owned(), owner })
 }
 
 /// A conversation.
@@ -185,6 +200,38 @@ mod tests {
     #[test]
     fn a_child_cannot_command_the_terminal() {
         assert_eq!(visible("a\tb\n\u{1b}[2J\r\u{7}\u{9b}\u{202e}ä"), "a\tb\n\\u{1b}[2J\\r\\u{7}\\u{9b}\\u{202e}ä");
+    }
+
+    /// A pair of connected sockets that a user has made, and what another thinks of the one who serves.
+    fn trusted(server: u32, client: u32) -> Result<(), KernelError> {
+        use rustix::thread::{Uid, set_thread_res_uid};
+        let become_user = |uid| {
+            let uid = Uid::from_raw(uid);
+            set_thread_res_uid(uid, uid, uid).unwrap();
+        };
+        let made = std::thread::spawn(move || {
+            become_user(server);
+            UnixStream::pair().unwrap()
+        });
+        let (stream, _other) = made.join().unwrap();
+        let asked = std::thread::spawn(move || {
+            become_user(client);
+            trust(&stream, Path::new("/s"))
+        });
+        asked.join().unwrap()
+    }
+
+    #[test]
+    fn nobody_else_hears_what_we_type() {
+        if !geteuid().is_root() {
+            eprintln!("skipped: only root can try it as other users");
+            return;
+        }
+        let wrong = trusted(65534, 65533).unwrap_err().to_string();
+        assert_eq!(wrong, "error: user 65534 serves /s; expected our own user or root");
+        for (server, client) in [(65534, 65534), (0, 65534), (65534, 0)] {
+            trusted(server, client).unwrap();
+        }
     }
 
     #[test]

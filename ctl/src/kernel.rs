@@ -45,6 +45,14 @@ pub enum KernelError {
         /// What the operating system says.
         reason: io::Error,
     },
+    /// Somebody else's.
+    #[error("error: user {owner} serves {}; expected our own user or root", socket.display())]
+    Foreign {
+        /// Where we are connected.
+        socket: PathBuf,
+        /// Who serves it.
+        owner: u32,
+    },
     /// The conversation broke, or took too long.
     #[error("error: the core at {} does not answer: {reason}", socket.display())]
     Broken {

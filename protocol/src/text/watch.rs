@@ -178,9 +178,22 @@ impl Watched {
         }
     }
 
-    /// A time for the wire: microseconds, later than the one before.
+    /// A time for the wire: microseconds, later than the one before, also when the clock was set back.
     fn stamp(&mut self, realtime_ns: u64) -> String {
         self.stamp_us = (realtime_ns / 1000).max(self.stamp_us + 1);
         list::stamp(self.stamp_us)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_grow_when_the_clock_is_set_back() {
+        let id = ProcessId(1);
+        let mut watched = Watched { id, ours: true, cursors: [Cursor::default(); 2], stamp_us: 0, closed_sent: false };
+        let times = [5_000_000, 5_000_000, 3_000_000, 6_000_000].map(|micros| watched.stamp(micros * 1000));
+        assert_eq!(times, ["5.0", "5.000001", "5.000002", "6.0"]);
     }
 }
