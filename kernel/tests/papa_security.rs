@@ -297,7 +297,11 @@ fn files_and_sockets_are_the_owners_alone() {
 #[test]
 fn a_browser_is_cut_off_on_the_socket_as_well() {
     let rig = Rig::new();
-    for request in ["GET / HTTP/1.1\r\nHost: x\r\n\r\nset a 1\r\n", "POST /x HTTP/1.0\r\n\r\nset a 1\n"] {
+    for request in [
+        "GET / HTTP/1.1\r\nHost: x\r\n\r\nset a 1\r\n",
+        "POST /x HTTP/1.0\r\n\r\nset a 1\n",
+        "\u{16}\u{3}\u{1}\u{2}\u{0}x\nset a 1\n",
+    ] {
         let mut stream = UnixStream::connect(rig.socket()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(request.as_bytes()).unwrap();

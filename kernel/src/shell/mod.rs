@@ -335,7 +335,7 @@ impl Shell {
             }
             Dropped::Broken(_) => self.debug(&format!("client {}: {why}", client.0)),
             Dropped::Preface
-            | Dropped::Http
+            | Dropped::Browser
             | Dropped::Frame(_)
             | Dropped::Direction
             | Dropped::Descriptors

@@ -86,7 +86,7 @@ impl Shell {
             After::Waiting => connection.finished,
             After::Stalled => false,
             After::Over | After::Leaving => true,
-            After::Foreign => return Err(Dropped::Http),
+            After::Foreign => return Err(Dropped::Browser),
         };
         if session.is_settling() && connection.look == Look::Never {
             let tcp = sockopt::socket_domain(&*connection) != Ok(AddressFamily::UNIX);
