@@ -6,6 +6,7 @@
 //!
 //! * [`core`]: what a request, a byte or a death means. Pure: closed [`core::Input`] in, [`core::Effect`]s out, the
 //!   time given with each input.
+//! * [`keeper`]: the half that owns the children and starts the other one anew.
 //! * [`shell`]: the loop that waits, reads, writes and spawns.
 //! * [`state`]: the file in which everything is found again after any death.
 //! * [`sys`]: the only unsafe code.
@@ -13,6 +14,7 @@
 pub mod core;
 pub mod daemon;
 pub mod instance;
+pub mod keeper;
 pub mod limits;
 pub mod policy;
 pub mod shell;

@@ -84,3 +84,22 @@ pub const STAGE_FIRST: i32 = 32;
 
 /// How many such places: a child's three, and 13 listening sockets. One that has more is made in a slower way.
 pub const STAGE_PLACES: usize = 16;
+
+/// Seconds after which a turn of the kernel half's loop is ended by SIGALRM: no turn takes a hundredth of it unless something
+/// hangs, and nothing is lost by starting anew.
+pub const TURN: u32 = 5;
+
+/// The same for its start, which may have to find thousands of processes in /proc.
+pub const RECOVERY: u32 = 60;
+
+/// How long a kernel half that has crashed several times takes no requests: time for a person to look at its status.
+pub const SAFE_MODE: Duration = Duration::from_secs(10);
+
+/// How long the program of an upgrade may take to say that it can take over.
+pub const TRIAL: Duration = Duration::from_secs(5);
+
+/// How long an upgrade may take from the hand-over to the first turn of the new kernel half; then the old one takes back.
+pub const COMMIT: Duration = Duration::from_secs(5);
+
+/// Bytes that are read of what the program of an upgrade says in its dry run.
+pub const TRIAL_WORDS: usize = 4096;

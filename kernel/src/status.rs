@@ -1,10 +1,12 @@
-//! `papa status`: asks a core over its socket. What is asked and how it is shown is `ringmaster_protocol::status`.
+//! `papa status`, `papa upgrade`, `papa rollback`: one question to a core over its socket. What is asked and how it is shown is `ringmaster_protocol::status`.
 
-use ringmaster_protocol::message::StatusReply;
-use ringmaster_protocol::status::{NoAnswer, Question};
+use crate::limits::TRIAL;
+use ringmaster_protocol::message::{Reply, Request, Status, StatusReply, Upgrade};
+use ringmaster_protocol::status::{NoAnswer, Question, last_upgrade};
 use rustix::fs::{CWD, Mode, OFlags};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -46,13 +48,30 @@ impl StatusError {
     }
 }
 
-/// Asks the core behind `socket`.
+/// Asks the core behind `socket` how it does.
 pub fn ask(socket: &Path) -> Result<StatusReply, StatusError> {
+    let Reply::StatusReply(reply) = request(socket, Status::default(), PATIENCE)? else {
+        return Err(NoAnswer::Nonsense.into());
+    };
+    Ok(reply)
+}
+
+/// Asks the core behind `socket` to become `program`, or what it was before its last upgrade; gives what came of it.
+pub fn upgrade(socket: &Path, program: Option<&Path>) -> Result<String, StatusError> {
+    let program = program.map(|path| path.as_os_str().as_bytes().to_vec());
+    let Reply::Upgrading(_) = request(socket, Upgrade { program, ext: Vec::new() }, TRIAL + PATIENCE)? else {
+        return Err(NoAnswer::Nonsense.into());
+    };
+    // Whoever answers now has the outcome behind it.
+    Ok(last_upgrade(&ask(socket)?).unwrap_or_default())
+}
+
+fn request(socket: &Path, request: impl Into<Request>, patience: Duration) -> Result<Reply, StatusError> {
     let mut stream = connect(socket).map_err(|source| StatusError::Absent { path: socket.to_owned(), source })?;
     let broken = |source| StatusError::Broken { path: socket.to_owned(), source };
-    let bounded = stream.set_read_timeout(Some(PATIENCE));
-    bounded.and_then(|()| stream.set_write_timeout(Some(PATIENCE))).map_err(broken)?;
-    let (mut question, bytes) = Question::new(concat!("papa status ", env!("CARGO_PKG_VERSION")));
+    let bounded = stream.set_read_timeout(Some(patience));
+    bounded.and_then(|()| stream.set_write_timeout(Some(patience))).map_err(broken)?;
+    let (mut question, bytes) = Question::about(concat!("papa ", env!("CARGO_PKG_VERSION")), request);
     stream.write_all(&bytes).map_err(broken)?;
     let mut portion = [0; 4096];
     loop {
@@ -60,7 +79,7 @@ pub fn ask(socket: &Path) -> Result<StatusReply, StatusError> {
         if count == 0 {
             return Err(broken(io::ErrorKind::UnexpectedEof.into()));
         }
-        if let Some(reply) = question.push(portion.get(..count).unwrap_or_default())? {
+        if let Some(reply) = question.push_any(portion.get(..count).unwrap_or_default())? {
             return Ok(reply);
         }
     }

@@ -16,8 +16,8 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 /// A figure of `/proc/PID/status`.
-fn figure(rig: &Rig, field: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", rig.pid())).unwrap();
+fn figure(pid: i32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     line.split_whitespace().find_map(|word| word.parse().ok()).unwrap()
 }
@@ -31,8 +31,8 @@ fn shown(talk: &mut Talk<UnixStream>, row: &str) -> u64 {
 #[test]
 fn questions_whose_answers_nobody_reads_wait_and_are_answered_later() {
     let rig = Rig::new();
-    let mut talk = Talk::new(&rig);
-    let before = figure(&rig, "VmRSS:");
+    let (mut talk, pid) = (Talk::new(&rig), rig.kernel_pid());
+    let before = figure(pid, "VmRSS:");
     // Each answer is a hundred times as long as its question.
     talk.stream.set_nonblocking(true).unwrap();
     let (mut sent, lines) = (0, b"help make process\n".repeat(4096));
@@ -50,7 +50,7 @@ fn questions_whose_answers_nobody_reads_wait_and_are_answered_later() {
             Err(error) => panic!("{error}"),
         }
     }
-    let grown = figure(&rig, "VmRSS:").saturating_sub(before);
+    let grown = figure(pid, "VmRSS:").saturating_sub(before);
     assert!(grown < 8 << 10, "{grown} KiB more");
     // The others are served meanwhile.
     assert_eq!(Talk::new(&rig).ask("get a"), "");
@@ -74,8 +74,8 @@ fn questions_whose_answers_nobody_reads_wait_and_are_answered_later() {
 #[test]
 fn a_watcher_that_reads_nothing_costs_one_batch() {
     let rig = Rig::new();
-    let mut talk = Talk::new(&rig);
-    let before = figure(&rig, "VmRSS:");
+    let (mut talk, pid) = (Talk::new(&rig), rig.kernel_pid());
+    let before = figure(pid, "VmRSS:");
     talk.ask("make process fast bufsize=1m /bin/sh -c head\\ -c\\ 60000000\\ /dev/zero;exec\\ sleep\\ 1000");
     talk.send("watch processes fast");
     let mut other = Talk::new(&rig);
@@ -83,7 +83,7 @@ fn a_watcher_that_reads_nothing_costs_one_batch() {
         let all = shown(&mut other, "lost") + shown(&mut other, "buffered");
         Some(()).filter(|()| all >= 60_000_000).ok_or(all)
     });
-    let grown = figure(&rig, "VmRSS:").saturating_sub(before);
+    let grown = figure(pid, "VmRSS:").saturating_sub(before);
     assert!(grown < 8 << 10, "{grown} KiB more");
     other.ask("signal fast KILL");
 }
@@ -107,17 +107,17 @@ fn what_is_dropped_is_counted() {
 #[test]
 fn a_silent_watch_wakes_nobody() {
     let rig = Rig::new();
-    let (mut talk, _idle) = (Talk::new(&rig), Talk::new(&rig));
+    let (mut talk, _idle, pid) = (Talk::new(&rig), Talk::new(&rig), rig.kernel_pid());
     talk.ask("make process quiet /bin/sh -c echo\\ begun;exec\\ sleep\\ 1000");
     talk.send("watch processes quiet");
     talk.until("] ");
     talk.send("");
     talk.stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     assert!(talk.stream.read(&mut [0]).is_err(), "there is nothing more to show");
-    let before = figure(&rig, "voluntary_ctxt_switches:");
+    let before = figure(pid, "voluntary_ctxt_switches:");
     talk.stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     assert!(talk.stream.read(&mut [0]).is_err());
-    let woken = figure(&rig, "voluntary_ctxt_switches:") - before;
+    let woken = figure(pid, "voluntary_ctxt_switches:") - before;
     assert!(woken <= 1, "{woken} wake-ups");
 }
 

@@ -201,6 +201,29 @@ fn who_spawns_is_himself_and_rules_his_own() {
 }
 
 #[test]
+fn rights_outlive_both_halves() {
+    if !can_be_another() {
+        return;
+    }
+    let rig = open_core("65534 spawn\n");
+    Talk::new(&rig).ask("make process web /bin/sleep 1000");
+    Talk::over(stranger(&rig)).ask("make process u65534.s /bin/sleep 1000");
+    for kill in [Rig::kill_kernel, Rig::kill_keeper] {
+        kill(&rig);
+        let mut talk = eventually("he is let in again", || {
+            let stream = stranger(&rig);
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let mut byte = [0];
+            let greeted = (&stream).read(&mut byte);
+            if matches!(greeted, Ok(1)) { Ok(Talk { stream, read: Vec::new() }) } else { Err(greeted) }
+        });
+        talk.until("> ");
+        assert!(talk.ask("signal web CONT").starts_with("Error: not permitted: "));
+        assert!(talk.ask("signal u65534.s CONT").ends_with("signal=18"));
+    }
+}
+
+#[test]
 fn what_only_the_owner_may_is_refused_in_the_binary_protocol() {
     if !can_be_another() {
         return;
@@ -213,7 +236,8 @@ fn what_only_the_owner_may_is_refused_in_the_binary_protocol() {
     let (holder, name) = (String::new(), String::from("s"));
     for (request, what) in [
         (Request::from(TakeLease { holder, grace_ms: 1, ext: vec![] }), "manage this instance"),
-        (ExitIfIdle::default().into(), "end this core"),
+        (ExitIfIdle::default().into(), "end or replace this core"),
+        (Upgrade { program: Some(b"/bin/true".to_vec()), ext: vec![] }.into(), "end or replace this core"),
         (OpenSocket { name: name.clone(), ext: vec![] }.into(), "make, take or remove sockets"),
         (Spawn { sockets: vec![name.clone()], ..mine() }.into(), "set limits, pass sockets or use additions"),
         (Spawn { stdin: Stdin::Socket(name), ..mine() }.into(), "set limits, pass sockets or use additions"),

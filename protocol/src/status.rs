@@ -4,7 +4,9 @@
 //! they are written here once. Sockets, deadlines and exit codes are the callers'.
 
 use crate::frame::{Frame, FrameError, FrameReader, Kind, PREFACE};
-use crate::message::{Hello, PROTOCOL, Refusal, Reply, Request, Role, Status, StatusReply};
+use crate::message::{
+    DEATHS, Hello, LAST_UPGRADE, PROTOCOL, Refusal, Reply, Request, Role, SAFE_MODE, Status, StatusReply,
+};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -30,22 +32,39 @@ pub struct Question {
 }
 
 impl Question {
-    /// The question, and the bytes that ask it. `build`: name and version of who asks.
+    /// The question how the core does, and the bytes that ask it. `build`: name and version of who asks.
     pub fn new(build: &str) -> (Self, Vec<u8>) {
+        Self::about(build, Status::default())
+    }
+
+    /// Any one request, and the bytes that ask it.
+    pub fn about(build: &str, request: impl Into<Request>) -> (Self, Vec<u8>) {
         let (build, role) = (build.to_owned(), Role::Tool);
         let hello = Hello { oldest: PROTOCOL, newest: PROTOCOL, build, role, ext: Vec::new() };
         let mut bytes = PREFACE.to_vec();
         // Two requests of a few bytes are below every limit.
         Request::from(hello).frame(1).encode(&mut bytes);
-        Request::from(Status::default()).frame(2).encode(&mut bytes);
+        request.into().frame(2).encode(&mut bytes);
         (Self { reader: FrameReader::new() }, bytes)
     }
 
-    /// Takes bytes as they arrive; gives the answer when it is complete.
+    /// Takes bytes as they arrive; gives the core's status when it is complete.
     ///
     /// # Errors
     /// See [`NoAnswer`]; nothing more is to be expected then.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Option<StatusReply>, NoAnswer> {
+        match self.push_any(bytes)? {
+            Some(Reply::StatusReply(reply)) => Ok(Some(reply)),
+            Some(_) => Err(NoAnswer::Nonsense),
+            None => Ok(None),
+        }
+    }
+
+    /// Takes bytes as they arrive; gives the answer, whatever it is.
+    ///
+    /// # Errors
+    /// See [`NoAnswer`]; nothing more is to be expected then.
+    pub fn push_any(&mut self, bytes: &[u8]) -> Result<Option<Reply>, NoAnswer> {
         self.reader.push(bytes);
         while let Some(frame) = self.reader.next_frame()? {
             if let Some(reply) = understand(&frame)? {
@@ -56,16 +75,16 @@ impl Question {
     }
 }
 
-fn understand(frame: &Frame) -> Result<Option<StatusReply>, NoAnswer> {
+fn understand(frame: &Frame) -> Result<Option<Reply>, NoAnswer> {
     match frame.kind {
         Kind::Refusal => {
             let refusal = Refusal::decode(frame.message, &frame.body);
             Err(refusal.map_or(NoAnswer::Nonsense, NoAnswer::Refused))
         }
         Kind::Reply => match Reply::decode(frame.message, &frame.body) {
-            Ok(Reply::StatusReply(reply)) => Ok(Some(reply)),
             Ok(Reply::Welcome(_)) => Ok(None),
-            Ok(_) | Err(_) => Err(NoAnswer::Nonsense),
+            Ok(reply) => Ok(Some(reply)),
+            Err(_) => Err(NoAnswer::Nonsense),
         },
         Kind::Notice => Ok(None),
         Kind::Request | Kind::Cast => Err(NoAnswer::Nonsense),
@@ -91,9 +110,19 @@ pub fn text(reply: &StatusReply) -> String {
         ("buffered", format!("{} bytes", reply.buffered_bytes)),
         ("lost", format!("{} bytes", reply.lost_bytes)),
     ];
+    let more = [
+        (
+            "restarts",
+            restarts(reply)
+                .map(|[kernel, keeper, upgrades]| format!("kernel {kernel}, keeper {keeper}, upgrades {upgrades}")),
+        ),
+        ("upgrade", last_upgrade(reply)),
+        ("safe mode", addition(reply, SAFE_MODE).map(|_| "it takes no requests but this one for a moment".to_owned())),
+    ];
+    let more = more.into_iter().filter_map(|(name, value)| Some((name, value?)));
     let mut out = String::new();
     // Writing to a String cannot fail.
-    for (name, value) in rows {
+    for (name, value) in rows.into_iter().chain(more) {
         let _ = writeln!(out, "{name:<12} {value}");
     }
     let width = reply.guarantees.iter().map(|guarantee| guarantee.name.len()).max();
@@ -103,6 +132,22 @@ pub fn text(reply: &StatusReply) -> String {
         let _ = writeln!(out, "{:<width$} {sign:<3}  {}", guarantee.name, guarantee.reason);
     }
     out
+}
+
+/// What came of the last upgrade, if there was one; see [`LAST_UPGRADE`].
+pub fn last_upgrade(reply: &StatusReply) -> Option<String> {
+    addition(reply, LAST_UPGRADE).map(|text| String::from_utf8_lossy(text).into_owned())
+}
+
+/// Deaths of the kernel half and of the keeper, and upgrades; see [`DEATHS`]. `None`: a core that does not count them.
+pub fn restarts(reply: &StatusReply) -> Option<[u64; 3]> {
+    let (numbers, _) = addition(reply, DEATHS)?.as_chunks::<8>();
+    let numbers: Vec<u64> = numbers.iter().map(|number| u64::from_le_bytes(*number)).collect();
+    numbers.try_into().ok()
+}
+
+fn addition(reply: &StatusReply, tag: u16) -> Option<&[u8]> {
+    reply.ext.iter().find(|(known, _)| *known == tag).map(|(_, bytes)| bytes.as_slice())
 }
 
 /// The answer for programs. `started` is in seconds since the Unix epoch, `lease` is null when nobody holds it.
@@ -124,6 +169,11 @@ pub fn json(reply: &StatusReply) -> Value {
         "clients": reply.clients,
         "buffered_bytes": reply.buffered_bytes,
         "lost_bytes": reply.lost_bytes,
+        "restarts": restarts(reply).map(|[kernel, keeper, upgrades]| {
+            json!({"kernel": kernel, "keeper": keeper, "upgrades": upgrades})
+        }),
+        "last_upgrade": last_upgrade(reply),
+        "safe_mode": addition(reply, SAFE_MODE).is_some(),
         "guarantees": guarantees.collect::<Vec<_>>(),
     })
 }
@@ -187,5 +237,19 @@ mod tests {
         assert_eq!((&shown["lease"]["epoch"], &shown["guarantees"][0]["reason"]), (&json!(4), &json!("a \"test\"")));
         let alone = StatusReply { lease: None, ..reply() };
         assert_eq!(json(&alone)["lease"], Value::Null);
+        assert_eq!(json(&alone)["restarts"], Value::Null);
+    }
+
+    #[test]
+    fn additions_are_shown_when_they_are_there() {
+        let deaths = [1, 2, 3].map(u64::to_le_bytes).concat();
+        let ext = vec![(DEATHS, deaths), (LAST_UPGRADE, b"done: x".to_vec()), (SAFE_MODE, vec![])];
+        let reply = StatusReply { ext, ..reply() };
+        let shown = text(&reply);
+        for row in ["restarts     kernel 1, keeper 2, upgrades 3\n", "upgrade      done: x\n", "safe mode    it takes"]
+        {
+            assert!(shown.contains(row), "{row} is missing in {shown}");
+        }
+        assert_eq!((&json(&reply)["restarts"]["keeper"], &json(&reply)["safe_mode"]), (&json!(2), &json!(true)));
     }
 }

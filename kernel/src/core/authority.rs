@@ -124,7 +124,7 @@ impl Core {
                 Err(peer.refused("make, take or remove sockets"))
             }
             Request::TakeLease(_) | Request::PutLease(_) => Err(peer.refused("manage this instance")),
-            Request::ExitIfIdle(_) => Err(peer.refused("end this core")),
+            Request::ExitIfIdle(_) | Request::Upgrade(_) => Err(peer.refused("end or replace this core")),
         }
     }
 
