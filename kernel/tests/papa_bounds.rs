@@ -140,7 +140,7 @@ fn a_socket_that_failed_leaves_nothing() {
 
 #[test]
 fn a_socket_that_is_served_is_not_taken_over() {
-    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None };
+    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None, groups: "on" };
     let path = rig.run.path().join("elsewhere");
     let path = path.to_str().unwrap().to_owned();
     rig.start_with(&["--instance", "default", "-u", &path]);

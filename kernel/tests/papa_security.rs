@@ -36,7 +36,7 @@ fn can_be_another() -> bool {
 
 /// A core of root whose socket all can reach, with a policy of these lines.
 fn open_core(policy: &str) -> Rig {
-    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None };
+    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None, groups: "on" };
     fs::set_permissions(rig.run.path(), Permissions::from_mode(0o711)).unwrap();
     fs::write(rig.run.path().join("policy"), policy).unwrap();
     fs::set_permissions(rig.run.path().join("policy"), Permissions::from_mode(0o600)).unwrap();
@@ -290,7 +290,7 @@ fn over_tcp_only_our_own_user_and_root() {
     if !can_be_another() {
         return;
     }
-    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None };
+    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None, groups: "on" };
     let policy = rig.run.path().join("policy");
     fs::write(&policy, "65534 spawn\n").unwrap();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -37,7 +37,7 @@ pub enum ResumeError {
 }
 
 /// Options that have a value.
-const VALUED: [&str; 12] = [
+const VALUED: [&str; 13] = [
     "--directory",
     "--directory-fd",
     "--lock-fd",
@@ -46,6 +46,7 @@ const VALUED: [&str; 12] = [
     "--previous-fd",
     "--umask",
     "--open-files",
+    "--oom-score-adj",
     "-u",
     "-p",
     "--policy",
@@ -123,6 +124,7 @@ impl Words {
         Ok(Original {
             umask: u32::from_str_radix(&umask, 8).map_err(|_digits| wrong("--umask", &umask, "an octal number"))?,
             open_files: limits.ok_or_else(|| wrong("--open-files", &files, "SOFT:HARD"))?,
+            oom_score_adj: self.number("--oom-score-adj")?,
         })
     }
 }
@@ -142,14 +144,16 @@ pub fn resume(words: impl IntoIterator<Item = OsString>) -> Result<u8, ResumeErr
     let [directory, lock, listener] = ["--directory-fd", "--lock-fd", "--listener-fd"]
         .map(|option| words.descriptor(option).and_then(|descriptor| needed(option, descriptor)));
     let directory = directory?;
+    let state = crate::shell::open_state(&directory)?;
+    let instance = Instance::adopt(&options.directory, directory, lock?);
     let ward = Ward {
-        state: crate::shell::open_state(&directory)?,
-        instance: Instance::adopt(&options.directory, directory, lock?),
+        guarantees: start::guarantees(&instance, &state)?,
+        state,
+        instance,
         listener: listener?,
         tcp: words.descriptor("--tcp-fd")?,
         previous: words.descriptor("--previous-fd")?,
         original: words.original()?,
-        guarantees: start::guarantees(),
         options,
     };
     ward.take_charge()?;

@@ -9,6 +9,7 @@ mod descriptors;
 mod doors;
 mod ends;
 mod file;
+pub mod groups;
 pub mod guarantees;
 mod inherited;
 mod launch;
@@ -37,6 +38,7 @@ use crate::sys;
 use child::Child;
 use connection::{Connection, Dropped, Speech};
 use descriptors::Inheritable;
+use groups::Groups;
 use launch::Launcher;
 use poll::{Poll, Ready, Token};
 use ringmaster_protocol::frame::Kind;
@@ -74,6 +76,7 @@ pub struct Shell {
     upgrade: upgrade::Upgrade,
     state: StateFile,
     launcher: Launcher,
+    groups: Groups,
     values: Store,
     socket_store: Store,
     /// Who else may use this core; `None` when it is not root's.

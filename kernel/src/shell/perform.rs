@@ -2,7 +2,7 @@
 
 use super::connection::Speech;
 use super::descriptors::Inheritable;
-use super::launch::Caller;
+use super::launch::{Caller, Started};
 use super::{Shell, Verdict, socket};
 use crate::core::{Attachment, ClientId, Effect, Input, ReplyTo};
 use ringmaster_protocol::frame::Frame;
@@ -140,9 +140,12 @@ impl Shell {
         let descriptors = connection.map(|connection| connection.take_descriptors(count)).unwrap_or_default();
         let behalf = if self.core.is_owner(to.client) { Behalf::Owner } else { Behalf::Stranger };
         let caller = Caller { behalf, descriptors };
-        let started = self.launcher.start(&spawn, &caller, &self.sockets, &mut self.state);
-        let outcome = started.map(|(made, child)| {
+        let started = self.launcher.start(&spawn, &caller, &self.sockets, &mut self.state, &mut self.groups);
+        let outcome = started.map(|Started { made, child, ungrouped }| {
             self.debug(&format!("process {} {}: pid {}", made.id.0, spawn.name, made.pid));
+            if let Some(why) = ungrouped {
+                self.log(&format!("process {} {} has no cgroup: {why}", made.id.0, spawn.name));
+            }
             self.take_in(made.id, child);
             made
         });
