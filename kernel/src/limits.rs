@@ -5,6 +5,18 @@ use std::time::Duration;
 /// Connections at once. A manager, a few tools; each costs at most [`CLIENT_BACKLOG`] plus one frame.
 pub const MAX_CLIENTS: usize = 256;
 
+/// Connections of users who are neither our own nor root, all together: a quarter, so that the owner always finds room.
+pub const MAX_STRANGERS: usize = 64;
+
+/// Connections of one such user.
+pub const MAX_USER_CLIENTS: usize = 16;
+
+/// Processes of one such user. Each may keep two rings of 2 MiB: 256 MiB in all.
+pub const MAX_USER_PROCESSES: usize = 64;
+
+/// Values of one such user: with `MAX_VALUE`, 4 MiB.
+pub const MAX_USER_VALUES: usize = 16;
+
 /// Processes that one core knows, living or not yet forgotten. Half of the usual `pid_max` of 32,768.
 pub const MAX_PROCESSES: usize = 16_384;
 

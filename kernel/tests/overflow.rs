@@ -267,7 +267,7 @@ fn a_full_disk_under_a_spill_makes_the_child_wait_and_is_named() {
     }
     const LINES: u64 = 40_000;
     let words = tempfile::NamedTempFile::new().unwrap();
-    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None };
+    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None, groups: "on" };
     rig.start_as(|command| {
         command.stderr(words.reopen().unwrap());
     });
@@ -296,7 +296,7 @@ fn all_rings_together_stay_under_the_cap() {
     const CAP: u64 = 2 << 20;
     const LINES: u64 = 15_000;
     const CHILDREN: u64 = 12;
-    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None };
+    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None, groups: "on" };
     rig.start_as(|command| {
         command.args(["--ring-memory", "2M"]);
     });

@@ -1,6 +1,7 @@
 //! Stories: what a user lives through, with the real programs from the outside. Each asserts that nothing is left.
 #![forbid(unsafe_code)]
 
+mod circus_on_papa;
 mod errors;
 mod kill_under_load;
 mod lifetimes;
@@ -12,6 +13,7 @@ mod quickstart;
 mod real_client;
 mod runtime_changes;
 mod supervision;
+mod terminal;
 
 use ringmaster_tests::venv::Venv;
 use std::path::Path;

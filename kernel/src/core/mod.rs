@@ -4,6 +4,7 @@
 //! carries out in their order. Handlers live in files by topic and never call the system. What they may do to each other
 //! goes through marks and timers.
 
+mod authority;
 mod event;
 mod lease;
 mod marks;
@@ -17,6 +18,7 @@ mod socket;
 mod thin;
 mod value;
 
+pub use authority::{Peer, Right, namespace};
 pub use event::{Attachment, ClientId, Effect, Input, Made, Now, ReplyTo, SignalFor};
 pub use memory::WhenFull;
 pub use rules::Passed;
@@ -101,7 +103,7 @@ enum Timer {
 /// One connection.
 #[derive(Debug)]
 struct Client {
-    pid: i32,
+    peer: Peer,
     greeted: bool,
     watches: Vec<Watching>,
     marks: Marks,
@@ -170,7 +172,7 @@ impl Core {
     pub fn step(&mut self, input: Input, now: Now, out: &mut Effects) {
         self.now = now;
         match input {
-            Input::Connected { client, pid } => self.connected(client, pid),
+            Input::Connected { client, peer } => self.connected(client, peer),
             Input::Disconnected { client } => self.disconnected(client, out),
             Input::Request { to, request } => self.request(to, *request, out),
             Input::Unreadable { to, refusal } => self.answer(to, Err(refusal), None, out),
@@ -204,8 +206,8 @@ impl Core {
     }
 
     /// The one switch over requests.
-    fn request(&mut self, to: ReplyTo, request: Request, out: &mut Effects) {
-        let answer = match self.admit(to, &request) {
+    fn request(&mut self, to: ReplyTo, mut request: Request, out: &mut Effects) {
+        let answer = match self.admit(to, &request).and_then(|()| self.authorize(to, &mut request)) {
             Err(refusal) => Err(refusal),
             Ok(()) => match request {
                 Request::Hello(m) => self.hello(to, &m),

@@ -233,7 +233,7 @@ impl Core {
     /// Forgets a process that has ended now, one that lives when it ends. It goes on writing, to nowhere.
     pub(super) fn abandon(&mut self, to: ReplyTo, id: ProcessId, out: &mut Effects) -> Answer {
         self.may_change(to.client)?;
-        self.find(id)?;
+        self.may_rule(to.client, id)?;
         let Some(process) = self.processes.get_mut(&id) else {
             return Ok(None);
         };

@@ -6,6 +6,7 @@
 use super::{Keeper, Original, Ward, start};
 use crate::instance::Instance;
 use crate::limits::RING_MEMORY;
+use crate::policy::POLICY;
 use crate::shell::{Options, Place, ServeError, Verbosity};
 use crate::state::StateFile;
 use crate::sys;
@@ -50,6 +51,7 @@ const VALUED: &[&str] = &[
     "-u",
     "-p",
     "--ring-memory",
+    "--policy",
     "--dry-run",
 ];
 
@@ -108,6 +110,7 @@ impl Words {
             socket: self.0.get("-u").map(PathBuf::from),
             port: self.number("-p")?,
             ring_memory: self.number("--ring-memory")?.unwrap_or(RING_MEMORY),
+            policy: self.0.get("--policy").map_or_else(|| POLICY.into(), PathBuf::from),
             verbosity: if self.0.contains_key("-d") { Verbosity::Debug } else { Verbosity::Quiet },
             place: if self.0.contains_key("--daemonize") { Place::Background } else { Place::Foreground },
         })

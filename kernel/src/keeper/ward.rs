@@ -5,6 +5,7 @@
 
 use crate::instance::Instance;
 use crate::limits::RING_MEMORY;
+use crate::policy::POLICY;
 use crate::shell::{Options, Place, ServeError, Verbosity};
 use crate::state::StateFile;
 use crate::sys;
@@ -14,6 +15,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// What children inherit from the way in which the core itself was started.
 #[derive(Debug, Clone, Copy)]
@@ -110,6 +112,8 @@ impl Ward {
         // Only when it says something: a build that does not know the word refuses it.
         let memory = Some(self.options.ring_memory).filter(|memory| *memory != RING_MEMORY);
         words.extend(memory.iter().flat_map(|memory| text("--ring-memory", memory.to_string().as_bytes())));
+        let policy = Some(&self.options.policy).filter(|path| *path != Path::new(POLICY));
+        words.extend(policy.iter().flat_map(|path| text("--policy", path.as_os_str().as_bytes())));
         if self.options.verbosity == Verbosity::Debug {
             words.push(b"-d".to_vec());
         }

@@ -33,6 +33,8 @@ pub struct Options {
     pub port: Option<u16>,
     /// Bytes of memory for all rings.
     pub ring_memory: u64,
+    /// The file that lets other users in (`crate::policy`); it counts only for a core of root.
+    pub policy: PathBuf,
     /// How much to say.
     pub verbosity: Verbosity,
     /// Where it runs.
@@ -186,6 +188,7 @@ fn equip(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct, state: Stat
         groups,
         values: Store::new(ward.instance.folder(file::VALUES)?),
         socket_store: Store::new(ward.instance.folder(SOCKETS)?),
+        policy: rustix::process::geteuid().is_root().then(|| ward.options.policy.clone()),
         connections: HashMap::new(),
         text: super::text::Conversations::default(),
         next_client: 1,

@@ -5,12 +5,15 @@ use crate::model::{CAPACITY, ModelProcess, ModelStream, PLACES, Store};
 use crate::random::Random;
 use ringmaster_kernel::core::ring::{Remains, Ring, carry_out};
 use ringmaster_kernel::core::{
-    ClientId, Conduct, Core, Effect, Facts, Inheritance, Input, Made, Now, ReplyTo, SignalFor,
+    ClientId, Conduct, Core, Effect, Facts, Inheritance, Input, Made, Now, Peer, ReplyTo, Right, SignalFor,
 };
 use ringmaster_kernel::state::Deaths;
 use ringmaster_protocol::message::*;
 use ringmaster_protocol::ring::Stream;
 use std::collections::{BTreeMap, VecDeque};
+
+/// Every client of the simulation may do everything: authority has its own tests.
+const OWNER: Peer = Peer { pid: 1, uid: 0, gid: 0, right: Right::Own };
 
 pub struct World {
     pub random: Random,
@@ -95,7 +98,7 @@ impl World {
     pub fn connect(&mut self) -> ClientId {
         let client = ClientId(self.next_client);
         self.next_client += 1;
-        self.drive(Input::Connected { client, pid: 1 });
+        self.drive(Input::Connected { client, peer: OWNER });
         self.ask(client, Hello { oldest: 1, newest: 1, build: String::new(), role: Role::Tool, ext: vec![] });
         client
     }
