@@ -119,6 +119,17 @@ pub enum ProblemKind {
     /// `copy_path` or `virtualenv` without `copy_env` (spec a.5).
     #[error("{0}: needs copy_env = True")]
     NeedsCopyEnv(&'static str),
+    /// `virtualenv` names no virtualenv (spec a.5).
+    #[error("virtualenv = {path}: expected a folder with lib/python{version}/site-packages")]
+    NoVirtualenv {
+        /// As written.
+        path: String,
+        /// `virtualenv_py_ver`; `*` for any.
+        version: String,
+    },
+    /// `copy_path` and no Python to ask.
+    #[error("copy_path: has no effect because python3 cannot be asked for its path: {0}")]
+    NoPython(String),
     /// A stream that cannot be used.
     #[error("{stream}: {error}")]
     Stream {

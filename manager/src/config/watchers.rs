@@ -28,6 +28,9 @@ impl Reading<'_> {
             self.watcher_item(&mut watcher, item, environments, &variables);
         }
         self.watcher_as_a_whole(&watcher);
+        if !self.is_left_out() {
+            self.python_path(&mut watcher, document, environments);
+        }
         (!self.is_left_out()).then_some(watcher)
     }
 

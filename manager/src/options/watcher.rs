@@ -94,7 +94,7 @@ pub struct WatcherOptions {
     pub rlimits: BTreeMap<String, RlimitValue>,
     /// Start from circusd's environment.
     pub copy_env: bool,
-    /// Add PYTHONPATH (not acted on yet).
+    /// Set PYTHONPATH to the module folders of python3.
     pub copy_path: bool,
     /// The complete environment for children before `$NAME` substitution (spec a.8): copy_env, `[env]`, `[env:…]` merged.
     pub env: BTreeMap<String, String>,
@@ -114,11 +114,11 @@ pub struct WatcherOptions {
     pub use_papa: bool,
     /// Hook name to `(dotted.name or exec:…, ignore failure)` as written; run by a later part.
     pub hooks: BTreeMap<String, (String, bool)>,
-    /// virtualenv path (not acted on yet).
+    /// virtualenv path; `env` has its folders in front already.
     pub virtualenv: Option<String>,
-    /// Python version of the virtualenv, as written (not acted on yet).
+    /// Python version of the virtualenv, as written.
     pub virtualenv_py_ver: Option<String>,
-    /// The file to execute instead of the command's first word (not acted on yet; Circus reads and forgets it).
+    /// The file to execute instead of the command's first word, or of the shell (Circus reads and forgets it).
     pub executable: Option<PathBuf>,
     /// Accepted and shown when given; Circus has no use for it either.
     pub check_flapping: Option<bool>,
