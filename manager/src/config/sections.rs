@@ -94,12 +94,7 @@ impl<'a> Reading<'a> {
             let is_stats_endpoint = row.name == "stats_endpoint";
             circus.statsd |= is_stats_endpoint;
             let is_changed = row.get(&circus) != row.get(&CircusOptions::default());
-            let is_discovery_on = row.name == "multicast_endpoint" && circus.multicast_endpoint.is_some();
-            let has_effect = match row.name {
-                "multicast_endpoint" => is_discovery_on,
-                _ => is_changed || is_stats_endpoint,
-            };
-            if row.effect == Effect::NotYet && has_effect {
+            if row.effect == Effect::NotYet && (is_changed || is_stats_endpoint) {
                 self.no_effect(entry, &text);
             }
         }

@@ -62,11 +62,11 @@ use Kind::{Flag, MaybePath, MaybeText, Octal, Period, Port, Text, TextUnlessEmpt
 #[rustfmt::skip]
 pub const CIRCUS_OPTIONS: &[CircusOption] = &[
     row("endpoint", Text(field!(endpoint)), Acts, "where commands are taken"),
-    row("endpoint_owner", MaybeText(field!(endpoint_owner)), NotYet, "owner of an ipc:// endpoint's file"),
+    row("endpoint_owner", MaybeText(field!(endpoint_owner)), Acts, "owner of an ipc:// endpoint's file"),
     row("pubsub_endpoint", Text(field!(pubsub_endpoint)), Acts, "where events are published"),
     row("stats_endpoint", Text(field!(stats_endpoint)), NotYet, "where statistics are published; turns statsd on"),
     row("statsd", Flag(field!(statsd)), NotYet, "publish statistics"),
-    row("multicast_endpoint", TextUnlessEmpty(field!(multicast_endpoint)), NotYet, "UDP discovery; empty turns it off"),
+    row("multicast_endpoint", TextUnlessEmpty(field!(multicast_endpoint)), Acts, "UDP discovery; empty turns it off"),
     row("check_delay", Period(field!(check_delay)), Acts, "seconds between checks, and the longest respawn back-off"),
     row("warmup_delay", Whole(field!(warmup_delay)), Acts, "whole seconds between the starts of two watchers"),
     row("umask", Octal(field!(umask)), Acts, "umask of circusd and its children, octal"),

@@ -19,8 +19,9 @@ use crate::arbiter::{Arbiter, Ending, Event, Roster, restore};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::daemon::LogFile;
-use crate::endpoints::{ControlHandle, ControlRequest, PublisherHandle, serve_control, serve_publisher};
+use crate::endpoints::{ControlHandle, ControlRequest, Discovery, PublisherHandle, serve_control, serve_publisher};
 use crate::kernel_link::{CoreAddress, KernelEvent};
+use crate::options::CircusOptions;
 use crate::process::Heritage;
 use crate::watcher::{World, respawn_limit};
 use attach::Attached;
@@ -87,6 +88,7 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
     let publisher = serve_publisher(bound.pubsub).map_err(StartError::Endpoint)?;
     let (request_sender, requests) = mpsc::channel(WAITING_REQUESTS);
     let control = serve_control(bound.control, request_sender).map_err(StartError::Endpoint)?;
+    let _discovery = discover(&circus);
     tracing::info!("Arbiter now waiting for commands");
     let (events, incoming) = mpsc::channel(WAITING_EVENTS);
     let (reports, output) = mpsc::channel(WAITING_EVENTS);
@@ -124,6 +126,13 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
     let ending = life.turn(&mut inputs, &mut signals).await?;
     life.take_down(ending, &mut inputs.output).await;
     Ok(ending)
+}
+
+/// Answers who looks for this circusd; goes on without when that cannot be (spec l).
+fn discover(circus: &CircusOptions) -> Option<Discovery> {
+    let endpoint = circus.multicast_endpoint.as_deref()?;
+    let answer = ringmaster_protocol::circus::to_json(&serde_json::json!({ "endpoint": circus.endpoint }));
+    Discovery::start(endpoint, answer).inspect_err(|error| tracing::warn!("{error}")).ok()
 }
 
 /// A number that no other circusd of this instance has used lately.
