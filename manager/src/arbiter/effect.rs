@@ -7,6 +7,7 @@ use crate::process::{Launch, Wid};
 use crate::watcher::WatcherId;
 use ringmaster_protocol::message::{ProcessId, Target};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// Who is to be answered, when somebody is.
 #[derive(Debug, Clone, PartialEq)]
@@ -130,6 +131,9 @@ pub enum Effect {
     ReadConfig,
     /// Close and bind sockets; comes back as `Event::Rebound`.
     Rebind(Box<SocketChange>),
+    /// Look at these sockets, by their names at the core, and at no others; the first connection to each comes as
+    /// `Event::Knocked`, after which it is not looked at any more.
+    AwaitConnections(BTreeSet<String>),
     /// Have the core keep a value for the next circusd.
     StoreValue {
         /// Its name.

@@ -75,7 +75,7 @@ impl Arbiter {
         for waiter in waiters {
             self.batches.fail(waiter, Exclusive::Removing, now, effects);
         }
-        self.arm(id);
+        self.arm(id, now);
         Some(watcher)
     }
 

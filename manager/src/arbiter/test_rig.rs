@@ -26,6 +26,8 @@ pub(super) struct Rig {
     pub config_reads: usize,
     pub rebinds: Vec<SocketChange>,
     pub streams: Vec<Option<String>>,
+    /// Sockets that were to be looked at, each time anew.
+    pub awaited: Vec<Vec<String>>,
     pending: std::collections::VecDeque<Effect>,
     busy: bool,
     pub held: Vec<crate::process::Launch>,
@@ -74,6 +76,7 @@ impl Rig {
             config_reads: 0,
             rebinds: Vec::new(),
             streams: Vec::new(),
+            awaited: Vec::new(),
             pending: std::collections::VecDeque::new(),
             busy: false,
             held: Vec::new(),
@@ -121,6 +124,7 @@ impl Rig {
             }
             Effect::DropValue(name) => drop(self.values.remove(&name)),
             Effect::Finish(ending) => self.finished = Some(ending),
+            Effect::AwaitConnections(sockets) => self.awaited.push(sockets.into_iter().collect()),
             Effect::Attach { .. } | Effect::CloseStreams(_) | Effect::ReopenLogs | Effect::Sample(..) => {}
         }
     }

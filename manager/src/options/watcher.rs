@@ -80,7 +80,7 @@ pub struct WatcherOptions {
     pub singleton: bool,
     /// Children inherit all sockets.
     pub use_sockets: bool,
-    /// Start on the first connection (not acted on yet).
+    /// Start on the first connection to a socket that the watcher holds.
     pub on_demand: bool,
     /// Start with circusd.
     pub autostart: bool,
@@ -140,10 +140,13 @@ impl WatcherOptions {
 
     /// Whether its processes get this socket, or at least its number (spec f.4, f.12).
     pub fn holds_socket(&self, socket: &SocketOptions) -> bool {
+        if socket.so_reuseport { self.mentions_socket(&socket.name) } else { self.holds(&socket.name) }
+    }
+
+    /// The same of a socket that all processes share, by its name in lower case.
+    pub fn holds(&self, name: &str) -> bool {
         let on_stdin = self.stdin_socket.as_deref();
-        on_stdin.is_some_and(|name| name.to_lowercase() == socket.name)
-            || self.mentions_socket(&socket.name)
-            || (self.use_sockets && !socket.so_reuseport)
+        on_stdin.is_some_and(|stdin| stdin.to_lowercase() == name) || self.mentions_socket(name) || self.use_sockets
     }
 
     /// A watcher of that name with every option at its default (spec a.5), `__name__` not set.

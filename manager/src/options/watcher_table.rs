@@ -284,8 +284,8 @@ pub const WATCHER_OPTIONS: &[WatcherOption] = &[
     row("warmup_delay", WholeSeconds(field!(warmup_delay)), Manage, "seconds between two spawns"),
     row("autostart", Flag(field!(autostart)), Manage, "start with circusd").not_settable().shown(Hidden),
     row("priority", Integer(field!(priority)), Manage, "high starts first, low stops first").not_settable(),
-    row("on_demand", Flag(field!(on_demand)), Manage, "start at the first connection to a socket")
-        .not_settable().effect(NotYet),
+    row("on_demand", Flag(field!(on_demand)), Manage, "start at the first connection to one of its sockets")
+        .not_settable(),
     row("respawn", Flag(field!(respawn)), Manage, "replace processes that end"),
     row("max_retry", Retries(field!(max_retry)), Manage, "failing spawns in a row before giving up; -1 for no limit"),
     row("max_age", Whole(field!(max_age)), Reload, "seconds after which a process is replaced; 0 for never"),

@@ -4,6 +4,7 @@
 //! and takes everything down. Nothing here decides anything about watchers.
 
 mod attach;
+mod doorbells;
 mod effects;
 mod identity;
 mod leave;
