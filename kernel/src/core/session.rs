@@ -246,5 +246,6 @@ fn extensions(request: &Request) -> &Ext {
         Request::RemoveValue(m) => &m.ext,
         Request::OpenProcess(m) => &m.ext,
         Request::ExitIfIdle(m) => &m.ext,
+        Request::SetLifetime(m) => &m.ext,
     }
 }

@@ -90,6 +90,8 @@ pub enum Effect {
     },
     /// The end of a process is taken care of; the core may forget it.
     Forget(ProcessId),
+    /// A process is left to itself: it outlives every circusd from now on.
+    LeaveAlone(ProcessId),
     /// Have the output of a process taken from its ring, through the streams of its watcher.
     Attach {
         /// Which process.

@@ -83,6 +83,7 @@ impl Hands {
                 Effect::Spawn(launch) => self.spawn(*launch),
                 Effect::Signal { process, signal, target, then } => self.signal(process, signal, target, then),
                 Effect::Forget(process) => self.forget(process),
+                Effect::LeaveAlone(process) => self.outbox.leave_alone(process),
                 Effect::Attach { process, wid, watcher } => self.output.attach(&self.link, process, wid, watcher),
                 Effect::OpenStreams { watcher, name, stdout, stderr } => {
                     self.output.open(watcher, &name, stdout, stderr)

@@ -13,7 +13,7 @@ mod value;
 
 pub use process::{
     Ack, Exit, ExitStatus, Exited, Forget, Lifetime, List, Listing, OpenProcess, Output, Overflow, ProcessFile,
-    ProcessId, ProcessInfo, Rlimit, Rusage, Signal, Signalled, Spawn, Spawned, Stdin, Stdout, StopPlan, StreamEnd,
+    ProcessId, ProcessInfo, Rlimit, Rusage, SetLifetime, Signal, Signalled, Spawn, Spawned, Stdin, Stdout, StopPlan, StreamEnd,
     StreamState, Target,
 };
 pub use refusal::{Refusal, SpawnStep};
@@ -133,6 +133,7 @@ messages! {
     18 RemoveValue,
     19 OpenProcess,
     21 ExitIfIdle,
+    22 SetLifetime,
 }
 
 messages! {

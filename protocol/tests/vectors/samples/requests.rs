@@ -3,7 +3,7 @@
 use super::ext;
 use ringmaster_protocol::message::{
     Ack, ExitIfIdle, Ext, Forget, GetValue, Hello, Lifetime, List, ListValues, Listen, OpenProcess, OpenSocket,
-    Overflow, ProcessId, PutLease, RemoveSocket, RemoveValue, Request, Rlimit, Role, SetValue, Signal, SocketAddress,
+    Overflow, ProcessId, PutLease, RemoveSocket, RemoveValue, Request, Rlimit, Role, SetLifetime, SetValue, Signal, SocketAddress,
     SocketType, Sockets, Spawn, Status, Stdin, Stdout, StopPlan, TakeLease, Target, Watch,
 };
 use ringmaster_protocol::ring::Stream;
@@ -89,6 +89,8 @@ fn process_requests() -> Vec<Request> {
         ack(Stream::Stdout).into(),
         Forget { process: ProcessId(7), ext: ext() }.into(),
         OpenProcess { process: ProcessId(300), ext: ext() }.into(),
+        SetLifetime { process: ProcessId(7), lifetime: Lifetime::Persistent, ext: ext() }.into(),
+        SetLifetime { process: ProcessId(300), lifetime: Lifetime::Leased, ext: Ext::new() }.into(),
     ]
 }
 
