@@ -55,6 +55,9 @@ pub struct Arguments {
     /// Show what would run, and everything that is wrong, without running it.
     #[arg(long)]
     pub check: bool,
+    /// Show every effective value and where it comes from: file and line, default, command line, or a change at run time.
+    #[arg(long)]
+    pub print_config: bool,
     /// Show the version.
     #[arg(long)]
     pub version: bool,

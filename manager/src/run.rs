@@ -30,7 +30,13 @@ pub fn main() -> ExitCode {
         println!("{}", Arguments::command().render_help());
         return ExitCode::SUCCESS;
     };
-    let outcome = if arguments.check { check(&path) } else { serve(&arguments, &path) };
+    let outcome = if arguments.check {
+        check(&path)
+    } else if arguments.print_config {
+        print_config(&arguments, &path)
+    } else {
+        serve(&arguments, &path)
+    };
     match outcome {
         Ok(code) => code,
         Err(error) => {
@@ -46,6 +52,26 @@ fn check(path: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
     print!("{}", config::check::report(&config));
     let left_out = config.problems.iter().any(|problem| problem.severity == Severity::LeftOut);
     Ok(if left_out { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS })
+}
+
+/// `--print-config`: the effective values. A running circusd is asked for nothing; its core tells what clients have changed.
+fn print_config(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let environment = environment();
+    let config = config::load(path, &environment)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let seeds = runtime.block_on(shell::present_watchers(&config, environment.clone()))?;
+    let level = arguments.log_level.and_then(|level| clap::ValueEnum::to_possible_value(&level));
+    let pidfile = arguments.pidfile.as_ref().map(|path| path.display().to_string());
+    let given = [
+        ("loglevel", level.map(|level| level.get_name().to_owned())),
+        ("logoutput", arguments.log_output.clone()),
+        ("loggerconfig", arguments.logger_config.clone()),
+        ("pidfile", pidfile),
+    ];
+    let command_line = given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let overrides = config::print::Overrides { command_line, seeds };
+    print!("{}", config::print::effective(&config, &environment, &overrides)?);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn serve(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {

@@ -11,6 +11,7 @@ pub mod expand;
 pub mod fnmatch;
 pub mod include;
 mod near;
+pub mod print;
 mod problem;
 mod python_path;
 mod reader;

@@ -82,6 +82,15 @@ pub enum ProblemKind {
         /// The option it looks like.
         near: &'static str,
     },
+    /// A key that is no option and looks like none.
+    #[error("unknown option '{0}': it is kept and has no effect")]
+    NoOption(String),
+    /// A type of socket that the core does not make.
+    #[error("type: only SOCK_STREAM, SOCK_DGRAM and SOCK_SEQPACKET are supported")]
+    SocketKind,
+    /// A protocol that is not the type's own.
+    #[error("proto = {0}: only the protocol that belongs to the type is supported")]
+    Protocol(String),
     /// A section that is ignored but looks like one that is not.
     #[error("unknown section, ignored (did you mean '{near}'?)")]
     UnknownSection {

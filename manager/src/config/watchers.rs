@@ -49,7 +49,7 @@ impl Reading<'_> {
             }
             (key, None) => {
                 watcher.extra.insert(key.to_owned(), variables.expand(&entry.value));
-                return self.unknown(item, WATCHER_OPTIONS.iter().map(|row| row.name));
+                return self.unknown(item, &WATCHER_OPTIONS.iter().map(|row| row.name).collect::<Vec<_>>());
             }
             (_, Some(row)) => row,
         };

@@ -16,15 +16,15 @@ mod sockets;
 
 pub use attach::StartError;
 
-use crate::arbiter::{Arbiter, Ending, Event, Roster, restore};
+use crate::arbiter::{Arbiter, Ending, Event, Roster, SocketTable, restore};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::daemon::LogFile;
 use crate::endpoints::{ControlHandle, ControlRequest, Discovery, PublisherHandle, serve_control, serve_publisher};
-use crate::kernel_link::{CoreAddress, KernelEvent};
+use crate::kernel_link::{CoreAddress, KernelEvent, look};
 use crate::options::CircusOptions;
 use crate::process::Heritage;
-use crate::watcher::{World, respawn_limit};
+use crate::watcher::{Seed, World, respawn_limit};
 use attach::Attached;
 use effects::{Hands, Home};
 use leave::Departure;
@@ -64,15 +64,39 @@ pub struct Plan {
     pub log: LogFile,
 }
 
+/// The watchers of a configuration as they would run now: with what clients of a running circusd have changed, when the
+/// instance has a core that tells. Nothing is started.
+pub async fn present_watchers(
+    config: &Config,
+    environment: BTreeMap<String, String>,
+) -> Result<Vec<Seed>, StartError> {
+    let circus = &config.circus;
+    let address = core_address(circus)?;
+    let changes = match look(&address, attach::BUILD).await? {
+        Some(link) => attach::noted(&link).await?.changes,
+        None => Vec::new(),
+    };
+    let files = ringmaster_protocol::message::Rlimit { resource: crate::process::NOFILE, soft: 0, hard: 0 };
+    let world = World {
+        sockets: SocketTable::default(),
+        working_dir: PathBuf::new(),
+        check_delay: respawn_limit(circus.check_delay),
+        session: 0,
+        heritage: Heritage { umask: 0, files },
+        environment,
+    };
+    Ok(restore(config.watchers.clone(), &changes, &world))
+}
+
+fn core_address(circus: &CircusOptions) -> Result<CoreAddress, StartError> {
+    let (instance, papa) = (circus.instance.as_deref(), circus.papa_path.as_deref());
+    Ok(CoreAddress::new(instance, &circus.endpoint, circus.papa_endpoint.as_deref(), papa)?)
+}
+
 /// One life of circusd.
 pub async fn run(plan: Plan) -> Result<Ending, StartError> {
     let circus = plan.config.circus.clone();
-    let address = CoreAddress::new(
-        circus.instance.as_deref(),
-        &circus.endpoint,
-        circus.papa_endpoint.as_deref(),
-        circus.papa_path.as_deref(),
-    )?;
+    let address = core_address(&circus)?;
     tracing::info!("Starting master on pid {}", std::process::id());
     let mut signals = signals::Signals::new().map_err(StartError::Signals)?;
     let attached = signals.interrupt(attach::attach(&address, &plan.config.path)).await??;

@@ -25,6 +25,9 @@ pub const PUBSUB: &str = "circusd.pubsub";
 /// Connections that may wait while circusd is away; Linux cuts this to `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;
 
+/// The mask for the file of a Unix socket whose section names none: Circus's decimal 8, so that who could connect can.
+const DEFAULT_UMASK: u32 = 0o010;
+
 /// Attempts to bind a socket of a configuration that was read again: together a quarter of a second, which the last
 /// of a killed tree needs at most to be gone.
 const ATTEMPTS: u32 = 6;
@@ -210,7 +213,7 @@ async fn section(
         address,
         kind: kind(socket)?,
         backlog: socket.backlog,
-        umask: socket.umask,
+        umask: Some(socket.umask.unwrap_or(DEFAULT_UMASK)),
         replace: socket.replace,
         interface: socket.interface.clone(),
         reuse_port: socket.so_reuseport,
