@@ -212,9 +212,9 @@ fn environment(
     for (name, value) in own {
         let applies = |section: &&Section| match section.name.strip_prefix("env") {
             Some("") => true,
-            Some(list) => list.strip_prefix(':').is_some_and(|list| {
-                list.split(',').any(|pattern| fnmatch::matches(&options.name, strip(pattern)))
-            }),
+            Some(list) => list
+                .strip_prefix(':')
+                .is_some_and(|list| list.split(',').any(|pattern| fnmatch::matches(&options.name, strip(pattern)))),
             None => false,
         };
         let has = |section: &&Section| document.items(section).iter().any(|item| item.entry.key == *name);

@@ -170,7 +170,8 @@ fn parts(format: &str) -> Result<Vec<Part>, LineFormatError> {
             rest = after;
             continue;
         }
-        let (name, after) = after.strip_prefix('(').and_then(|after| after.split_once(')')).ok_or_else(|| form(after))?;
+        let (name, after) =
+            after.strip_prefix('(').and_then(|after| after.split_once(')')).ok_or_else(|| form(after))?;
         let field = FIELDS.iter().find(|(known, _)| *known == name).map(|(_, field)| *field);
         let field = field.ok_or_else(|| LineFormatError::Field(name.to_owned()))?;
         let (flags, after) = after.split_once(['s', 'd', 'f']).ok_or_else(|| form(after))?;
@@ -234,7 +235,10 @@ mod tests {
         let dated = line(&LineFormat::python(Some("%(asctime)s"), None).unwrap());
         assert_eq!((dated.len(), dated.as_bytes()[19]), (24, b','), "{dated}");
         let error = LineFormat::python(Some("%(funcName)s"), None).unwrap_err();
-        assert!(error.to_string().starts_with("%(funcName) cannot be written by circusd; it knows asctime, "), "{error}");
+        assert!(
+            error.to_string().starts_with("%(funcName) cannot be written by circusd; it knows asctime, "),
+            "{error}"
+        );
         assert!(LineFormat::python(Some("%s"), None).is_err());
     }
 

@@ -50,7 +50,9 @@ impl Doorbells {
         for name in sockets {
             let (link, events) = (self.link.clone(), self.events.clone());
             let named = name.clone();
-            self.watched.entry(name.clone()).or_insert_with(|| tokio::spawn(listen(link, events, named)).abort_handle());
+            self.watched
+                .entry(name.clone())
+                .or_insert_with(|| tokio::spawn(listen(link, events, named)).abort_handle());
         }
     }
 }
@@ -83,7 +85,10 @@ async fn connection(link: &KernelLink, socket: &str) -> Result<(), DoorbellError
     Ok(())
 }
 
-#[allow(deprecated, reason = "its successor is unsafe for the sake of types that lie about their descriptor; OwnedFd does not")]
+#[allow(
+    deprecated,
+    reason = "its successor is unsafe for the sake of types that lie about their descriptor; OwnedFd does not"
+)]
 fn watched(file: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(file, Interest::READABLE)
 }

@@ -66,10 +66,7 @@ pub struct Plan {
 
 /// The watchers of a configuration as they would run now: with what clients of a running circusd have changed, when the
 /// instance has a core that tells. Nothing is started.
-pub async fn present_watchers(
-    config: &Config,
-    environment: BTreeMap<String, String>,
-) -> Result<Vec<Seed>, StartError> {
+pub async fn present_watchers(config: &Config, environment: BTreeMap<String, String>) -> Result<Vec<Seed>, StartError> {
     let circus = &config.circus;
     let address = core_address(circus)?;
     let changes = match look(&address, attach::BUILD).await? {
