@@ -1,6 +1,7 @@
 //! Stories: what a user lives through, with the real programs from the outside. Each asserts that nothing is left.
 #![forbid(unsafe_code)]
 
+mod clients;
 mod errors;
 mod kill_under_load;
 mod lifetimes;
@@ -10,7 +11,9 @@ mod prober;
 mod quickstart;
 mod real_client;
 mod runtime_changes;
+mod sockets;
 mod supervision;
+mod surroundings;
 
 use ringmaster_tests::venv::Venv;
 use std::path::Path;

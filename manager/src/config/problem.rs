@@ -188,6 +188,9 @@ pub enum ProblemKind {
     /// A reference to a socket that no section defines.
     #[error("there is no [socket:{0}]; the variable stays as it is written")]
     NoSuchSocket(String),
+    /// `on_demand` without a socket.
+    #[error("on_demand: the watcher holds no socket, so that nobody can connect and it never starts")]
+    NothingToWaitFor,
     /// `AF_UNIX` without a path.
     #[error("family = AF_UNIX: expected a path, too")]
     UnixWithoutPath,

@@ -158,6 +158,9 @@ impl Reading<'_> {
 
     /// Sockets that the watcher names and no section defines, `defined` being the lower-case names of all that do.
     pub fn missing_sockets(&mut self, watcher: &WatcherOptions, defined: &[&str]) {
+        if watcher.on_demand && !defined.iter().any(|name| watcher.holds(name)) {
+            self.note_at("on_demand", Severity::Warning, ProblemKind::NothingToWaitFor);
+        }
         for item in self.items.clone() {
             let key = item.entry.key.as_str();
             let named = match (key, &watcher.stdin_socket) {
