@@ -54,7 +54,7 @@ def consume():
     """The consumer is an iterator that blocks; the restarts come from the plugin's process."""
     with CircusConsumer(["watcher.a."], endpoint=pubsub) as consumer:
         topics = set()
-        for message, topic in consumer:
+        for topic, message in consumer:
             json.loads(message)
             topics.add(topic.decode() if isinstance(topic, bytes) else topic)
             if {"watcher.a.spawn", "watcher.a.reap"} <= topics:

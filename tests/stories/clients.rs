@@ -75,7 +75,7 @@ fn chaussette_serves_on_a_socket_of_the_core() -> Result<()> {
     stack.end()
 }
 
-/// What two hundred clients may take all together; a lost reply would take its client's own minute.
+/// Commands of each client are twice as many; a lost reply would take its client's own minute and be told.
 const ROUNDS: &str = "12";
 
 #[test]

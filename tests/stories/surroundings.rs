@@ -98,6 +98,8 @@ fn log_lines_reach_syslog_and_where_a_logger_configuration_says() -> Result<()> 
     ensure!(text.starts_with("<142>") && text.contains(" circus[") && text.contains("[INFO] "), "{text}");
     stack.call("stop", &json!({"waiting": true}))?;
     stack.quit()?;
+    drop(daemon);
+    fs::remove_file(&path)?;
 
     let dict = json!({
         "version": 1,

@@ -47,9 +47,9 @@ pub(super) fn check_set(
         return Ok(());
     };
     let is_owners = watcher.uid == Some(Identity::Name(owner.clone()));
-    let stays = wanted.get("uid").is_none_or(|uid| uid.as_str() == Some(owner));
-    let is_free = wanted.keys().all(|key| FREE.contains(&key.as_str()));
-    if !is_free && !(is_owners && stays) {
+    let becomes_others = wanted.get("uid").is_some_and(|uid| uid.as_str() != Some(owner));
+    let is_harmless = wanted.keys().all(|key| FREE.contains(&key.as_str()));
+    if !is_harmless && (!is_owners || becomes_others) {
         return Err(Refusal::NotOwner);
     }
     check_keys(wanted)

@@ -220,7 +220,9 @@ fn environment(
         let has = |section: &&Section| document.items(section).iter().any(|item| item.entry.key == *name);
         // The last one wins; `[env]` counts before all others.
         let lists = document.sections.iter().filter(applies).filter(has);
-        let section = lists.clone().filter(|section| section.name != "env").last().or_else(|| lists.last());
+        let mut lists = lists.rev().peekable();
+        let first = lists.peek().copied();
+        let section = lists.find(|section| section.name != "env").or(first);
         let origin = match section {
             Some(_) => origin(document, section, name),
             None if options.virtualenv.is_some() => origin(document, section_of(document, &options.name), "virtualenv"),

@@ -247,6 +247,6 @@ mod tests {
         let target = SyslogTarget::parse("syslog://localhost?local0").unwrap().unwrap();
         let text = line(&LineFormat::circus().for_syslog(&target));
         let rest = text.strip_prefix("<132>").unwrap();
-        assert!(rest[15..].starts_with(&format!(" circus[{}] [WARNING] text", std::process::id())), "{text}");
+        assert!(rest.ends_with(&format!(" circus[{}] [WARNING] text\n", std::process::id())), "{text}");
     }
 }
