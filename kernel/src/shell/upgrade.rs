@@ -61,6 +61,8 @@ enum Outcome {
 impl Upgrade {
     /// Knows how the ward is handed on.
     pub fn new(ward: &Ward) -> io::Result<Self> {
+        // Left by a kernel half that died during a dry run.
+        let _ = std::fs::remove_file(through(ward.instance.as_fd(), COPY));
         Ok(Self {
             words: ward.words(ward.previous())?,
             copy: CString::new(ward.options.directory.join(COPY).as_os_str().as_bytes())?,
