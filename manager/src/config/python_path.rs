@@ -10,6 +10,7 @@ use super::sections::Reading;
 use crate::options::WatcherOptions;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 /// Where Python programs find modules beside its own.
 const PYTHONPATH: &str = "PYTHONPATH";
@@ -23,8 +24,8 @@ impl Reading<'_> {
         let own = environments.of_watcher(document, &watcher.name, false);
         if watcher.copy_path && !own.contains_key(PYTHONPATH) {
             match modules_of_python(&environments.process) {
-                Ok(folders) => drop(watcher.env.insert(PYTHONPATH.to_owned(), folders)),
-                Err(reason) => self.note_at("copy_path", Severity::Warning, ProblemKind::NoPython(reason)),
+                Ok(folders) => drop(watcher.env.insert(PYTHONPATH.to_owned(), folders.clone())),
+                Err(reason) => self.note_at("copy_path", Severity::Warning, ProblemKind::NoPython(reason.clone())),
             }
         }
         let Some(virtualenv) = watcher.virtualenv.clone().filter(|path| !path.is_empty()) else {
@@ -97,8 +98,13 @@ fn prepend(environment: &mut Environment, name: &str, folders: &[PathBuf]) {
     environment.insert(name.to_owned(), all.join(":"));
 }
 
-/// The module folders of the `python3` on circusd's `PATH`.
-fn modules_of_python(environment: &Environment) -> Result<String, String> {
+/// The module folders of the `python3` on circusd's `PATH`; asked once, because circusd's environment never changes.
+fn modules_of_python(environment: &Environment) -> &'static Result<String, String> {
+    static MODULES: OnceLock<Result<String, String>> = OnceLock::new();
+    MODULES.get_or_init(|| ask_python(environment))
+}
+
+fn ask_python(environment: &Environment) -> Result<String, String> {
     let python = Command::new("python3")
         .args(["-c", PRINT_PATH])
         .env_clear()

@@ -152,6 +152,7 @@ impl World {
             | Effect::Close { .. }
             | Effect::SaveAck { .. }
             | Effect::SaveLost { .. }
+            | Effect::SaveLifetime { .. }
             | Effect::SaveLease { .. }
             | Effect::Unbind { .. }
             | Effect::DropValue { .. } => {}
