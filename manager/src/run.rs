@@ -4,7 +4,10 @@
 use crate::arbiter::Ending;
 use crate::cli::{Arguments, LogLevel};
 use crate::config::{self, Config, Severity};
-use crate::daemon::{LogFile, LogTarget, Pidfile, PidfileError, leave_terminal, start_in_background, start_logging};
+use crate::daemon::{
+    LineFormat, LogFile, LogTarget, LoggerConfig, Outlet, Pidfile, PidfileError, leave_terminal, read_logger_config,
+    start_in_background, start_logging,
+};
 use crate::process::{Heritage, NOFILE};
 use crate::shell::{self, Plan};
 use clap::{CommandFactory as _, Parser as _};
@@ -27,7 +30,13 @@ pub fn main() -> ExitCode {
         println!("{}", Arguments::command().render_help());
         return ExitCode::SUCCESS;
     };
-    let outcome = if arguments.check { check(&path) } else { serve(&arguments, &path) };
+    let outcome = if arguments.check {
+        check(&path)
+    } else if arguments.print_config {
+        print_config(&arguments, &path)
+    } else {
+        serve(&arguments, &path)
+    };
     match outcome {
         Ok(code) => code,
         Err(error) => {
@@ -45,10 +54,30 @@ fn check(path: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
     Ok(if left_out { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS })
 }
 
+/// `--print-config`: the effective values. A running circusd is asked for nothing; its core tells what clients have changed.
+fn print_config(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let environment = environment();
+    let config = config::load(path, &environment)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let seeds = runtime.block_on(shell::present_watchers(&config, environment.clone()))?;
+    let level = arguments.log_level.and_then(|level| clap::ValueEnum::to_possible_value(&level));
+    let pidfile = arguments.pidfile.as_ref().map(|path| path.display().to_string());
+    let given = [
+        ("loglevel", level.map(|level| level.get_name().to_owned())),
+        ("logoutput", arguments.log_output.clone()),
+        ("loggerconfig", arguments.logger_config.clone()),
+        ("pidfile", pidfile),
+    ];
+    let command_line = given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let overrides = config::print::Overrides { command_line, seeds };
+    print!("{}", config::print::effective(&config, &environment, &overrides)?);
+    Ok(ExitCode::SUCCESS)
+}
+
 fn serve(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let path = &std::path::absolute(path)?;
     let mut config = load(path)?;
-    logger_config(arguments.logger_config.as_deref())?;
+    let Logging { outlets, notes } = logging(arguments, &config)?;
     if arguments.daemon {
         start_in_background()?;
         return Ok(ExitCode::SUCCESS);
@@ -56,8 +85,10 @@ fn serve(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::er
     if arguments.daemonized {
         leave_terminal()?;
     }
-    let target = LogTarget::parse(arguments.log_output.as_deref().or(config.circus.logoutput.as_deref()))?;
-    let log = start_logging(&target, level(arguments, &config))?;
+    let log = start_logging(&outlets)?;
+    for note in notes {
+        tracing::warn!("{note}");
+    }
     let pidfile = arguments.pidfile.clone().or_else(|| config.circus.pidfile.clone());
     let _pidfile = match pidfile.map(|path| Pidfile::create(&path)).transpose() {
         Ok(pidfile) => pidfile,
@@ -145,6 +176,25 @@ fn umask(wanted: Option<u32>) -> u32 {
     }
 }
 
+/// Where the log goes, and what of a logger configuration is not done.
+struct Logging {
+    outlets: Vec<Outlet>,
+    notes: Vec<String>,
+}
+
+/// The command line's word counts more than the file's; a logger configuration stands in the place of level and output.
+fn logging(arguments: &Arguments, config: &Config) -> Result<Logging, Box<dyn std::error::Error>> {
+    let circus = &config.circus;
+    let named = arguments.logger_config.as_deref().or(circus.loggerconfig.as_deref());
+    let LoggerConfig { outlets, notes } = named.map(read_logger_config).transpose()?.flatten().unwrap_or_default();
+    if !outlets.is_empty() {
+        return Ok(Logging { outlets, notes });
+    }
+    let target = LogTarget::parse(arguments.log_output.as_deref().or(circus.logoutput.as_deref()))?;
+    let outlet = Outlet { target, level: level(arguments, config), format: LineFormat::circus() };
+    Ok(Logging { outlets: vec![outlet], notes })
+}
+
 fn level(arguments: &Arguments, config: &Config) -> LogLevel {
     let configured = config.circus.loglevel.as_deref().map(|text| <LogLevel as clap::ValueEnum>::from_str(text, true));
     match (arguments.log_level, configured) {
@@ -152,29 +202,3 @@ fn level(arguments: &Arguments, config: &Config) -> LogLevel {
         (None, Some(Err(_)) | None) => LogLevel::Info,
     }
 }
-
-/// `--logger-config` is read by Python only; what can be checked is checked (spec b.3).
-fn logger_config(file: Option<&str>) -> Result<(), UnknownLoggerConfig> {
-    match file {
-        Some(file) if file != "default" && ![".ini", ".json", ".yaml"].iter().any(|ending| file.ends_with(ending)) => {
-            Err(UnknownLoggerConfig(file.to_owned()))
-        }
-        Some(file) => {
-            eprintln!("circusd: --logger-config {file} is accepted but has no effect yet");
-            Ok(())
-        }
-        None => Ok(()),
-    }
-}
-
-/// The file is none that Python's logging could read.
-#[derive(Debug)]
-struct UnknownLoggerConfig(String);
-
-impl std::fmt::Display for UnknownLoggerConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "--logger-config {}: expected a file named *.ini, *.json or *.yaml, or default", self.0)
-    }
-}
-
-impl std::error::Error for UnknownLoggerConfig {}

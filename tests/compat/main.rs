@@ -98,9 +98,9 @@ const NOT_YET: &[(&str, &str)] = &[
         "circusctl's add and rm; with a circusctl that sends --nostop the last step leaves a process to be ended",
     ),
     ("circus_top", "circusd-stats and circus-top"),
-    ("endpoint_owner", "endpoint_owner, the commands add and set"),
+    ("endpoint_owner", "set is refused here on purpose, and the later steps build on it; a story has the others"),
     ("flapping", "plugins"),
-    ("multicast_discovery", "discovery; cannot be replayed as it is"),
+    ("multicast_discovery", "cannot be replayed as it is; a story asks over loopback"),
     ("papa_017", "taken with Circus 0.17; its behaviour is a story of its own"),
     ("watchdog_plugin", "plugins"),
 ];

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod circus_on_papa;
+mod clients;
 mod errors;
 mod kill_under_load;
 mod lifetimes;
@@ -12,7 +13,9 @@ mod prober;
 mod quickstart;
 mod real_client;
 mod runtime_changes;
+mod sockets;
 mod supervision;
+mod surroundings;
 mod terminal;
 
 use ringmaster_tests::venv::Venv;

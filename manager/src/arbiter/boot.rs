@@ -68,6 +68,7 @@ impl Arbiter {
         touched: &mut BTreeSet<WatcherId>,
     ) {
         self.connected = true;
+        self.awaited.forget_told();
         touched.append(&mut self.unsettled);
         self.miss(&processes, now, effects, touched);
         let mut found: BTreeSet<WatcherId> = BTreeSet::new();

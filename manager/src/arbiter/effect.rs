@@ -7,6 +7,7 @@ use crate::process::{Launch, Wid};
 use crate::watcher::WatcherId;
 use ringmaster_protocol::message::{ProcessId, Target};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// Who is to be answered, when somebody is.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,6 +90,8 @@ pub enum Effect {
     },
     /// The end of a process is taken care of; the core may forget it.
     Forget(ProcessId),
+    /// A process is left to itself: it outlives every circusd from now on.
+    LeaveAlone(ProcessId),
     /// Have the output of a process taken from its ring, through the streams of its watcher.
     Attach {
         /// Which process.
@@ -130,6 +133,9 @@ pub enum Effect {
     ReadConfig,
     /// Close and bind sockets; comes back as `Event::Rebound`.
     Rebind(Box<SocketChange>),
+    /// Look at these sockets, by their names at the core, and at no others; the first connection to each comes as
+    /// `Event::Knocked`, after which it is not looked at any more.
+    AwaitConnections(BTreeSet<String>),
     /// Have the core keep a value for the next circusd.
     StoreValue {
         /// Its name.

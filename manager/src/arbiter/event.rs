@@ -92,6 +92,8 @@ pub enum Event {
     ConfigRead(Result<Box<Config>, String>),
     /// What became of the sockets.
     Rebound(Rebound),
+    /// Somebody has connected to the socket of that name, for which on-demand watchers wait.
+    Knocked(String),
     /// A deadline has come.
     Wake,
     /// circusd got a signal.

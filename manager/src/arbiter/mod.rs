@@ -5,6 +5,7 @@
 
 mod batch;
 mod boot;
+mod demand;
 mod difference;
 mod effect;
 mod event;
@@ -17,6 +18,8 @@ mod socket_table;
 mod test_rig;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_demand;
 #[cfg(test)]
 mod tests_reload_config;
 #[cfg(test)]
@@ -38,6 +41,7 @@ use crate::options::{CircusOptions, SocketOptions};
 use crate::process::SpawnTicket;
 use crate::watcher::{BatchId, Operation, Outcome, Seed, Status, Turn, Watcher, WatcherId, World};
 use boot::Boot;
+use demand::Awaited;
 use reload_config::Reconfiguring;
 use ringmaster_protocol::circus::{self, Errno};
 use ringmaster_protocol::message::{Exit, Exited, ProcessId, ProcessInfo};
@@ -97,6 +101,7 @@ pub struct Arbiter {
     batches: Batches,
     deadlines: BTreeSet<(Duration, WatcherId)>,
     armed: BTreeMap<WatcherId, Duration>,
+    awaited: Awaited,
     phase: Phase,
     /// Whether the core is there.
     connected: bool,
@@ -126,6 +131,7 @@ impl Arbiter {
             batches: Batches::default(),
             deadlines: BTreeSet::new(),
             armed: BTreeMap::new(),
+            awaited: Awaited::default(),
             connected: false,
             unsettled: BTreeSet::new(),
         };
@@ -176,6 +182,7 @@ impl Arbiter {
             }
             Event::ConfigRead(result) => self.config_read(result, now, &mut effects, &mut touched),
             Event::Rebound(rebound) => self.rebound(rebound, now, &mut effects, &mut touched),
+            Event::Knocked(socket) => self.knocked(&socket, &mut touched),
             Event::Wake => {}
             Event::Signal(signal) => self.own_signal(signal, now, &mut effects, &mut touched),
         }
@@ -327,7 +334,7 @@ impl Arbiter {
         loop {
             while let Some(id) = touched.pop_first() {
                 self.with_watcher(id, now, effects, Watcher::settle);
-                self.arm(id);
+                self.arm(id, now);
             }
             self.sweep();
             self.free_sockets(now, effects, &mut touched);
@@ -335,6 +342,7 @@ impl Arbiter {
                 break;
             }
         }
+        self.await_connections(effects);
         if let Phase::Ending(ending) = self.phase
             && self.all_gone()
         {
@@ -349,9 +357,10 @@ impl Arbiter {
             && self.watchers.values().all(|watcher| (watcher.options.use_papa && !watcher.busy()) || gone(watcher))
     }
 
-    fn arm(&mut self, id: WatcherId) {
+    fn arm(&mut self, id: WatcherId, now: Now) {
+        self.note_awaited(id, now);
         let watcher = self.watchers.get(&id).or_else(|| self.departing.get(&id));
-        let wanted = watcher.and_then(Watcher::deadline);
+        let wanted = watcher.and_then(|watcher| watcher.deadline(now));
         if let Some(old) = self.armed.remove(&id) {
             self.deadlines.remove(&(old, id));
         }

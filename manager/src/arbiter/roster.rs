@@ -75,7 +75,7 @@ impl Arbiter {
         for waiter in waiters {
             self.batches.fail(waiter, Exclusive::Removing, now, effects);
         }
-        self.arm(id);
+        self.arm(id, now);
         Some(watcher)
     }
 
@@ -93,6 +93,7 @@ impl Arbiter {
             self.owners.remove(&started.id);
             let left = Left { name: name.clone(), wid, drains: started.captured };
             self.left.insert(started.id, left);
+            effects.push(Effect::LeaveAlone(started.id));
         }
         effects.push(keep_left(self.left.keys()));
         tracing::info!("{} removed, its processes are left running", watcher.options.name);
@@ -104,6 +105,7 @@ impl Arbiter {
             let name = name.to_lowercase();
             let drains = false;
             self.left.insert(info.id, Left { name, wid, drains });
+            effects.push(Effect::LeaveAlone(info.id));
             effects.push(keep_left(self.left.keys()));
         }
     }
@@ -152,7 +154,7 @@ impl Arbiter {
         true
     }
 
-    /// Whether processes were left running that would end with circusd's lease.
+    /// Whether processes were left running; a core of an older build would end them with circusd's lease.
     pub fn leaves_processes(&self) -> bool {
         !self.left.is_empty()
     }

@@ -17,6 +17,7 @@ pub(super) struct Rig {
     pub replies: Vec<Value>,
     pub signals: Vec<(i32, i32, Target)>,
     pub forgotten: Vec<ProcessId>,
+    pub left_alone: Vec<ProcessId>,
     pub finished: Option<Ending>,
     pub spawns: Vec<f64>,
     /// Whole requests for processes, by pid.
@@ -26,6 +27,8 @@ pub(super) struct Rig {
     pub config_reads: usize,
     pub rebinds: Vec<SocketChange>,
     pub streams: Vec<Option<String>>,
+    /// Sockets that were to be looked at, each time anew.
+    pub awaited: Vec<Vec<String>>,
     pending: std::collections::VecDeque<Effect>,
     busy: bool,
     pub held: Vec<crate::process::Launch>,
@@ -67,6 +70,7 @@ impl Rig {
             replies: Vec::new(),
             signals: Vec::new(),
             forgotten: Vec::new(),
+            left_alone: Vec::new(),
             finished: None,
             spawns: Vec::new(),
             launches: BTreeMap::new(),
@@ -74,6 +78,7 @@ impl Rig {
             config_reads: 0,
             rebinds: Vec::new(),
             streams: Vec::new(),
+            awaited: Vec::new(),
             pending: std::collections::VecDeque::new(),
             busy: false,
             held: Vec::new(),
@@ -121,6 +126,8 @@ impl Rig {
             }
             Effect::DropValue(name) => drop(self.values.remove(&name)),
             Effect::Finish(ending) => self.finished = Some(ending),
+            Effect::LeaveAlone(process) => self.left_alone.push(process),
+            Effect::AwaitConnections(sockets) => self.awaited.push(sockets.into_iter().collect()),
             Effect::Attach { .. } | Effect::CloseStreams(_) | Effect::ReopenLogs | Effect::Sample(..) => {}
         }
     }

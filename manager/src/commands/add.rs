@@ -14,6 +14,7 @@ fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer,
         None => Map::new(),
         Some(_) => super::set::checked(properties)?.clone(),
     };
+    super::owner::check_add(context.arbiter, &wanted)?;
     let name = properties.name()?.ok_or(Refusal::Missing("name"))?;
     if context.arbiter.watcher(name).is_some() {
         let quoted = python::repr_str(name);

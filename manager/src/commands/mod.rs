@@ -17,6 +17,7 @@ mod matching;
 mod numprocesses;
 mod numwatchers;
 mod options;
+mod owner;
 mod properties;
 mod quit;
 mod refusal;

@@ -54,6 +54,12 @@ pub enum Refusal {
     /// What `set` or `add` say about an option.
     #[error("{0}")]
     Option(OptionError),
+    /// `endpoint_owner` asks for watchers of that user.
+    #[error("uid does not match endpoint_owner")]
+    NotOwner,
+    /// circusd would do this with its own rights.
+    #[error("'{0}' cannot be set while there is an endpoint_owner")]
+    OwnerMayNot(String),
     /// Too many operations wait for one watcher.
     #[error("too many commands are waiting for this watcher")]
     TooManyWaiting,
@@ -88,6 +94,8 @@ impl Refusal {
             | Self::UnknownMatch(_)
             | Self::UsePubSub
             | Self::NoObject(_)
+            | Self::NotOwner
+            | Self::OwnerMayNot(_)
             | Self::Invalid { .. } => Errno::Message,
             Self::Option(error) => match error.errno() {
                 OptionErrno::Message => Errno::Message,

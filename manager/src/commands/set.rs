@@ -12,7 +12,9 @@ pub(super) const COMMAND: Command =
 
 fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer, Refusal> {
     let wanted = checked(properties)?;
-    let id = context.watcher(properties)?.id;
+    let watcher = context.watcher(properties)?;
+    let (id, options) = (watcher.id, watcher.options.clone());
+    super::owner::check_set(context.arbiter, &options, wanted)?;
     context.check_exclusive()?;
     if let Some(answer) = identify(context, wanted)? {
         return Ok(answer);

@@ -156,6 +156,21 @@ async fn reach_once(address: &CoreAddress, build: &str) -> Result<Reached, Reach
         Err(error) if is_absent(&error) => (start_and_connect(address, &socket).await?, true),
         Err(source) => return Err(ReachError::Connect { socket, source }),
     };
+    let (link, welcome, events) = greet(stream, socket, build, Role::Manager).await?;
+    Ok(Reached { link, welcome, events, started })
+}
+
+/// Connects to the core only to look at it; `None` when nothing listens. Nothing is started.
+pub async fn look(address: &CoreAddress, build: &str) -> Result<Option<KernelLink>, ReachError> {
+    let socket = address.socket();
+    match connect(&socket).await {
+        Ok(stream) => greet(stream, socket, build, Role::Tool).await.map(|(link, ..)| Some(link)),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(source) => Err(ReachError::Connect { socket, source }),
+    }
+}
+
+async fn greet(stream: UnixStream, socket: PathBuf, build: &str, role: Role) -> Result<Greeted, ReachError> {
     let owner = stream
         .peer_cred()
         .map(|credentials| credentials.uid())
@@ -164,11 +179,11 @@ async fn reach_once(address: &CoreAddress, build: &str) -> Result<Reached, Reach
     if owner != own && owner != 0 {
         return Err(ReachError::Foreign { socket, owner, own });
     }
-    match establish(stream, build.to_owned(), Role::Manager).await {
-        Ok((link, welcome, events)) => Ok(Reached { link, welcome, events, started }),
-        Err(source) => Err(ReachError::Greeting { socket, source }),
-    }
+    establish(stream, build.to_owned(), role).await.map_err(|source| ReachError::Greeting { socket, source })
 }
+
+/// A connection that the core has welcomed.
+type Greeted = (KernelLink, Welcome, mpsc::Receiver<KernelEvent>);
 
 async fn connect(socket: &Path) -> std::io::Result<UnixStream> {
     UnixStream::connect(socket).await

@@ -1,5 +1,6 @@
 //! Carrying out effects. Nothing here waits.
 
+use super::doorbells::Doorbells;
 use super::identity;
 use super::leave::{Departure, leave};
 use super::outbox::{Outbox, Outgoing, Purpose};
@@ -26,6 +27,7 @@ pub struct Hands {
     link: KernelLink,
     events: mpsc::Sender<Event>,
     outbox: Outbox,
+    doorbells: Doorbells,
     sampler: Option<SamplerThread>,
     /// The output of children.
     pub output: Output,
@@ -49,7 +51,8 @@ impl Hands {
     /// Ready to work.
     pub fn new(link: KernelLink, events: mpsc::Sender<Event>, output: Output, log: LogFile, home: Arc<Home>) -> Self {
         let outbox = Outbox::new(link.clone(), events.clone());
-        Self { link, events, outbox, sampler: None, output, log, home, ending: None }
+        let doorbells = Doorbells::new(link.clone(), events.clone());
+        Self { link, events, outbox, doorbells, sampler: None, output, log, home, ending: None }
     }
 
     /// How it ends, when the arbiter has said so.
@@ -65,6 +68,7 @@ impl Hands {
     /// The core is another one now.
     pub fn reattach(&mut self, link: KernelLink) {
         self.outbox.reattach(link.clone());
+        self.doorbells.reattach(link.clone());
         self.link = link;
     }
 
@@ -79,6 +83,7 @@ impl Hands {
                 Effect::Spawn(launch) => self.spawn(*launch),
                 Effect::Signal { process, signal, target, then } => self.signal(process, signal, target, then),
                 Effect::Forget(process) => self.forget(process),
+                Effect::LeaveAlone(process) => self.outbox.leave_alone(process),
                 Effect::Attach { process, wid, watcher } => self.output.attach(&self.link, process, wid, watcher),
                 Effect::OpenStreams { watcher, name, stdout, stderr } => {
                     self.output.open(watcher, &name, stdout, stderr)
@@ -95,6 +100,7 @@ impl Hands {
                     self.report(Event::Identified { client, payload, result });
                 }
                 Effect::ReadConfig => self.read_config(),
+                Effect::AwaitConnections(sockets) => self.doorbells.watch(&sockets),
                 Effect::Rebind(change) => self.rebind(*change),
                 Effect::StoreValue { name, value } => self.outbox.keep(name, value),
                 Effect::DropValue(name) => self.outbox.drop_kept(name),
@@ -197,6 +203,7 @@ impl Hands {
 
     /// Writes what there is, gives the lease back, and lets an idle core end.
     pub async fn take_down(mut self, departure: Departure, reports: &mut mpsc::Receiver<OutputReport>) {
+        drop(self.doorbells);
         self.output.finish(&self.link, reports).await;
         if let Err(error) = leave(&self.link, departure).await {
             tracing::warn!("leaving the core: {error}");

@@ -4,6 +4,7 @@
 //! and takes everything down. Nothing here decides anything about watchers.
 
 mod attach;
+mod doorbells;
 mod effects;
 mod identity;
 mod leave;
@@ -15,14 +16,15 @@ mod sockets;
 
 pub use attach::StartError;
 
-use crate::arbiter::{Arbiter, Ending, Event, Roster, restore};
+use crate::arbiter::{Arbiter, Ending, Event, Roster, SocketTable, restore};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::daemon::LogFile;
-use crate::endpoints::{ControlHandle, ControlRequest, PublisherHandle, serve_control, serve_publisher};
-use crate::kernel_link::{CoreAddress, KernelEvent};
+use crate::endpoints::{ControlHandle, ControlRequest, Discovery, PublisherHandle, serve_control, serve_publisher};
+use crate::kernel_link::{CoreAddress, KernelEvent, look};
+use crate::options::CircusOptions;
 use crate::process::Heritage;
-use crate::watcher::{World, respawn_limit};
+use crate::watcher::{Seed, World, respawn_limit};
 use attach::Attached;
 use effects::{Hands, Home};
 use leave::Departure;
@@ -65,15 +67,36 @@ pub struct Plan {
     pub log: LogFile,
 }
 
+/// The watchers of a configuration as they would run now: with what clients of a running circusd have changed, when the
+/// instance has a core that tells. Nothing is started.
+pub async fn present_watchers(config: &Config, environment: BTreeMap<String, String>) -> Result<Vec<Seed>, StartError> {
+    let circus = &config.circus;
+    let address = core_address(circus)?;
+    let changes = match look(&address, attach::BUILD).await? {
+        Some(link) => attach::noted(&link).await?.changes,
+        None => Vec::new(),
+    };
+    let files = ringmaster_protocol::message::Rlimit { resource: crate::process::NOFILE, soft: 0, hard: 0 };
+    let world = World {
+        sockets: SocketTable::default(),
+        working_dir: PathBuf::new(),
+        check_delay: respawn_limit(circus.check_delay),
+        session: 0,
+        heritage: Heritage { umask: 0, files },
+        environment,
+    };
+    Ok(restore(config.watchers.clone(), &changes, &world))
+}
+
+fn core_address(circus: &CircusOptions) -> Result<CoreAddress, StartError> {
+    let (instance, papa) = (circus.instance.as_deref(), circus.papa_path.as_deref());
+    Ok(CoreAddress::new(instance, &circus.endpoint, circus.papa_endpoint.as_deref(), papa)?)
+}
+
 /// One life of circusd.
 pub async fn run(plan: Plan) -> Result<Ending, StartError> {
     let circus = plan.config.circus.clone();
-    let address = CoreAddress::new(
-        circus.instance.as_deref(),
-        &circus.endpoint,
-        circus.papa_endpoint.as_deref(),
-        circus.papa_path.as_deref(),
-    )?;
+    let address = core_address(&circus)?;
     tracing::info!("Starting master on pid {}", std::process::id());
     let mut signals = signals::Signals::new().map_err(StartError::Signals)?;
     let attached = signals.interrupt(attach::attach(&address, &plan.config.path)).await??;
@@ -90,6 +113,7 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
     let publisher = serve_publisher(bound.pubsub).map_err(StartError::Endpoint)?;
     let (request_sender, requests) = mpsc::channel(WAITING_REQUESTS);
     let control = serve_control(bound.control, request_sender).map_err(StartError::Endpoint)?;
+    let _discovery = discover(&circus);
     tracing::info!("Arbiter now waiting for commands");
     let (events, incoming) = mpsc::channel(WAITING_EVENTS);
     let (reports, output) = mpsc::channel(WAITING_EVENTS);
@@ -127,6 +151,13 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
     let ending = life.turn(&mut inputs, &mut signals).await?;
     life.take_down(ending, &mut inputs.output).await;
     Ok(ending)
+}
+
+/// Answers who looks for this circusd; goes on without when that cannot be (spec l).
+fn discover(circus: &CircusOptions) -> Option<Discovery> {
+    let endpoint = circus.multicast_endpoint.as_deref()?;
+    let answer = ringmaster_protocol::circus::to_json(&serde_json::json!({ "endpoint": circus.endpoint }));
+    Discovery::start(endpoint, answer).inspect_err(|error| tracing::warn!("{error}")).ok()
 }
 
 /// A number that no other circusd of this instance has used lately.

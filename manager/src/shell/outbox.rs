@@ -6,7 +6,7 @@ use crate::arbiter::{AfterSignal, Event, SpawnFailure};
 use crate::kernel_link::{KernelLink, LinkError, PendingReply};
 use crate::process::SpawnTicket;
 use ringmaster_protocol::message::{
-    Forget, Keeping, ProcessId, Refusal, RemoveValue, Reply, Request, SetValue, SpawnStep,
+    Forget, Keeping, Lifetime, ProcessId, Refusal, RemoveValue, Reply, Request, SetLifetime, SetValue, SpawnStep,
 };
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -87,6 +87,12 @@ impl Outbox {
     pub fn forget(&mut self, process: ProcessId) {
         let request = Forget { process, ext: Vec::new() }.into();
         self.send(Outgoing { request, fds: Vec::new(), purpose: Purpose::Signal(AfterSignal::Ignore) });
+    }
+
+    /// A process outlives every circusd from now on.
+    pub fn leave_alone(&mut self, process: ProcessId) {
+        let ext = Vec::new();
+        self.send_keep(SetLifetime { process, lifetime: Lifetime::Persistent, ext }.into());
     }
 
     /// Has the core keep a value for the next circusd.

@@ -14,7 +14,9 @@ impl Watcher {
         if self.processes.wanted_count() > usize::try_from(self.options.numprocesses).unwrap_or(usize::MAX) {
             self.stop_surplus(turn);
         }
-        if self.options.respawn {
+        if self.options.on_demand && self.processes.is_empty() {
+            self.wait_again(turn);
+        } else if self.options.respawn {
             self.respawn(turn);
         } else if self.processes.is_empty() {
             self.become_stopped(turn);

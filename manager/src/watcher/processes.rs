@@ -374,10 +374,15 @@ impl Watcher {
 
     /// Everything is stopped: closes the streams and says so.
     pub(super) fn become_stopped(&mut self, turn: &mut Turn<'_>) {
-        self.status = Status::Stopped;
-        turn.effects.push(Effect::CloseStreams(self.id));
+        self.close_quietly(turn);
         self.publish(turn, "stop", &[("time", turn.now.wall.into())]);
         tracing::info!("{} stopped", self.options.name);
+    }
+
+    /// Stopped without a word to anybody.
+    pub(super) fn close_quietly(&mut self, turn: &mut Turn<'_>) {
+        self.status = Status::Stopped;
+        turn.effects.push(Effect::CloseStreams(self.id));
     }
 }
 

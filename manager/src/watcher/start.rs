@@ -1,5 +1,6 @@
 //! Start: as many processes as are wanted, one after another with `warmup_delay` between them (spec f.1, f.2).
 
+use super::demand::Demand;
 use super::operation::{Outcome, Step};
 use super::{Status, Turn, Watcher};
 use crate::arbiter::Effect;
@@ -112,6 +113,16 @@ impl Start {
 
     pub(super) fn advance(&mut self, watcher: &mut Watcher, turn: &mut Turn<'_>) -> Step {
         if let Stage::Begin = self.stage {
+            let called = watcher.demand == Demand::Called;
+            if watcher.waits_for_demand(turn) {
+                return Step::Done(self.conclude(Vec::new(), Vec::new(), watcher, turn));
+            }
+            // Failures since the last connection count; somebody who asks by hand has looked into them.
+            if called {
+                watcher.processes.failed_attempts = 0;
+            } else {
+                watcher.processes.forgive();
+            }
             self.stage = Self::begin(watcher, turn);
         }
         if let Stage::Fill { kept, fill, was_active, seen } = &mut self.stage {
@@ -135,6 +146,7 @@ impl Start {
         }
         watcher.become_stopped(turn);
         watcher.processes.forgive();
+        watcher.wait_after_failure(turn);
         Step::Done(self.conclude(Vec::new(), Vec::new(), watcher, turn))
     }
 
@@ -145,7 +157,6 @@ impl Start {
             watcher.status = Status::Starting;
             watcher.open_streams(turn);
         }
-        watcher.processes.forgive();
         let wanted = usize::try_from(watcher.options.numprocesses).unwrap_or(usize::MAX);
         if wanted == 0 && !was_active {
             tracing::warn!("{} has numprocesses = 0 and stays stopped", watcher.options.name);

@@ -1,5 +1,6 @@
 //! Stop: every process gets the stop signal, then SIGKILL for its tree (spec f.6, f.7).
 
+use super::demand::Demand;
 use super::operation::{Outcome, Step};
 use super::{Status, Turn, Watcher};
 
@@ -13,6 +14,7 @@ impl Stop {
     pub(super) fn advance(&mut self, watcher: &mut Watcher, turn: &mut Turn<'_>) -> Step {
         if !self.begun {
             self.begun = true;
+            watcher.demand = Demand::Off;
             if watcher.status == Status::Stopped && watcher.processes.is_empty() {
                 return Step::Done(Outcome::Stopped);
             }
