@@ -5,10 +5,10 @@ use crate::arbiter::Ending;
 use crate::cli::{Arguments, LogLevel};
 use crate::config::{self, Config, Severity};
 use crate::daemon::{LogFile, LogTarget, Pidfile, PidfileError, leave_terminal, start_in_background, start_logging};
-use crate::process::{Heritage, NOFILE};
+use crate::process::Heritage;
+use crate::replace::Beginning;
 use crate::shell::{self, Plan};
 use clap::{CommandFactory as _, Parser as _};
-use ringmaster_protocol::message::Rlimit;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,7 +27,11 @@ pub fn main() -> ExitCode {
         println!("{}", Arguments::command().render_help());
         return ExitCode::SUCCESS;
     };
-    let outcome = if arguments.check { check(&path) } else { serve(&arguments, &path) };
+    let outcome = match &arguments {
+        arguments if arguments.check => check(&path),
+        arguments if arguments.trial => trial(arguments, &path),
+        arguments => serve(arguments, &path),
+    };
     match outcome {
         Ok(code) => code,
         Err(error) => {
@@ -45,8 +49,22 @@ fn check(path: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
     Ok(if left_out { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS })
 }
 
+/// `--trial`: everything that a start does, up to the point where it would have consequences.
+fn trial(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let path = std::path::absolute(path)?;
+    let config = load(&path)?;
+    logger_config(arguments.logger_config.as_deref())?;
+    LogTarget::parse(arguments.log_output.as_deref().or(config.circus.logoutput.as_deref()))?;
+    let log = start_logging(&LogTarget::Terminal, LogLevel::Critical)?;
+    let plan = plan(config, &log, &Beginning::now());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    println!("{}", runtime.block_on(shell::trial(plan))?);
+    Ok(ExitCode::SUCCESS)
+}
+
 fn serve(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let path = &std::path::absolute(path)?;
+    let beginning = Beginning::now();
     let mut config = load(path)?;
     logger_config(arguments.logger_config.as_deref())?;
     if arguments.daemon {
@@ -67,26 +85,35 @@ fn serve(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::er
         }
         Err(error) => return Err(error.into()),
     };
-    let files = raise_file_limit();
+    beginning.raise_file_limit();
     loop {
         report_problems(&config);
-        match live(config, &log, files)? {
+        match live(plan(config, &log, &beginning))? {
             Life::Over(Ending::Quit) => return Ok(ExitCode::SUCCESS),
             Life::Over(Ending::Restart) => config = load(path)?,
+            Life::Over(Ending::Upgrade) => {
+                let Err(error) = beginning.replace();
+                tracing::error!("{}: {error}; this circusd goes on", beginning.program.path.display());
+                config = load(path)?;
+            }
             Life::Failed => return Ok(ExitCode::from(FAILURE)),
         }
     }
 }
 
-/// One life, on a runtime of its own: nothing of an earlier one is left when the next begins.
-fn live(config: Config, log: &LogFile, files: Rlimit) -> Result<Life, Box<dyn std::error::Error>> {
-    let plan = Plan {
+fn plan(config: Config, log: &LogFile, beginning: &Beginning) -> Plan {
+    Plan {
         environment: environment(),
         working_dir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
-        heritage: Heritage { umask: umask(config.circus.umask), files },
+        heritage: Heritage { umask: beginning.set_umask(config.circus.umask), files: beginning.files() },
         log: log.clone(),
+        program: beginning.program.clone(),
         config,
-    };
+    }
+}
+
+/// One life, on a runtime of its own: nothing of an earlier one is left when the next begins.
+fn live(plan: Plan) -> Result<Life, Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match runtime.block_on(shell::run(plan)) {
         Ok(ending) => Ok(Life::Over(ending)),
@@ -117,32 +144,6 @@ fn report_problems(config: &Config) {
 fn environment() -> BTreeMap<String, String> {
     let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
     std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
-}
-
-/// Lets circusd open as many files as the system allows: each log and each process with output takes one. Gives the
-/// limit as it was, for the children.
-fn raise_file_limit() -> Rlimit {
-    use rustix::process::{Resource, Rlimit as Limit, getrlimit, setrlimit};
-    let before = getrlimit(Resource::Nofile);
-    let raised = Limit { current: before.maximum, maximum: before.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::debug!("the limit of open files stays as it is: {error}");
-    }
-    let number = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
-    Rlimit { resource: NOFILE, soft: number(before.current), hard: number(before.maximum) }
-}
-
-/// Sets the configured umask; gives the one in force, which can only be read by setting it.
-fn umask(wanted: Option<u32>) -> u32 {
-    use rustix::fs::Mode;
-    let before = rustix::process::umask(Mode::from_raw_mode(wanted.unwrap_or(0o77)));
-    match wanted {
-        Some(mask) => mask,
-        None => {
-            rustix::process::umask(before);
-            before.as_raw_mode()
-        }
-    }
 }
 
 fn level(arguments: &Arguments, config: &Config) -> LogLevel {

@@ -23,7 +23,12 @@ pub(super) struct Rig {
     pub launches: BTreeMap<i32, crate::process::Launch>,
     /// What the core would keep.
     pub values: BTreeMap<String, Value>,
+    /// Whether the core answers when it is to keep a value.
+    pub keeps: bool,
+    /// What the shell would have on disk.
+    pub journal: Vec<u8>,
     pub config_reads: usize,
+    pub trials: usize,
     pub rebinds: Vec<SocketChange>,
     pub streams: Vec<Option<String>>,
     pending: std::collections::VecDeque<Effect>,
@@ -71,7 +76,10 @@ impl Rig {
             spawns: Vec::new(),
             launches: BTreeMap::new(),
             values: BTreeMap::new(),
+            keeps: true,
+            journal: Vec::new(),
             config_reads: 0,
+            trials: 0,
             rebinds: Vec::new(),
             streams: Vec::new(),
             pending: std::collections::VecDeque::new(),
@@ -95,7 +103,7 @@ impl Rig {
     pub fn effect(&mut self, effect: Effect) {
         match effect {
             Effect::Reply { payload, .. } => self.replies.push(serde_json::from_slice(&payload).unwrap()),
-            Effect::Publish { topic, payload } => {
+            Effect::Publish { topic, payload, .. } => {
                 self.events.push((topic, serde_json::from_slice(&payload).unwrap()));
             }
             Effect::Spawn(launch) if self.hold => self.held.push(*launch),
@@ -115,11 +123,18 @@ impl Rig {
                 self.event(Event::Identified { client, payload, result });
             }
             Effect::ReadConfig => self.config_reads += 1,
+            Effect::TryUpgrade => self.trials += 1,
             Effect::Rebind(change) => self.rebinds.push(*change),
-            Effect::StoreValue { name, value } => {
-                self.values.insert(name, serde_json::from_slice(&value).unwrap());
+            Effect::Keep(_) if !self.keeps => {}
+            Effect::Keep(Write { name, value, number }) => {
+                match value {
+                    Some(value) => self.values.insert(name.clone(), serde_json::from_slice(&value).unwrap()),
+                    None => self.values.remove(&name),
+                };
+                self.event(Event::Stored { name, number, outcome: Stored::Settled });
             }
-            Effect::DropValue(name) => drop(self.values.remove(&name)),
+            Effect::Journal(JournalWrite::Append(lines)) => self.journal.extend(lines),
+            Effect::Journal(JournalWrite::Anew(lines)) => self.journal = lines,
             Effect::Finish(ending) => self.finished = Some(ending),
             Effect::Attach { .. } | Effect::CloseStreams(_) | Effect::ReopenLogs | Effect::Sample(..) => {}
         }
