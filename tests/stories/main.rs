@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod errors;
+mod events;
 mod kill_under_load;
 mod lifetimes;
 mod log_check;
@@ -11,6 +12,8 @@ mod quickstart;
 mod real_client;
 mod runtime_changes;
 mod supervision;
+mod tools;
+mod upgrade;
 
 use ringmaster_tests::venv::Venv;
 use std::path::Path;

@@ -64,8 +64,9 @@ fn nothing_is_told_twice_and_ends_come_in_their_order_with_their_times() {
 fn an_end_that_was_told_but_not_forgotten_is_only_forgotten() {
     let mut first = Rig::new(vec![watcher("a", 1)]);
     first.exit(101, ExitStatus::Code(0));
+    first.pass(0.2);
+    assert_eq!(first.pids("a"), [102]);
     let mut second = next(&first.journal, &[("a", 1)]);
-    second.arbiter.chronicle = Chronicle::load(&first.journal);
     second.event(Event::Attached(vec![listed(101, "a", 1, Some(1000.0)), listed(102, "a", 2, None)]));
     second.pass(0.6);
     assert_eq!((second.topics(), second.forgotten), (Vec::<String>::new(), vec![process(101)]));

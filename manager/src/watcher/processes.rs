@@ -203,11 +203,15 @@ impl Watcher {
     /// Takes a process back from the core. `told` is what subscribers know of it. The end of one that ended while nobody
     /// looked is announced at once, so that ends come in their order; its last words are still written.
     pub fn adopt(&mut self, wid: Wid, info: &ProcessInfo, told: Told, turn: &mut Turn<'_>) {
-        self.take_in(wid, info, told, turn);
-        match told {
-            Told::Nothing | Told::Spawn => self.conclude(wid, turn),
-            Told::Reap => drop(self.take_ended(wid, turn)),
+        if told == Told::Reap {
+            let captured = info.streams.iter().any(|stream| stream.captured);
+            if captured {
+                turn.effects.push(Effect::Attach { process: info.id, wid, watcher: self.id });
+            }
+            return self.let_go(info.id, wid, captured, turn);
         }
+        self.take_in(wid, info, told, turn);
+        self.conclude(wid, turn);
     }
 
     fn take_in(&mut self, wid: Wid, info: &ProcessInfo, told: Told, turn: &mut Turn<'_>) {
@@ -358,28 +362,26 @@ impl Watcher {
         }
     }
 
-    /// Takes an ended process out and publishes `reap`, with the time of the end.
+    /// Takes an ended process out and publishes `reap`, with the time of the end. Then the core may forget it.
     fn conclude(&mut self, wid: Wid, turn: &mut Turn<'_>) {
-        let Some((started, ended)) = self.take_ended(wid, turn) else {
+        let Some(Process { state: ProcessState::Ended(started, ended), .. }) = self.processes.all.get(&wid).copied()
+        else {
             return;
         };
+        self.processes.all.remove(&wid);
         let code = ended.exit_code().map_or(Value::Null, Value::from);
         let fields = [("process_pid", started.pid.into()), ("time", ended.at.into()), ("exit_code", code)];
         self.publish_about(turn, "reap", &fields, About::Reaped(started.id));
+        self.let_go(started.id, wid, started.captured, turn);
     }
 
-    /// Takes an ended process out. The core forgets it when its last words are written.
-    fn take_ended(&mut self, wid: Wid, turn: &mut Turn<'_>) -> Option<(Started, Ended)> {
-        let Process { state: ProcessState::Ended(started, ended), .. } = self.processes.all.get(&wid).copied()? else {
-            return None;
-        };
-        self.processes.all.remove(&wid);
-        if started.captured {
-            self.processes.lingering.insert(started.id, wid);
+    /// The core forgets an ended process when its last words are written; until then its number is taken.
+    fn let_go(&mut self, id: ProcessId, wid: Wid, captured: bool, turn: &mut Turn<'_>) {
+        if captured {
+            self.processes.lingering.insert(id, wid);
         } else {
-            turn.effects.push(Effect::Forget(started.id));
+            turn.effects.push(Effect::Forget(id));
         }
-        Some((started, ended))
     }
 
     /// Whether the last operation or the back-off allows a spawn now, within the retries.
