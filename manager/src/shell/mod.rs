@@ -52,7 +52,10 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// The same when another circusd takes over at once, for which everybody waits.
 const SHORT_FLUSH: Duration = Duration::from_millis(200);
 
-/// Between two attempts to reach a core that is away.
+/// Before the second attempt to reach a core that is away: one half of it takes about so long to replace the other.
+const REACH_SOON: Duration = Duration::from_millis(10);
+
+/// Between two attempts in the long run; each pause before is twice the last.
 const REACH_AGAIN: Duration = Duration::from_millis(200);
 
 /// What one life of circusd starts from.
@@ -244,7 +247,7 @@ impl Life {
 
     /// Until the core is back. Clients wait meanwhile; nothing of theirs is lost.
     async fn reach_again(&self) -> Attached {
-        let mut told = false;
+        let (mut told, mut pause) = (false, REACH_SOON);
         loop {
             match attach::attach(&self.address, &self.config).await {
                 Ok(attached) => {
@@ -257,7 +260,8 @@ impl Life {
                     told = true;
                 }
             }
-            tokio::time::sleep(REACH_AGAIN).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(REACH_AGAIN);
         }
     }
 
