@@ -6,8 +6,8 @@ use thiserror::Error;
 
 use crate::cli::UsageError;
 use crate::daemon::DaemonError;
-use crate::kernel::KernelError;
 use crate::drill::DrillError;
+use crate::kernel::KernelError;
 use crate::listen::ListenError;
 use crate::replay::ReplayError;
 use crate::request::ArgumentError;

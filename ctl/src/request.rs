@@ -79,7 +79,9 @@ pub enum ArgumentError {
         given: String,
     },
     /// Neither a number nor a time nor an age.
-    #[error("since: expected the number of an event, a time in seconds since 1970, or an age such as 90s, 10m, 2h, 1d, got '{given}'")]
+    #[error(
+        "since: expected the number of an event, a time in seconds since 1970, or an age such as 90s, 10m, 2h, 1d, got '{given}'"
+    )]
     NotSince {
         /// What was typed.
         given: String,

@@ -32,8 +32,7 @@ pub struct Run {
 /// It cannot be started.
 pub fn run(command: &mut Command, timeout: Duration) -> std::io::Result<Run> {
     let words = File::from(memfd_create("words", MemfdFlags::CLOEXEC)?);
-    let mut child =
-        command.stdin(Stdio::null()).stdout(words.try_clone()?).stderr(words.try_clone()?).spawn()?;
+    let mut child = command.stdin(Stdio::null()).stdout(words.try_clone()?).stderr(words.try_clone()?).spawn()?;
     let status = ended(&mut child, timeout)?;
     Ok(Run { status, words: quoted(&words) })
 }
@@ -91,9 +90,8 @@ impl Program {
 
 /// The absolute path that a shell would find for the word, if there is a program.
 fn called(word: &Path) -> Option<PathBuf> {
-    let is_program = |path: &PathBuf| {
-        path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
-    };
+    let is_program =
+        |path: &PathBuf| path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
     if word.as_os_str().as_bytes().contains(&b'/') {
         return std::path::absolute(word).ok().filter(is_program);
     }

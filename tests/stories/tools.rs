@@ -36,7 +36,8 @@ fn tail_shows_what_is_in_the_rings_also_without_circusd() -> Result<()> {
 
 #[test]
 fn tail_follows_what_comes_and_who_comes() -> Result<()> {
-    let watchers = "[watcher:w]\ncmd = sh -c 'read go < go; echo gone on; sleep 3600'\nstdout_stream.class = QueueStream\n";
+    let watchers =
+        "[watcher:w]\ncmd = sh -c 'read go < go; echo gone on; sleep 3600'\nstdout_stream.class = QueueStream\n";
     let mut stack = Stack::new("follow", "", watchers)?;
     rustix::fs::mknodat(
         rustix::fs::CWD,

@@ -106,7 +106,9 @@ fn circusctl() -> String {
     let mut command = ringmaster_ctl::cli::command_line();
     command.build();
     let mut page = heading("circusctl", 1, "control circusd");
-    page.push_str(".SH SYNOPSIS\n\\fBcircusctl\\fR [\\fIoptions\\fR] [\\fIcommand\\fR [\\fIargs\\fR]]\n.SH DESCRIPTION\n");
+    page.push_str(
+        ".SH SYNOPSIS\n\\fBcircusctl\\fR [\\fIoptions\\fR] [\\fIcommand\\fR [\\fIargs\\fR]]\n.SH DESCRIPTION\n",
+    );
     paragraph(
         &mut page,
         "Sends one command to circusd and prints the answer. Without a command it is an interactive shell. Options before the \
@@ -178,11 +180,9 @@ fn circus_ini() -> String {
         "A file of sections: [circus], one [watcher:NAME] a service, one [socket:NAME] a listening socket, [env] and \
          [env:NAME] for environment variables. circusd --check FILE says what would run.",
     );
-    for (title, rows) in [
-        ("[CIRCUS]", manual::circus()),
-        ("[WATCHER:NAME]", manual::watcher()),
-        ("[SOCKET:NAME]", manual::socket()),
-    ] {
+    for (title, rows) in
+        [("[CIRCUS]", manual::circus()), ("[WATCHER:NAME]", manual::watcher()), ("[SOCKET:NAME]", manual::socket())]
+    {
         let _ = writeln!(page, ".SH \"{title}\"");
         for row in rows.iter().skip(1) {
             let plain: Vec<String> = row.iter().map(|cell| without_markdown(cell)).collect();

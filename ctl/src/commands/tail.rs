@@ -48,7 +48,9 @@ pub fn wanted(arguments: &Arguments) -> Result<Wanted, ArgumentError> {
     };
     let lines = match arguments.value(LINES.name) {
         None => DEFAULT_LINES,
-        Some(given) => given.trim().parse().or(Err(ArgumentError::NotAnInteger { what: "lines", given: given.to_owned() }))?,
+        Some(given) => {
+            given.trim().parse().or(Err(ArgumentError::NotAnInteger { what: "lines", given: given.to_owned() }))?
+        }
     };
     Ok(Wanted {
         watcher: arguments.word(0).unwrap_or_default().to_owned(),

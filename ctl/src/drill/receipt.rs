@@ -128,7 +128,9 @@ mod tests {
     #[test]
     fn it_says_what_happened_and_what_did_not() {
         let text = receipt().to_string();
-        for part in ["pid 1 -> 2", "4 of 4 unchanged", "10 made, 0 refused", "0 bytes lost", "0.041 s", "its part is skipped"] {
+        for part in
+            ["pid 1 -> 2", "4 of 4 unchanged", "10 made, 0 refused", "0 bytes lost", "0.041 s", "its part is skipped"]
+        {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert!(text.ends_with("\nclean"));

@@ -139,9 +139,7 @@ impl Shell<'_> {
             }
             Action::Upgrade => session::upgrade(&mut self.daemon.borrow_mut(), &self.settings),
             Action::Tail => session::tail(self.daemon.borrow().runtime(), &self.settings, arguments, self.lookup),
-            Action::Drill => {
-                session::drill(&mut self.daemon.borrow_mut(), &self.settings, arguments, self.lookup)
-            }
+            Action::Drill => session::drill(&mut self.daemon.borrow_mut(), &self.settings, arguments, self.lookup),
             Action::Kernel => session::print_kernel(&self.settings, arguments, self.lookup),
         }
     }

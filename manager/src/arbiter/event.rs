@@ -1,7 +1,7 @@
 //! What can wake the arbiter. What is not here cannot.
 
-use super::{Rebound, Stored};
 use super::effect::{AfterSignal, Asker};
+use super::{Rebound, Stored};
 use crate::config::Config;
 use crate::endpoints::ClientId;
 use crate::process::SpawnTicket;

@@ -16,7 +16,6 @@ mod listeners;
 mod reload_config;
 mod roster;
 mod socket_table;
-mod upgrade;
 #[cfg(test)]
 mod test_rig;
 #[cfg(test)]
@@ -27,6 +26,7 @@ mod tests_next;
 mod tests_reload_config;
 #[cfg(test)]
 mod tests_runtime;
+mod upgrade;
 
 pub use batch::{Batches, ReplyShape};
 pub use chronicle::{About, Asked, Chronicle, Since, Standing, Told};
@@ -47,13 +47,13 @@ use crate::process::SpawnTicket;
 use crate::watcher::{BatchId, Operation, Outcome, Seed, Status, Turn, Watcher, WatcherId, World};
 use boot::Boot;
 use ledger::Ledger;
-use upgrade::Upgrading;
 use reload_config::Reconfiguring;
 use ringmaster_protocol::circus::{self, Errno};
 use ringmaster_protocol::message::{Exit, Exited, ProcessId, ProcessInfo};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use upgrade::Upgrading;
 
 /// What the arbiter as a whole is doing.
 #[derive(Debug)]

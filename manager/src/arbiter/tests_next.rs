@@ -89,9 +89,7 @@ fn what_was_stopped_stays_so_and_what_was_between_stop_and_start_starts() {
 #[test]
 fn a_client_waits_for_events_by_their_numbers() {
     let mut rig = Rig::new(vec![watcher("a", 1)]);
-    let ask = |since: u64, waiting: bool| {
-        json!({"command": "events", "properties": {"since": since, "waiting": waiting, "topics": ["watcher.a."]}})
-    };
+    let ask = |since: u64, waiting: bool| json!({"command": "events", "properties": {"since": since, "waiting": waiting, "topics": ["watcher.a."]}});
     let now = rig.call(ask(0, true)).unwrap();
     assert_eq!(now["events"].as_array().unwrap().len(), 2);
     assert!(rig.call(ask(2, true)).is_none());

@@ -72,9 +72,10 @@ impl Arbiter {
     /// Goes when it is quiet, or when that has taken too long.
     pub(super) fn proceed_upgrade(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let quiet = self.is_quiet();
-        let Some(Upgrading::Waiting { asker, version, .. }) = self.upgrading.take_if(
-            |stage| matches!(stage, Upgrading::Waiting { until, .. } if quiet || *until <= now.mono),
-        ) else {
+        let Some(Upgrading::Waiting { asker, version, .. }) = self
+            .upgrading
+            .take_if(|stage| matches!(stage, Upgrading::Waiting { until, .. } if quiet || *until <= now.mono))
+        else {
             return;
         };
         tracing::info!("circusd {} is replaced by {version}", env!("CARGO_PKG_VERSION"));

@@ -210,13 +210,7 @@ impl Watcher {
 }
 
 /// Pushes `watcher.NAME.EVENT`.
-pub fn publish(
-    effects: &mut Vec<Effect>,
-    name: &str,
-    event: &str,
-    fields: &[(&str, serde_json::Value)],
-    about: About,
-) {
+pub fn publish(effects: &mut Vec<Effect>, name: &str, event: &str, fields: &[(&str, serde_json::Value)], about: About) {
     let object = fields.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
     let payload = ringmaster_protocol::circus::to_json(&serde_json::Value::Object(object));
     effects.push(Effect::Publish { topic: format!("watcher.{name}.{event}"), payload, about });

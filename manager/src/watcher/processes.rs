@@ -314,7 +314,8 @@ impl Watcher {
         };
         let wid = process.wid;
         let announce_by = if started.captured { turn.now.mono.saturating_add(LAST_WORDS) } else { turn.now.mono };
-        process.state = ProcessState::Ended(started, Ended { status: exit.status, at: seconds(exit.realtime_ns), announce_by });
+        process.state =
+            ProcessState::Ended(started, Ended { status: exit.status, at: seconds(exit.realtime_ns), announce_by });
         if ordered {
             turn.effects.push(kill_tree(id));
         }

@@ -76,8 +76,7 @@ impl Line {
             return Some(Self::Released);
         }
         let text = |key: &str| Some(value.get(key)?.as_str()?.to_owned());
-        let event =
-            Recorded { seq: value.get("seq")?.as_u64()?, topic: text("topic")?, payload: text("payload")? };
+        let event = Recorded { seq: value.get("seq")?.as_u64()?, topic: text("topic")?, payload: text("payload")? };
         Some(Self::Event { event, about: about(&value), held: value.get("held").is_some() })
     }
 
@@ -116,8 +115,7 @@ fn about(value: &Value) -> About {
 }
 
 impl Standing {
-    const WORDS: [(Self, &str); 3] =
-        [(Self::Active, "active"), (Self::Between, "between"), (Self::Stopped, "stopped")];
+    const WORDS: [(Self, &str); 3] = [(Self::Active, "active"), (Self::Between, "between"), (Self::Stopped, "stopped")];
 
     fn word(self) -> &'static str {
         Self::WORDS.iter().find(|(standing, _)| *standing == self).map_or("", |(_, word)| word)

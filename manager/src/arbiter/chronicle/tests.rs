@@ -106,11 +106,8 @@ fn memory_and_journal_stay_bounded_and_nothing_that_was_told_is_forgotten() {
 #[test]
 fn questions_are_answered_from_a_number_or_a_time_on() {
     let mut chronicle = Chronicle::load(b"");
-    let late = Effect::Publish {
-        topic: "watcher.b.stop".into(),
-        payload: b"{\"time\": 9}".to_vec(),
-        about: About::Nothing,
-    };
+    let late =
+        Effect::Publish { topic: "watcher.b.stop".into(), payload: b"{\"time\": 9}".to_vec(), about: About::Nothing };
     drop(chronicle.enter(at(0), vec![event("a.start", About::Nothing), late]));
     assert_eq!(seqs(&chronicle, Since::Seq(1)), [2]);
     assert_eq!(seqs(&chronicle, Since::Time(8.0)), [2]);
@@ -118,7 +115,10 @@ fn questions_are_answered_from_a_number_or_a_time_on() {
     let (answer, any) = chronicle.answer(&asked(Since::Seq(0), &["watcher.b."]));
     assert!(any);
     assert_eq!(answer["events"], json!([{"seq": 2, "topic": "watcher.b.stop", "event": {"time": 9}}]));
-    assert_eq!((answer["last"].clone(), answer["seen"].clone(), answer["missed"].clone()), (json!(2), json!(2), json!(0)));
+    assert_eq!(
+        (answer["last"].clone(), answer["seen"].clone(), answer["missed"].clone()),
+        (json!(2), json!(2), json!(0))
+    );
     assert!(!chronicle.answer(&asked(Since::Seq(2), &[])).1);
 }
 
