@@ -89,7 +89,10 @@ pub fn replay(
             Ok(received) => received,
             Err(DaemonError::Client(ClientError::Interrupted { .. })) => return Ok(()),
             Err(DaemonError::Client(
-                ClientError::Unreachable { .. } | ClientError::Closed { .. } | ClientError::TimedOut { .. },
+                ClientError::Unreachable { .. }
+                | ClientError::Closed { .. }
+                | ClientError::Foreign { .. }
+                | ClientError::TimedOut { .. },
             )) if answered => {
                 if !pause(daemon) {
                     return Ok(());

@@ -43,8 +43,10 @@ pub(crate) fn await_answer(daemon: &mut Daemon<'_>, limit: Duration) -> Result<D
         let left = limit.saturating_sub(begun.elapsed());
         match daemon.ask_within(Some(left), &request("numwatchers")) {
             Ok(_) => return Ok(begun.elapsed()),
-            Err(DaemonError::Client(ClientError::Closed { .. } | ClientError::Unreachable { .. }))
-                if begun.elapsed() < limit => {}
+            // One that is cut off in the middle of its greeting looks foreign.
+            Err(DaemonError::Client(
+                ClientError::Closed { .. } | ClientError::Unreachable { .. } | ClientError::Foreign { .. },
+            )) if begun.elapsed() < limit => {}
             Err(error) => return Err(error),
         }
         daemon.runtime().block_on(async { tokio::time::sleep(PAUSE).await });

@@ -135,7 +135,7 @@ fn kernel_half(
             await_answer(daemon, BACK)?;
             return Ok(CoreHalf::Replaced { old: kernel, new: status.kernel_pid, after: killed.elapsed() });
         }
-        std::thread::sleep(PAUSE);
+        runtime.block_on(async { tokio::time::sleep(PAUSE).await });
     }
     Err(DrillError::KernelGone { pid: kernel })
 }

@@ -57,7 +57,7 @@ fn near(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(v4) if v4.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(v6) if v6.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        other => other,
+        IpAddr::V4(_) | IpAddr::V6(_) => address,
     }
 }
 
@@ -103,6 +103,6 @@ fn probe(target: &Target, counters: &Counters) {
     while !counters.over.load(Ordering::Relaxed) {
         let counter = if target.connect().is_ok() { &counters.made } else { &counters.refused };
         counter.fetch_add(1, Ordering::Relaxed);
-        std::thread::sleep(PAUSE);
+        std::thread::park_timeout(PAUSE);
     }
 }

@@ -7,10 +7,10 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use thiserror::Error;
 
 /// Programs that start their children again, by the name that the operating system has for them.
@@ -18,10 +18,7 @@ const SUPERVISORS: &[&str] =
     &["supervisord", "runsv", "s6-supervise", "supervise", "daemontools", "monit", "dinit", "perpd", "nosh"];
 
 /// How long a killed process may stay: until its memory is given back.
-const ENDING: Duration = Duration::from_secs(10);
-
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(1);
+const ENDING: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// Why circusd cannot be killed or started again.
 #[derive(Debug, Error)]
@@ -114,16 +111,17 @@ impl Manager {
     /// # Errors
     /// [`RestartError::Kill`] and [`RestartError::Lingers`].
     pub fn kill(&self) -> Result<(), RestartError> {
-        let pid = Pid::from_raw(self.pid).ok_or(RestartError::Kill { pid: self.pid, errno: Errno::SRCH })?;
-        kill_process(pid, Signal::KILL).map_err(|errno| RestartError::Kill { pid: self.pid, errno })?;
-        let killed = Instant::now();
-        while runs(self.pid) {
-            if killed.elapsed() > ENDING {
-                return Err(RestartError::Lingers { pid: self.pid });
-            }
-            std::thread::sleep(PAUSE);
+        let failed = |errno| RestartError::Kill { pid: self.pid, errno };
+        let pid = Pid::from_raw(self.pid).ok_or_else(|| failed(Errno::SRCH))?;
+        let process = pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
+        kill_process(pid, Signal::KILL).map_err(failed)?;
+        // Readable when it has ended, whether or not its parent has looked (pidfd_open(2)).
+        let mut waiting = [PollFd::new(&process, PollFlags::IN)];
+        match poll(&mut waiting, Some(&ENDING)) {
+            Ok(0) => Err(RestartError::Lingers { pid: self.pid }),
+            Ok(_) => Ok(()),
+            Err(errno) => Err(failed(errno)),
         }
-        Ok(())
     }
 
     /// Starts it again if nobody else does; gives who did, for people.
@@ -152,12 +150,6 @@ impl Manager {
             .map_err(|reason| RestartError::Start { program: self.program, reason })?;
         Ok(format!("started again by drill: nobody looks after it (its parent was {})", self.parent))
     }
-}
-
-/// Not gone and no zombie that its parent has not looked at yet.
-fn runs(pid: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
-    stat.is_ok_and(|stat| !matches!(after_name(&stat).next(), Some("Z" | "X")))
 }
 
 /// The fields of /proc/PID/stat behind the name, which may hold anything (proc(5)).
@@ -222,7 +214,6 @@ mod tests {
         assert_eq!(own.program, std::env::current_exe().unwrap());
         assert_eq!(own.arguments, std::env::args_os().collect::<Vec<_>>());
         assert_eq!(own.directory, std::env::current_dir().unwrap());
-        assert!(runs(own.pid));
         assert_eq!(on_disk(Path::new("/bin/circusd (deleted)")), Path::new("/bin/circusd"));
     }
 

@@ -102,7 +102,7 @@ impl Arbiter {
             }
             touched.insert(id);
         }
-        let starts = self.to_start(&found, now, effects, touched);
+        let starts = self.start_plan(&found, now, effects, touched);
         match &mut self.phase {
             Phase::Booting(boot) => boot.waiting.extend(starts),
             Phase::Serving => {
@@ -124,7 +124,7 @@ impl Arbiter {
     }
 
     /// Which watchers start now. One that was active for an earlier circusd simply goes on; one that had stopped stays so.
-    fn to_start(
+    fn start_plan(
         &mut self,
         found: &BTreeSet<WatcherId>,
         now: Now,

@@ -64,10 +64,12 @@ impl Ledger {
         let mut rest = Vec::with_capacity(effects.len());
         let mut replies = Vec::new();
         for effect in effects {
-            match effect {
-                Effect::Keep(write) => rest.push(Effect::Keep(self.number(write))),
-                Effect::Reply { .. } if !ends => replies.push(effect),
-                other => rest.push(other),
+            if let Effect::Keep(write) = effect {
+                rest.push(Effect::Keep(self.number(write)));
+            } else if matches!(effect, Effect::Reply { .. }) && !ends {
+                replies.push(effect);
+            } else {
+                rest.push(effect);
             }
         }
         let last = self.last;
@@ -138,10 +140,7 @@ mod tests {
     }
 
     fn clients(effects: &[Effect]) -> Vec<ClientId> {
-        let client = |effect: &Effect| match effect {
-            Effect::Reply { client, .. } => Some(*client),
-            _ => None,
-        };
+        let client = |effect: &Effect| if let Effect::Reply { client, .. } = effect { Some(*client) } else { None };
         effects.iter().filter_map(client).collect()
     }
 

@@ -23,8 +23,8 @@ pub(super) struct Rig {
     pub launches: BTreeMap<i32, crate::process::Launch>,
     /// What the core would keep.
     pub values: BTreeMap<String, Value>,
-    /// Whether the core answers when it is to keep a value.
-    pub keeps: bool,
+    /// How many values were sent to a core that does not answer; `None`: it answers.
+    pub unanswered: Option<usize>,
     /// What the shell would have on disk.
     pub journal: Vec<u8>,
     pub config_reads: usize,
@@ -76,7 +76,7 @@ impl Rig {
             spawns: Vec::new(),
             launches: BTreeMap::new(),
             values: BTreeMap::new(),
-            keeps: true,
+            unanswered: None,
             journal: Vec::new(),
             config_reads: 0,
             trials: 0,
@@ -125,7 +125,7 @@ impl Rig {
             Effect::ReadConfig => self.config_reads += 1,
             Effect::TryUpgrade => self.trials += 1,
             Effect::Rebind(change) => self.rebinds.push(*change),
-            Effect::Keep(_) if !self.keeps => {}
+            Effect::Keep(_) if self.unanswered.is_some() => self.unanswered = self.unanswered.map(|count| count + 1),
             Effect::Keep(Write { name, value, number }) => {
                 match value {
                     Some(value) => self.values.insert(name.clone(), serde_json::from_slice(&value).unwrap()),

@@ -148,12 +148,12 @@ fn an_operation_without_end_is_not_waited_for_for_ever() {
 #[test]
 fn a_change_is_answered_when_the_core_has_it() {
     let mut rig = Rig::new(vec![watcher("a", 1)]);
-    rig.keeps = false;
+    rig.unanswered = Some(0);
     assert!(rig.call(json!({"command": "incr", "properties": {"name": "a"}})).is_none());
     assert!(rig.call(json!({"command": "numwatchers"})).is_some(), "others do not wait");
     // The core goes away before it answers, and comes back.
     rig.event(Event::Detached);
-    rig.keeps = true;
+    assert_eq!(rig.unanswered.take(), Some(1));
     let there = vec![listed(101, "a", 1, None), listed(102, "a", 2, None)];
     rig.event(Event::Attached(there));
     assert_eq!(rig.replies.last().unwrap()["status"], "ok");

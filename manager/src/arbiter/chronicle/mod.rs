@@ -188,16 +188,14 @@ impl Chronicle {
         let ends = |effect: &Effect| matches!(effect, Effect::Finish(Ending::Quit | Ending::Restart));
         self.release(effects.iter().any(ends), now, &mut lines, &mut rest);
         for effect in effects {
-            match effect {
-                Effect::Publish { topic, payload, about } => {
-                    rest.extend(self.record(topic, payload, about, &mut lines));
-                }
-                Effect::Forget(process) => {
-                    self.processes.remove(&process);
-                    rest.push(Effect::Forget(process));
-                }
-                other => rest.push(other),
+            if let Effect::Publish { topic, payload, about } = effect {
+                rest.extend(self.record(topic, payload, about, &mut lines));
+                continue;
             }
+            if let Effect::Forget(process) = &effect {
+                self.processes.remove(process);
+            }
+            rest.push(effect);
         }
         rest.splice(0..0, self.journal(lines));
         (rest, self.last != before)

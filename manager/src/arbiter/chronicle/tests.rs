@@ -14,11 +14,12 @@ fn event(name: &str, about: About) -> Effect {
 fn carry(journal: &mut Vec<u8>, effects: Vec<Effect>) -> Vec<String> {
     let mut topics = Vec::new();
     for effect in effects {
-        match effect {
-            Effect::Journal(JournalWrite::Append(lines)) => journal.extend(lines),
-            Effect::Journal(JournalWrite::Anew(lines)) => *journal = lines,
-            Effect::Publish { topic, .. } => topics.push(topic),
-            _ => {}
+        if let Effect::Journal(JournalWrite::Append(lines)) = effect {
+            journal.extend(lines);
+        } else if let Effect::Journal(JournalWrite::Anew(lines)) = effect {
+            *journal = lines;
+        } else if let Effect::Publish { topic, .. } = effect {
+            topics.push(topic);
         }
     }
     topics
