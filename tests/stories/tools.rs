@@ -76,7 +76,7 @@ fn the_drill_of_a_sound_stack_is_clean() -> Result<()> {
         "",
         &format!(
             "[watcher:web]\ncmd = sleep 3600\nshell = True\nuse_sockets = True\nnumprocesses = 3\n\
-             [socket:web]\nhost = 127.0.0.1\nport = {port}\n"
+             stdout_stream.class = FileStream\nstdout_stream.filename = web.log\n[socket:web]\nhost = 127.0.0.1\nport = {port}\n"
         ),
     )?;
     stack.start()?;
@@ -90,6 +90,7 @@ fn the_drill_of_a_sound_stack_is_clean() -> Result<()> {
     let mut killed = stack.daemon.take().context("it was started")?;
     ensure!(killed.wait(PATIENCE)? == -9);
     ensure!(stack.pids("web")? == before);
+    // Both halves were killed in a row: the output of all is taken all the same, or the core would keep them.
     let (said, ..) = ctl(&stack, &["stop", "--waiting"])?;
     ensure!(said == "ok\n", "{said}");
     ctl(&stack, &["quit", "--waiting"])?;
