@@ -1,11 +1,12 @@
 //! The kernel half from its first instruction to its last: state, what was left in the table, recovery, loop.
 
+use super::groups::{Groups, Without};
 use super::inherited::Inherited;
 use super::launch::Launcher;
 use super::ledger::Ledger;
 use super::poll::{Poll, Token};
 use super::store::Store;
-use super::{Shell, Verbosity, clock, settle, tree};
+use super::{Shell, Verbosity, clock, guarantees, settle, tree};
 use crate::core::{Conduct, Core, Facts, Inheritance};
 use crate::instance::{InstanceError, SOCKETS};
 use crate::keeper::{UPGRADE_SIGNAL, Ward};
@@ -151,6 +152,10 @@ fn equip(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct, state: Stat
     let ledger = Ledger::open(ward.instance.as_fd()).map_err(fail("opening the ledger of processes"))?;
     let launcher = Launcher::new(ward.original, rings, ledger).map_err(fail("preparing to start processes"))?;
     let header = state.header();
+    let mut groups = Groups::find(ward.instance.as_fd(), header.instance());
+    if !ward.guarantees.iter().any(|row| row.name == guarantees::TREES && row.holds) {
+        groups.give_up(Without::Probed);
+    }
     let (epoch, leased, grace_ms) = header.lease();
     let facts = Facts {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -175,6 +180,7 @@ fn equip(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct, state: Stat
         upgrade: super::upgrade::Upgrade::new(ward).map_err(fail("preparing for upgrades"))?,
         state,
         launcher,
+        groups,
         values: Store::new(ward.instance.folder(file::VALUES)?),
         socket_store: Store::new(ward.instance.folder(SOCKETS)?),
         connections: HashMap::new(),
