@@ -104,10 +104,7 @@ const NOT_YET: &[(&str, &str)] = &[
 
 /// Transcripts that only prove the rules of comparison: what they show is not wanted here, and later steps build on it.
 const REFERENCE_ONLY: &[(&str, &str)] = &[
-    (
-        "circusd_sig_usr2",
-        "SIGUSR2 ends Circus; here it upgrades (docs/COMPATIBILITY.md, upgrade-by-signal; the story upgrade)",
-    ),
+    ("circusd_sig_usr2", "SIGUSR2 ends Circus; here it upgrades (the story upgrade)"),
     (
         "conflicts",
         "commands on different watchers exclude each other in Circus; here they run side by side (side_by_side.rs)",

@@ -1,3 +1,5 @@
+//! What a chronicle tells, remembers and forgets, over the lives of several circusd.
+
 use super::*;
 use crate::arbiter::Asker;
 use serde_json::json;
