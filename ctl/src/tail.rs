@@ -1,12 +1,12 @@
 //! `tail`: what the processes of a watcher have written, from the core's rings: also before there is any log file, and
 //! while circusd is away. Reading takes nothing away from the logs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 
-use ringmaster_manager::kernel_link::{KernelEvent, LossReason};
-use ringmaster_protocol::message::{Notice, ProcessId, ProcessInfo};
+use ringmaster_manager::kernel_link::{KernelEvent, LinkError, LossReason};
+use ringmaster_protocol::message::{Notice, ProcessId, ProcessInfo, Refusal};
 use ringmaster_protocol::ring::Stream;
 use thiserror::Error;
 
@@ -18,6 +18,9 @@ const LOOK_BACK: u64 = 256 << 10;
 
 /// Bytes of a line after which it is shown although it has not ended.
 const MAX_LINE: usize = 64 << 10;
+
+/// Ended streams that are remembered; a notice is never behind by so many.
+const MAX_OVER: usize = 1024;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -125,7 +128,7 @@ pub async fn tail(
     show: impl FnMut(&[u8]) -> io::Result<()>,
     remark: impl FnMut(&str),
 ) -> Result<(), TailError> {
-    let mut tail = Tail { core, wanted, sources: BTreeMap::new(), several: false, show, remark };
+    let mut tail = Tail { core, wanted, sources: BTreeMap::new(), over: BTreeSet::new(), several: false, show, remark };
     tail.last().await?;
     if wanted.follow { tail.follow().await } else { Ok(()) }
 }
@@ -134,6 +137,8 @@ struct Tail<'a, S, R> {
     core: Core,
     wanted: &'a Wanted,
     sources: BTreeMap<(ProcessId, usize), Source>,
+    /// Streams that have ended, the latest [`MAX_OVER`] of them: notices about them may still come.
+    over: BTreeSet<(ProcessId, usize)>,
     /// Whether lines say which process wrote them.
     several: bool,
     show: S,
@@ -196,7 +201,12 @@ impl<S: FnMut(&[u8]) -> io::Result<()>, R: FnMut(&str)> Tail<'_, S, R> {
         if captured.is_empty() {
             return Ok(());
         }
-        let opened = self.core.link.open_process(info.id).await.map_err(|reason| self.core.broken(reason))?;
+        let opened = match self.core.link.open_process(info.id).await {
+            Ok(opened) => opened,
+            // It was forgotten since it was listed.
+            Err(LinkError::Refused(Refusal::NotFound { .. })) => return Ok(()),
+            Err(reason) => return Err(self.core.broken(reason).into()),
+        };
         let file = File::from(opened.file);
         for stream in captured {
             let source = file.try_clone().and_then(|file| Source::new(info, stream, file));
@@ -216,7 +226,12 @@ impl<S: FnMut(&[u8]) -> io::Result<()>, R: FnMut(&str)> Tail<'_, S, R> {
                 }
                 Some(KernelEvent::Notice(Notice::StreamEnd(end))) => {
                     self.advance(end.process, end.stream, end.head, end.records).await?;
-                    if let Some(mut source) = self.sources.remove(&(end.process, end.stream.index())) {
+                    let key = (end.process, end.stream.index());
+                    self.over.insert(key);
+                    if self.over.len() > MAX_OVER {
+                        self.over.pop_first();
+                    }
+                    if let Some(mut source) = self.sources.remove(&key) {
                         let last: Vec<Line> = source.rest.take().into_iter().collect();
                         self.print(&last)?;
                     }
@@ -230,6 +245,9 @@ impl<S: FnMut(&[u8]) -> io::Result<()>, R: FnMut(&str)> Tail<'_, S, R> {
 
     async fn advance(&mut self, process: ProcessId, stream: Stream, head: u64, records: u64) -> Result<(), TailError> {
         let key = (process, stream.index());
+        if self.over.contains(&key) {
+            return Ok(());
+        }
         if !self.sources.contains_key(&key) {
             let Some(info) = self.find(process).await? else {
                 return Ok(());
