@@ -7,6 +7,7 @@ use ringmaster_protocol::circus::to_json;
 use ringmaster_protocol::status;
 use serde_json::Value;
 
+use crate::attach;
 use crate::cli::{ENDPOINT_VARIABLE, Format, Settings};
 use crate::client::Received;
 use crate::commands::listen::SINCE;
@@ -109,7 +110,7 @@ pub fn tail(
     lookup: Lookup<'_>,
 ) -> Result<Exit, Failure> {
     let wanted = wanted(arguments)?;
-    let socket = core_socket(settings, arguments, lookup)?;
+    let socket = socket_of("tail", settings, arguments, lookup)?;
     runtime.block_on(async {
         let core = Core::connect(&socket).await.map_err(TailError::Core)?;
         tokio::select! {
@@ -130,7 +131,7 @@ pub fn drill(
     arguments: &Arguments,
     lookup: Lookup<'_>,
 ) -> Result<Exit, Failure> {
-    let socket = core_socket(settings, arguments, lookup)?;
+    let socket = socket_of("drill", settings, arguments, lookup)?;
     let receipt = drill::drill(daemon, &socket, complain)?;
     match settings.format {
         Format::Text => show(&receipt.to_string()).map_err(Failure::Stdout)?,
@@ -152,20 +153,33 @@ fn show_value(format: Format, value: &Value) -> Result<(), Failure> {
 /// # Errors
 /// See [`kernel::KernelError`].
 pub fn print_kernel(settings: &Settings, arguments: &Arguments, lookup: Lookup<'_>) -> Result<Exit, Failure> {
-    let socket = core_socket(settings, arguments, lookup)?;
+    let socket = socket_of("kernel", settings, arguments, lookup)?;
     let reply = kernel::ask(&socket, settings.patience)?;
     show(&kernel_text(settings.format, &reply)).map_err(Failure::Stdout)?;
     Ok(Exit::Done)
 }
 
-/// Where the core listens that a command means.
-fn core_socket(settings: &Settings, arguments: &Arguments, lookup: Lookup<'_>) -> Result<PathBuf, Failure> {
+/// Talks to the core in Papa's text protocol, until the one or the other ends it.
+///
+/// # Errors
+/// See [`kernel::KernelError`]; or our own streams.
+pub fn attach(settings: &Settings, arguments: &Arguments, lookup: Lookup<'_>) -> Result<Exit, Failure> {
+    attach::run(&socket_of("attach", settings, arguments, lookup)?, lookup)
+}
+
+/// The core that a command means.
+fn socket_of(
+    command: &'static str,
+    settings: &Settings,
+    arguments: &Arguments,
+    lookup: Lookup<'_>,
+) -> Result<PathBuf, KernelError> {
     if settings.ssh.is_some() {
-        return Err(KernelError::Elsewhere.into());
+        return Err(KernelError::Elsewhere { command });
     }
     let variable = || lookup(ENDPOINT_VARIABLE)?.into_string().ok();
     let endpoint = settings.endpoint.clone().or_else(variable);
-    Ok(kernel::socket_of(arguments, endpoint.as_deref(), lookup)?)
+    kernel::socket_of(arguments, endpoint.as_deref(), lookup)
 }
 
 fn kernel_text(format: Format, reply: &ringmaster_protocol::message::StatusReply) -> String {
@@ -205,5 +219,6 @@ pub fn once(
         }
         Action::Listen => print_events(&mut Daemon::events(runtime, settings)?, arguments.words()),
         Action::Kernel => print_kernel(settings, arguments, lookup),
+        Action::Attach => attach(settings, arguments, lookup),
     }
 }

@@ -4,8 +4,8 @@
 //! It behaves as Circus's (spec m) but for one thing: a line that makes no sense is told and does not end the shell. It keeps
 //! no connection between lines.
 
-mod editor;
-mod input;
+pub(crate) mod editor;
+pub(crate) mod input;
 
 use std::cell::RefCell;
 
@@ -141,6 +141,7 @@ impl Shell<'_> {
             Action::Tail => session::tail(self.daemon.borrow().runtime(), &self.settings, arguments, self.lookup),
             Action::Drill => session::drill(&mut self.daemon.borrow_mut(), &self.settings, arguments, self.lookup),
             Action::Kernel => session::print_kernel(&self.settings, arguments, self.lookup),
+            Action::Attach => session::attach(&self.settings, arguments, self.lookup),
         }
     }
 }
