@@ -61,6 +61,9 @@ pub struct Arguments {
     /// Show the version.
     #[arg(long)]
     pub version: bool,
+    /// Do what a start does, without consequences: a running circusd asks the program that is to replace it.
+    #[arg(long, hide = true)]
+    pub trial: bool,
     /// Set by `--daemon` for the process that stays.
     #[arg(long, hide = true)]
     pub daemonized: bool,

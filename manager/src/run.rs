@@ -8,10 +8,10 @@ use crate::daemon::{
     LineFormat, LogFile, LogTarget, LoggerConfig, Outlet, Pidfile, PidfileError, leave_terminal, read_logger_config,
     start_in_background, start_logging,
 };
-use crate::process::{Heritage, NOFILE};
+use crate::process::Heritage;
+use crate::replace::Beginning;
 use crate::shell::{self, Plan};
 use clap::{CommandFactory as _, Parser as _};
-use ringmaster_protocol::message::Rlimit;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,12 +30,11 @@ pub fn main() -> ExitCode {
         println!("{}", Arguments::command().render_help());
         return ExitCode::SUCCESS;
     };
-    let outcome = if arguments.check {
-        check(&path)
-    } else if arguments.print_config {
-        print_config(&arguments, &path)
-    } else {
-        serve(&arguments, &path)
+    let outcome = match &arguments {
+        arguments if arguments.check => check(&path),
+        arguments if arguments.print_config => print_config(arguments, &path),
+        arguments if arguments.trial => trial(arguments, &path),
+        arguments => serve(arguments, &path),
     };
     match outcome {
         Ok(code) => code,
@@ -74,8 +73,23 @@ fn print_config(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn 
     Ok(ExitCode::SUCCESS)
 }
 
+/// `--trial`: everything that a start does, up to the point where it would have consequences.
+fn trial(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let path = std::path::absolute(path)?;
+    let config = load(&path)?;
+    // What it says of the log is checked; what it logs itself goes to whoever tries it.
+    logging(arguments, &config)?;
+    let quiet = Outlet { target: LogTarget::Terminal, level: LogLevel::Critical, format: LineFormat::circus() };
+    let log = start_logging(&[quiet])?;
+    let plan = plan(config, &log, &Beginning::now());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    println!("{}", runtime.block_on(shell::trial(plan))?);
+    Ok(ExitCode::SUCCESS)
+}
+
 fn serve(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let path = &std::path::absolute(path)?;
+    let beginning = Beginning::now();
     let mut config = load(path)?;
     let Logging { outlets, notes } = logging(arguments, &config)?;
     if arguments.daemon {
@@ -98,26 +112,35 @@ fn serve(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::er
         }
         Err(error) => return Err(error.into()),
     };
-    let files = raise_file_limit();
+    beginning.raise_file_limit();
     loop {
         report_problems(&config);
-        match live(config, &log, files)? {
+        match live(plan(config, &log, &beginning))? {
             Life::Over(Ending::Quit) => return Ok(ExitCode::SUCCESS),
             Life::Over(Ending::Restart) => config = load(path)?,
+            Life::Over(Ending::Upgrade) => {
+                let Err(error) = beginning.replace();
+                tracing::error!("{}: {error}; this circusd goes on", beginning.program.path.display());
+                config = load(path)?;
+            }
             Life::Failed => return Ok(ExitCode::from(FAILURE)),
         }
     }
 }
 
-/// One life, on a runtime of its own: nothing of an earlier one is left when the next begins.
-fn live(config: Config, log: &LogFile, files: Rlimit) -> Result<Life, Box<dyn std::error::Error>> {
-    let plan = Plan {
+fn plan(config: Config, log: &LogFile, beginning: &Beginning) -> Plan {
+    Plan {
         environment: environment(),
         working_dir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
-        heritage: Heritage { umask: umask(config.circus.umask), files },
+        heritage: Heritage { umask: beginning.set_umask(config.circus.umask), files: beginning.files() },
         log: log.clone(),
+        program: beginning.program.clone(),
         config,
-    };
+    }
+}
+
+/// One life, on a runtime of its own: nothing of an earlier one is left when the next begins.
+fn live(plan: Plan) -> Result<Life, Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match runtime.block_on(shell::run(plan)) {
         Ok(ending) => Ok(Life::Over(ending)),
@@ -150,32 +173,6 @@ fn environment() -> BTreeMap<String, String> {
     std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }
 
-/// Lets circusd open as many files as the system allows: each log and each process with output takes one. Gives the
-/// limit as it was, for the children.
-fn raise_file_limit() -> Rlimit {
-    use rustix::process::{Resource, Rlimit as Limit, getrlimit, setrlimit};
-    let before = getrlimit(Resource::Nofile);
-    let raised = Limit { current: before.maximum, maximum: before.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::debug!("the limit of open files stays as it is: {error}");
-    }
-    let number = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
-    Rlimit { resource: NOFILE, soft: number(before.current), hard: number(before.maximum) }
-}
-
-/// Sets the configured umask; gives the one in force, which can only be read by setting it.
-fn umask(wanted: Option<u32>) -> u32 {
-    use rustix::fs::Mode;
-    let before = rustix::process::umask(Mode::from_raw_mode(wanted.unwrap_or(0o77)));
-    match wanted {
-        Some(mask) => mask,
-        None => {
-            rustix::process::umask(before);
-            before.as_raw_mode()
-        }
-    }
-}
-
 /// Where the log goes, and what of a logger configuration is not done.
 struct Logging {
     outlets: Vec<Outlet>,
@@ -190,7 +187,7 @@ fn logging(arguments: &Arguments, config: &Config) -> Result<Logging, Box<dyn st
     if !outlets.is_empty() {
         return Ok(Logging { outlets, notes });
     }
-    let target = LogTarget::parse(arguments.log_output.as_deref().or(circus.logoutput.as_deref()))?;
+    let target = LogTarget::parse(arguments.log_output.as_deref().or(config.circus.logoutput.as_deref()))?;
     let outlet = Outlet { target, level: level(arguments, config), format: LineFormat::circus() };
     Ok(Logging { outlets: vec![outlet], notes })
 }

@@ -4,6 +4,7 @@
 mod circus_on_papa;
 mod clients;
 mod errors;
+mod events;
 mod kill_under_load;
 mod lifetimes;
 mod log_check;
@@ -17,6 +18,8 @@ mod sockets;
 mod supervision;
 mod surroundings;
 mod terminal;
+mod tools;
+mod upgrade;
 
 use ringmaster_tests::venv::Venv;
 use std::path::Path;

@@ -303,7 +303,7 @@ impl Arbiter {
                 watcher.redefine(options, effects);
                 return None;
             }
-            Verdict::Adjust => ("adjusted", Some(Operation::Resize { by: 0 })),
+            Verdict::Adjust => ("adjusted", Some(Operation::Resize)),
             Verdict::Refresh => ("reloaded", Some(Operation::Refresh)),
             // The old processes are stopped as the old options say.
             Verdict::Restart if running => {

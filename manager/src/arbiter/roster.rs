@@ -1,7 +1,7 @@
 //! Watchers that come and go while circusd runs (`add`, `rm`, `reloadconfig`), and processes that are left to themselves.
 
 use super::kept::{drop_kept, keep_left, keep_removal};
-use super::{Arbiter, Effect, Exclusive, Phase};
+use super::{About, Arbiter, Effect, Exclusive, Phase};
 use crate::clock::Now;
 use crate::process::{Process, Wid};
 use crate::watcher::{BatchId, Operation, Origin, Seed, Watcher, WatcherId, publish};
@@ -52,7 +52,8 @@ impl Arbiter {
         let Some(watcher) = self.take_out(id, now, effects) else {
             return;
         };
-        publish(effects, &watcher.topic_name(), "remove", &[("time", now.wall.into())]);
+        let gone = About::Removed(watcher.options.name.to_lowercase());
+        publish(effects, &watcher.topic_name(), "remove", &[("time", now.wall.into())], gone);
         effects.push(match watcher.origin {
             Origin::File(_) => keep_removal(&watcher.options.name),
             Origin::Added { .. } => drop_kept(&watcher.options.name),

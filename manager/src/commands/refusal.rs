@@ -63,6 +63,9 @@ pub enum Refusal {
     /// Too many operations wait for one watcher.
     #[error("too many commands are waiting for this watcher")]
     TooManyWaiting,
+    /// Too many clients wait for events.
+    #[error("too many clients are waiting for events")]
+    TooManyListeners,
     /// circusd is going down.
     #[error("{0}")]
     Conflict(Exclusive),
@@ -101,7 +104,7 @@ impl Refusal {
                 OptionErrno::Message => Errno::Message,
                 OptionErrno::Command => Errno::Command,
             },
-            Self::TooManyWaiting | Self::Conflict(_) | Self::Exception(_) => Errno::Command,
+            Self::TooManyWaiting | Self::TooManyListeners | Self::Conflict(_) | Self::Exception(_) => Errno::Command,
             Self::System { .. } => Errno::Os,
             Self::Background => Errno::BadMessageData,
         }

@@ -2,6 +2,7 @@
 //! stop surplus ones, and stop altogether when nothing is left and nothing is to be replaced (spec f.5).
 
 use super::{Status, Turn, Watcher};
+use crate::arbiter::Standing;
 use crate::process::Wid;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ impl Watcher {
         } else if self.options.respawn {
             self.respawn(turn);
         } else if self.processes.is_empty() {
-            self.become_stopped(turn);
+            self.become_stopped(Standing::Stopped, turn);
         }
     }
 

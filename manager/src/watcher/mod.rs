@@ -19,7 +19,7 @@ pub use operation::{BatchId, Operation, Outcome};
 pub use origin::{Changes, Origin, Seed};
 pub use processes::{Backoff, Processes};
 
-use crate::arbiter::{Effect, SocketTable};
+use crate::arbiter::{About, Effect, SocketTable, Standing};
 use crate::clock::Now;
 use crate::options::WatcherOptions;
 use crate::process::{Heritage, SpawnTicket};
@@ -200,13 +200,23 @@ impl Watcher {
 
     /// Publishes one of this watcher's events (spec d).
     fn publish(&self, turn: &mut Turn<'_>, event: &str, fields: &[(&str, serde_json::Value)]) {
-        publish(turn.effects, &self.topic_name(), event, fields);
+        self.publish_about(turn, event, fields, About::Nothing);
+    }
+
+    /// The same, when the next circusd has to know.
+    fn publish_about(&self, turn: &mut Turn<'_>, event: &str, fields: &[(&str, serde_json::Value)], about: About) {
+        publish(turn.effects, &self.topic_name(), event, fields, about);
+    }
+
+    /// What is to be remembered about this watcher.
+    fn stands(&self, standing: Standing) -> About {
+        About::Watcher(self.options.name.to_lowercase(), standing)
     }
 }
 
 /// Pushes `watcher.NAME.EVENT`.
-pub fn publish(effects: &mut Vec<Effect>, name: &str, event: &str, fields: &[(&str, serde_json::Value)]) {
+pub fn publish(effects: &mut Vec<Effect>, name: &str, event: &str, fields: &[(&str, serde_json::Value)], about: About) {
     let object = fields.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
     let payload = ringmaster_protocol::circus::to_json(&serde_json::Value::Object(object));
-    effects.push(Effect::Publish { topic: format!("watcher.{name}.{event}"), payload });
+    effects.push(Effect::Publish { topic: format!("watcher.{name}.{event}"), payload, about });
 }

@@ -3,7 +3,7 @@
 use super::demand::Demand;
 use super::operation::{Outcome, Step};
 use super::{Status, Turn, Watcher};
-use crate::arbiter::Effect;
+use crate::arbiter::{Effect, Standing};
 use std::time::Duration;
 
 /// How far a start is.
@@ -144,7 +144,7 @@ impl Start {
             watcher.stop_all(turn);
             return Step::Wait;
         }
-        watcher.become_stopped(turn);
+        watcher.become_stopped(Standing::Stopped, turn);
         watcher.processes.forgive();
         watcher.wait_after_failure(turn);
         Step::Done(self.conclude(Vec::new(), Vec::new(), watcher, turn))
@@ -169,7 +169,7 @@ impl Start {
         if !was_active {
             watcher.status = Status::Active;
             let started = [("time", turn.now.wall.into())];
-            watcher.publish(turn, "start", &started);
+            watcher.publish_about(turn, "start", &started, watcher.stands(Standing::Active));
             tracing::info!("{} started", watcher.options.name);
         }
         let started = watcher.processes.live_pids().into_iter().filter(|pid| !kept.contains(pid)).collect();
@@ -194,6 +194,13 @@ impl super::Processes {
 }
 
 impl Watcher {
+    /// It was active for an earlier circusd: so it is for this one, without a start. What is missing is replaced as
+    /// always.
+    pub fn go_on(&mut self, turn: &mut Turn<'_>) {
+        self.status = Status::Active;
+        self.open_streams(turn);
+    }
+
     /// Has the streams of this watcher opened; nothing changes for those that are open.
     pub fn open_streams(&self, turn: &mut Turn<'_>) {
         turn.effects.push(self.streams_effect());
