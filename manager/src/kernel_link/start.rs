@@ -72,12 +72,14 @@ impl CoreAddress {
         &self.instance
     }
 
+    /// The directory of the instance.
+    pub fn directory(&self) -> PathBuf {
+        instance_directory(&self.instance, |key| std::env::var_os(key), getuid().as_raw())
+    }
+
     /// Where the core listens.
     pub fn socket(&self) -> PathBuf {
-        self.socket.clone().unwrap_or_else(|| {
-            let directory = instance_directory(&self.instance, |key| std::env::var_os(key), getuid().as_raw());
-            socket_path(&directory)
-        })
+        self.socket.clone().unwrap_or_else(|| socket_path(&self.directory()))
     }
 
     /// The arguments of `papa` for this core, without `--daemonize`.

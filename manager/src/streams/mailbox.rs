@@ -11,7 +11,7 @@ use super::per_stream::PerStream;
 use crate::options::StreamOptions;
 use ringmaster_protocol::message::{ProcessId, StreamState};
 use ringmaster_protocol::ring::Stream;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -53,8 +53,8 @@ pub struct Attach {
     pub file: OwnedFd,
     /// Its streams as the answer of `OpenProcess` has them.
     pub streams: [StreamState; 2],
-    /// Bytes of `StreamState::lost` that an earlier manager has told of in the logs; what is above becomes a gap line.
-    pub told_lost: [u64; 2],
+    /// `ProcessInfo::started_ns`.
+    pub started_ns: u64,
 }
 
 /// What the loop wants of the scribe.
@@ -112,6 +112,11 @@ pub enum Order {
         process: ProcessId,
         /// `Exit::heads`.
         heads: [u64; 2],
+    },
+    /// These are all processes that the core has; what is noted about others is forgotten.
+    Known {
+        /// Their ids.
+        processes: BTreeSet<ProcessId>,
     },
     /// Take nothing more of this process and close its file.
     Detach {
@@ -191,6 +196,7 @@ pub(super) struct WatcherOrders {
 pub(super) struct Wanted {
     pub(super) watchers: BTreeMap<WatcherKey, WatcherOrders>,
     pub(super) processes: BTreeMap<ProcessId, ProcessOrders>,
+    pub(super) known: Option<BTreeSet<ProcessId>>,
     pub(super) reopen: bool,
     pub(super) flush: Option<u64>,
     pub(super) stop: bool,
@@ -229,6 +235,7 @@ impl Wanted {
                 let detach = ProcessOrders { detach: true, ..ProcessOrders::default() };
                 self.processes.insert(process, detach);
             }
+            Order::Known { processes } => self.known = Some(processes),
             Order::Reopen => self.reopen = true,
             Order::Flush { token } => self.flush = Some(token),
             Order::Stop => self.stop = true,
@@ -241,7 +248,7 @@ impl Wanted {
 
     fn is_empty(&self) -> bool {
         let nothing = self.watchers.is_empty() && self.processes.is_empty() && self.flush.is_none();
-        nothing && !self.reopen && !self.stop
+        nothing && self.known.is_none() && !self.reopen && !self.stop
     }
 }
 
@@ -304,6 +311,16 @@ impl Mailbox {
         std::mem::take(&mut content.wanted)
     }
 
+    /// Waits until the end is ordered, or patience runs out. Gives whether it is; orders stay.
+    pub(super) fn await_stop(&self, patience: std::time::Duration) -> bool {
+        let content = self.lock();
+        if content.wanted.stop {
+            return true;
+        }
+        let (content, _) = self.filled.wait_timeout(content, patience).unwrap_or_else(PoisonError::into_inner);
+        content.wanted.stop
+    }
+
     /// Folding an order cannot leave the state half done, so a panic elsewhere does not spoil it.
     fn lock(&self) -> MutexGuard<'_, Content> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -322,7 +339,7 @@ mod tests {
             wid: 1,
             file: tempfile::tempfile().unwrap().into(),
             streams: [StreamState::default(); 2],
-            told_lost: [0; 2],
+            started_ns: 1,
         })
     }
 

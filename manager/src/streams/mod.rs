@@ -11,14 +11,18 @@
 //! * [`sink`] is the one writer of a path, with rotation;
 //! * [`worker`] holds the state of all processes and the one place where appending and acknowledging meet.
 //!
-//! Absent: exactly-once across a SIGKILL (a batch is acknowledged after it is written, so a kill in between repeats it),
-//! fsync, compression, and all classes that [`CLASSES`] does not list.
+//! * [`journal`] is why each byte is in a file once, whatever instant circusd is killed at.
+//!
+//! Absent: all classes that [`CLASSES`] does not list.
 
 mod compose;
 mod cursor;
+mod failpoint;
 mod fancy_stdout_stream;
 mod file_stream;
+mod journal;
 mod json_file_stream;
+mod loss;
 mod mailbox;
 mod moment;
 mod per_stream;
@@ -40,6 +44,7 @@ mod watched_file_stream;
 mod worker;
 mod wrapping;
 
+pub use loss::{Loss, LossReason};
 pub use mailbox::{Attach, Order, WatcherKey};
 pub use report::{Action, ScribeReport, Trouble};
 pub use scribe::Scribe;

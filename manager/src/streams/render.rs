@@ -148,11 +148,6 @@ pub(super) fn make_harmless(bytes: &[u8], mut previous: u8, out: &mut Vec<u8>) {
     }
 }
 
-/// The line that tells of lost output.
-pub(super) fn gap_line(stream: Stream, lost: u64) -> String {
-    format!("[ringmaster: {lost} bytes lost from {}]\n", stream.name())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 //! Circus compares before each chunk of at most 1 KiB; here whole lines are compared, so that no line is split over
 //! two files unless it is longer than a file may be.
 
+use super::failpoint::{self, Failpoint};
 use super::schedule::Schedule;
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -79,6 +80,7 @@ pub(super) fn shift(path: &Path, backup_count: u32) -> std::io::Result<()> {
 }
 
 fn rename_if_there(from: &Path, to: &Path) -> std::io::Result<()> {
+    failpoint::hit(Failpoint::Rename);
     match std::fs::rename(from, to) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         outcome => outcome,

@@ -78,6 +78,11 @@ impl PrefixCache {
         Self { zone, pattern: String::new(), grain: u64::MAX, pid: 0, text: String::new(), time: 0 }
     }
 
+    /// Whose times are shown.
+    pub(super) fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
     /// `<time> [<pid>] | ` (spec h).
     pub(super) fn prefix(&mut self, format: &TimeFormat, realtime_ns: u64, pid: i32) -> &[u8] {
         self.make(format, realtime_ns, pid);

@@ -3,6 +3,7 @@
 use super::{HOLD, Worker};
 use crate::streams::compose::{Input, compose, compose_gap};
 use crate::streams::cursor::{Loaded, Portion, Step, Wish};
+use crate::streams::loss::{Loss, LossReason};
 use crate::streams::moment::Moment;
 use crate::streams::per_stream::PerStream;
 use crate::streams::plan::{Part, plan};
@@ -11,9 +12,10 @@ use crate::streams::render::{Look, Tail};
 use crate::streams::report::ScribeReport;
 use crate::streams::sink::SinkKey;
 use crate::streams::time_format::PrefixCache;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ringmaster_protocol::message::ProcessId;
-use ringmaster_protocol::ring::{Record, Stream};
+use ringmaster_protocol::ring::Stream;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -43,8 +45,8 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         let Some(tail) = self.tail_of(&group.sink, now) else {
             return Ok(false);
         };
-        if let Some((stream, step)) = self.load(id, group, now)? {
-            return Ok(self.write_gap(id, group, tail, (stream, step), now));
+        if let Some(gap) = self.load(id, group, now)? {
+            return Ok(self.write_gap(id, group, tail, gap, now));
         }
         let Some(process) = self.processes.get(&id) else {
             return Ok(false);
@@ -81,7 +83,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
     }
 
     /// Fills the portions of a group. Gives a gap that has to be told first.
-    fn load(&mut self, id: ProcessId, group: &Group, now: Moment) -> std::io::Result<Option<(Stream, Step)>> {
+    fn load(&mut self, id: ProcessId, group: &Group, now: Moment) -> std::io::Result<Option<(Stream, Step, Loss)>> {
         let both = group.looks.stdout.is_some() && group.looks.stderr.is_some();
         let flushing = self.flush.is_some();
         let Some(process) = self.processes.get_mut(&id) else {
@@ -97,22 +99,40 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             let wish = Wish { records: both || look.needs_records(), force };
             let loaded = cursor.load(tap, wish, self.bench.portions.get_mut(stream))?;
             if let Loaded::Gap { lost, to } = loaded {
-                let (offset, previous, record) = (to, b'\n', None);
-                return Ok(Some((stream, Step { offset, previous, record, lost })));
+                let (from, before) = (cursor.offset, cursor.previous.unwrap_or(b'\n'));
+                let step = Step { from, before, offset: to, previous: b'\n', record: None, lost: None };
+                let arrival = cursor.arrival(tap, to);
+                let now_ns = u64::try_from(now.wall.as_nanosecond()).unwrap_or(0);
+                let loss = Loss {
+                    bytes: lost,
+                    since_ns: cursor.since_ns,
+                    until_ns: arrival.unwrap_or(now_ns),
+                    reason: if cursor.inherited { LossReason::Away } else { LossReason::TooSlow },
+                };
+                return Ok(Some((stream, step, loss)));
             }
         }
         Ok(None)
     }
 
-    fn write_gap(&mut self, id: ProcessId, group: &Group, tail: Tail, gap: (Stream, Step), now: Moment) -> bool {
-        let (stream, step) = gap;
+    fn write_gap(
+        &mut self,
+        id: ProcessId,
+        group: &Group,
+        tail: Tail,
+        (stream, step, loss): (Stream, Step, Loss),
+        now: Moment,
+    ) -> bool {
+        let time = |ns: u64| Timestamp::from_nanosecond(i128::from(ns)).unwrap_or(now.wall);
+        let sink = self.sinks.get(&group.sink);
+        let outage = sink.and_then(|sink| sink.reason(time(loss.since_ns), time(loss.until_ns)));
+        let loss = Loss { reason: outage.unwrap_or(loss.reason), ..loss };
         let (Some(look), Some(process)) = (group.looks.get(stream), self.processes.get(&id)) else {
             return false;
         };
-        let record = Record { realtime_ns: u64::try_from(now.wall.as_nanosecond()).unwrap_or(0), ..Record::default() };
         let writer = process.writer(id);
         let mut line = Vec::new();
-        let commit = compose_gap(writer, tail, (stream, look, step), record, &mut self.bench.cache, &mut line);
+        let commit = compose_gap(writer, tail, (stream, look, step, loss), &mut self.bench.cache, &mut line);
         self.commit(&group.sink, &line, commit, now)
     }
 

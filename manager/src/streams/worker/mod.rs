@@ -18,6 +18,7 @@ mod fake_process;
 #[allow(clippy::wildcard_enum_match_arm, reason = "a test names what it expects")]
 mod tests;
 
+use super::journal::Journal;
 use super::mailbox::{ProcessOrders, Wanted, WatcherKey};
 use super::moment::Moment;
 use super::per_stream::PerStream;
@@ -52,10 +53,11 @@ pub(super) struct Worker<R> {
     held: BTreeSet<(Instant, ProcessId)>,
     flush: Option<u64>,
     bench: Bench,
+    journal: Journal,
 }
 
 impl<R: Fn(ScribeReport)> Worker<R> {
-    pub(super) fn new(report: R, zone: TimeZone) -> Self {
+    pub(super) fn new(report: R, zone: TimeZone, journal: Journal) -> Self {
         Self {
             report,
             watchers: BTreeMap::new(),
@@ -67,7 +69,13 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             held: BTreeSet::new(),
             flush: None,
             bench: Bench::new(zone),
+            journal,
         }
+    }
+
+    /// The end: gives back the journal.
+    pub(super) fn into_journal(self) -> Journal {
+        self.journal
     }
 
     /// Whether a turn would do something now.
@@ -83,6 +91,9 @@ impl<R: Fn(ScribeReport)> Worker<R> {
 
     /// Takes in what is wanted: watchers first, so that a process finds its streams.
     pub(super) fn apply(&mut self, wanted: Wanted, now: Moment) {
+        if let Some(known) = wanted.known {
+            self.journal.retain(&known);
+        }
         for (watcher, orders) in wanted.watchers {
             if let Some(streams) = orders.set {
                 self.closing.remove(&watcher);
@@ -122,9 +133,11 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         if orders.detach {
             self.processes.remove(&id);
             self.early.remove(&id);
+            self.journal.forget(id);
         }
         if let Some(attach) = orders.attach.take() {
-            let (process, error) = Process::attach(attach);
+            let known = self.journal.attach(id, attach.started_ns);
+            let (process, error) = Process::attach(attach, &known);
             self.processes.insert(id, process);
             if let Some(error) = error {
                 (self.report)(ScribeReport::Unreadable { process: id, error });

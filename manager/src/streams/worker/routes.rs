@@ -64,12 +64,9 @@ impl<R: Fn(ScribeReport)> Worker<R> {
                 let sink = self.sinks.entry(key.clone()).or_insert_with(|| Sink::file(path, upkeep.clone()));
                 sink.set_upkeep(upkeep);
                 if !sink.is_blocked()
-                    && let Err(failure) = sink.open()
+                    && let Err(failure) = self.prepare(&key, now)
                 {
-                    sink.pause(&failure, now);
-                    sink.told = true;
-                    let trouble = (watcher.clone(), stream);
-                    tell_trouble(&self.report, trouble, &key, failure.action, failure.error);
+                    self.fail_for(&key, failure, (watcher.clone(), stream), now);
                 }
                 key
             }
@@ -104,7 +101,14 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             let mut all = routes.clone().flat_map(|routes| [&routes.stdout, &routes.stderr]);
             all.any(|route| route.as_ref().is_some_and(|route| route.sink == *key))
         };
-        self.sinks.retain(|key, _| used(key));
+        let unused: Vec<SinkKey> = self.sinks.keys().filter(|key| !used(key)).cloned().collect();
+        for key in unused {
+            // The rest of a batch goes where its streams go now, and all of it with it.
+            let owed = self.sinks.remove(&key).and_then(|sink| sink.owed);
+            if let Some(Err(error)) = owed.map(|owed| self.journal.withdraw(owed.batch)) {
+                (self.report)(ScribeReport::NoJournal { error: error.to_string() });
+            }
+        }
     }
 }
 

@@ -12,6 +12,8 @@ mod trouble;
 use super::fake_process::{CAPACITY, FakeProcess};
 use super::*;
 use crate::options::{StreamClass, StreamOptions};
+use crate::streams::journal::Journal;
+use crate::streams::loss::Loss;
 use crate::streams::mailbox::Order;
 use crate::streams::report::Action;
 use jiff::Timestamp;
@@ -29,23 +31,27 @@ struct Rig {
     now: Instant,
     wall: Timestamp,
     directory: tempfile::TempDir,
+    /// Of the instance.
+    instance: tempfile::TempDir,
 }
 
-fn worker(reports: &Reports) -> Worker<Box<dyn Fn(ScribeReport)>> {
+fn worker(reports: &Reports, journal: Journal) -> Worker<Box<dyn Fn(ScribeReport)>> {
     let sink = Rc::clone(reports);
     let report: Box<dyn Fn(ScribeReport)> = Box::new(move |report| sink.borrow_mut().push(report));
-    Worker::new(report, TimeZone::UTC)
+    Worker::new(report, TimeZone::UTC, journal)
 }
 
 impl Rig {
     fn new() -> Self {
         let reports = Reports::default();
+        let instance = tempfile::tempdir().unwrap();
         Self {
-            worker: worker(&reports),
+            worker: worker(&reports, Journal::open(instance.path()).unwrap()),
             reports,
             now: Instant::now(),
             wall: Timestamp::now(),
             directory: tempfile::tempdir().unwrap(),
+            instance,
         }
     }
 
@@ -134,11 +140,24 @@ impl Rig {
         others
     }
 
-    /// As after kill -9 of the manager: all that is left is what the core knows.
+    /// As after kill -9 of the manager: all that is left is the journal, and what the core knows.
     fn restart(&mut self, process: &mut FakeProcess) {
         self.settle(process);
-        self.worker = worker(&self.reports);
+        self.kill();
     }
+
+    /// As above, and the acknowledgements under way are lost, too.
+    fn kill(&mut self) {
+        self.reports.take();
+        // The lock goes with the one who has it.
+        self.worker = worker(&self.reports, Journal::default());
+        self.worker = worker(&self.reports, Journal::open(self.instance.path()).unwrap());
+    }
+}
+
+/// Gap lines without their times.
+fn without_times(text: &str) -> String {
+    regex::Regex::new(" between \\S+ and \\S+:").unwrap().replace_all(text, ":").into_owned()
 }
 
 /// The text of all files of a chain, oldest first.
