@@ -278,10 +278,10 @@ struct Content {
 }
 
 impl Mailbox {
-    /// Takes in an order and wakes the scribe. Never waits for more than a few words to move.
-    pub(super) fn put(&self, order: Order) {
+    /// Takes in orders and wakes the scribe. Never waits for more than a few words to move.
+    pub(super) fn put(&self, orders: impl IntoIterator<Item = Order>) {
         let mut content = self.lock();
-        content.wanted.fold(order);
+        orders.into_iter().for_each(|order| content.wanted.fold(order));
         let waiting = std::mem::take(&mut content.waiting);
         drop(content);
         if waiting {
@@ -351,7 +351,7 @@ mod tests {
     fn many_advances_are_one_and_never_go_back() {
         let mailbox = Mailbox::default();
         for head in [10, 30, 20] {
-            mailbox.put(advance(1, head));
+            mailbox.put([advance(1, head)]);
         }
         let wanted = mailbox.take(Patience::Endless);
         assert_eq!(wanted.processes.len(), 1);

@@ -34,12 +34,17 @@ impl Scribe {
 
     /// Hands in an order. Never waits.
     pub fn order(&self, order: Order) {
-        self.mailbox.put(order);
+        self.mailbox.put([order]);
+    }
+
+    /// Hands in several, which are looked at together.
+    pub fn orders(&self, orders: impl IntoIterator<Item = Order>) {
+        self.mailbox.put(orders);
     }
 
     /// Orders the end and waits for it; that lasts as long as a write that is under way.
     pub fn stop(mut self) {
-        self.mailbox.put(Order::Stop);
+        self.mailbox.put([Order::Stop]);
         if let Some(thread) = self.thread.take() {
             // A panic was told as `Stopped { by_panic: true }`.
             let _ = thread.join();
@@ -49,7 +54,7 @@ impl Scribe {
 
 impl Drop for Scribe {
     fn drop(&mut self) {
-        self.mailbox.put(Order::Stop);
+        self.mailbox.put([Order::Stop]);
     }
 }
 
