@@ -40,6 +40,8 @@ pub(super) struct Cursor {
     pub(super) since_ns: u64,
     /// Bytes lost before `offset` that the log does not tell of yet.
     untold: u64,
+    /// What the core knew to be written when its file was opened.
+    acknowledged: u64,
     /// They were lost before this circusd looked.
     pub(super) inherited: bool,
 }
@@ -153,8 +155,14 @@ impl Cursor {
             open: state.open,
             since_ns: position.map_or(started_ns, |position| position.at_ns),
             untold,
+            acknowledged: state.low,
             inherited: untold > 0,
         }
+    }
+
+    /// How far the core may forget although nothing new is written: at the start.
+    pub(super) fn unacknowledged(&self) -> Option<u64> {
+        (self.offset > self.acknowledged && self.untold == 0).then_some(self.offset)
     }
 
     /// The core has come as far as `head`.

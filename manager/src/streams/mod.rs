@@ -21,6 +21,7 @@ mod failpoint;
 mod fancy_stdout_stream;
 mod file_stream;
 mod journal;
+mod journald_stream;
 mod json_file_stream;
 mod loss;
 mod mailbox;
@@ -31,12 +32,14 @@ mod process;
 mod queue_stream;
 mod render;
 mod report;
+mod retention;
 mod rotation;
 mod schedule;
 mod scribe;
 mod settings;
 mod sink;
 mod stdout_stream;
+mod syslog_stream;
 mod tap;
 mod time_format;
 mod timed_rotating_file_stream;
@@ -53,7 +56,7 @@ pub use settings::{SettingRow, StreamError};
 use crate::options::{StreamClass, StreamOptions};
 use render::Look;
 use settings::Settings;
-use sink::Upkeep;
+use sink::{Address, Upkeep};
 use std::path::PathBuf;
 
 /// One stream class: everything that help, checks and the scribe know of it.
@@ -80,6 +83,8 @@ pub const CLASSES: &[StreamClassRow] = &[
     fancy_stdout_stream::ROW,
     queue_stream::ROW,
     json_file_stream::ROW,
+    syslog_stream::ROW,
+    journald_stream::ROW,
 ];
 
 /// What a configured stream comes to.
@@ -94,6 +99,8 @@ struct StreamSetup {
 enum Target {
     /// A file; `None`: a temporary one is made.
     File { path: Option<PathBuf>, upkeep: Upkeep },
+    /// A datagram socket.
+    Socket(Address),
     /// circusd's own stdout.
     Stdout,
     /// Taken and thrown away.
@@ -173,7 +180,8 @@ mod tests {
         assert_eq!(
             text("Filestream", &[]),
             "there is no stream class \"Filestream\"; expected one of FileStream, WatchedFileStream, \
-             TimedRotatingFileStream, StdoutStream, FancyStdoutStream, QueueStream, JsonFileStream"
+             TimedRotatingFileStream, StdoutStream, FancyStdoutStream, QueueStream, JsonFileStream, SyslogStream, \
+             JournaldStream"
         );
     }
 

@@ -15,6 +15,8 @@ pub enum Action {
     Write,
     /// The renames of a rotation; the file is written on meanwhile.
     Rotate,
+    /// fdatasync(2); the file is written on meanwhile.
+    Sync,
     /// Writing an intent into the journal.
     Note,
     /// Making a temporary file.
@@ -27,6 +29,7 @@ impl std::fmt::Display for Action {
             Self::Open => "open",
             Self::Write => "write",
             Self::Rotate => "rotate",
+            Self::Sync => "sync",
             Self::Note => "note what is to be written to",
             Self::MakeTemporary => "make a temporary file for",
         })

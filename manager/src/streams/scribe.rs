@@ -97,6 +97,7 @@ fn run(mailbox: &Mailbox, directory: &Path, report: impl Fn(ScribeReport)) {
         };
         let wanted = mailbox.take(patience);
         if wanted.stop {
+            worker.sync_all();
             worker.into_journal().close();
             return;
         }

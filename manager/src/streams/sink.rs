@@ -9,9 +9,12 @@
 mod append;
 mod finish;
 mod path;
+mod socket;
+mod tidy;
 
 pub(super) use append::Ledger;
 pub(super) use finish::Found;
+pub(super) use socket::Address;
 
 use super::compose::Commit;
 use super::journal::{Batch, End, Identity};
@@ -19,8 +22,11 @@ use super::loss::LossReason;
 use super::moment::Moment;
 use super::render::Tail;
 use super::report::Action;
+use super::retention::{Compressing, Retention};
 use super::rotation::Rotation;
 use jiff::Timestamp;
+use socket::Socket;
+use std::borrow::Cow;
 use std::fs::{File, Metadata};
 use std::io::{Error, ErrorKind, IsTerminal};
 use std::os::fd::OwnedFd;
@@ -48,23 +54,29 @@ const TERMINAL_PIECE: usize = 256;
 pub(super) enum SinkKey {
     /// The file at an absolute path.
     File(PathBuf),
+    /// A datagram socket.
+    Socket(Address),
     /// circusd's own stdout.
     Stdout,
 }
 
 impl SinkKey {
     /// For people.
-    pub(super) fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> Cow<'_, Path> {
         match self {
-            Self::File(path) => path,
-            Self::Stdout => Path::new("<stdout>"),
+            Self::File(path) => Cow::Borrowed(path),
+            Self::Socket(address) => Cow::Owned(address.path()),
+            Self::Stdout => Cow::Borrowed(Path::new("<stdout>")),
         }
     }
 
     /// Names it in the journal; the same for the same path in every build (FNV-1a, 64 bits).
     pub(super) fn hash(&self) -> u64 {
-        let bytes = self.path().as_os_str().as_encoded_bytes();
-        bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+        let path = self.path();
+        path.as_os_str()
+            .as_encoded_bytes()
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
     }
 }
 
@@ -79,6 +91,19 @@ pub(super) struct Upkeep {
     pub(super) rotation: Rotation,
     /// Whether somebody is told when the file is not at its path any more.
     pub(super) moves: Moves,
+    pub(super) retention: Retention,
+    pub(super) fsync: Fsync,
+}
+
+/// When what is written is put on the disk itself, for the case that the machine dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fsync {
+    /// When the system does it.
+    Never,
+    /// Within a second of the write, and as below.
+    Interval,
+    /// Before a file is moved away.
+    Rotate,
 }
 
 /// What it means that a file is not at its path any more.
@@ -99,6 +124,10 @@ enum Kind {
     /// `piece`: bytes that may be written without blocking; `None`: any number.
     Inherited {
         piece: Option<usize>,
+    },
+    Socket {
+        address: Address,
+        socket: Option<Socket>,
     },
     /// What was inherited leads nowhere any more; what comes is thrown away.
     Gone,
@@ -147,8 +176,7 @@ pub(super) struct Sink {
     file: Option<File>,
     /// Of the open file; `None`: not known.
     identity: Option<Identity>,
-    /// It is a file of which each byte counts, no terminal, pipe or device.
-    regular: bool,
+    nature: Nature,
     /// What the journal knows has been looked at.
     pub(super) recovered: bool,
     /// When its time is over, for [`Rotation::ByTime`].
@@ -165,14 +193,42 @@ pub(super) struct Sink {
     outage: Option<Outage>,
     /// How the last rotation went, until it is told.
     rotated: Option<std::io::Result<()>>,
-    /// The trouble with rotation was told.
-    rotation_told: bool,
+    told_of: ToldOf,
+    /// Old files may have to be compressed.
+    to_compress: bool,
+    compressing: Option<Compressing>,
+    /// Since when something waits for [`Fsync::Interval`].
+    dirty_since: Option<Instant>,
+    /// The disk of a test is full when the file has this size.
+    #[cfg(test)]
+    full_at: Option<u64>,
+}
+
+/// Whether what is open counts its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nature {
+    /// A file: the journal protects it.
+    Regular,
+    /// A terminal, a pipe, a device, a socket, or somebody else's file.
+    Other,
+}
+
+/// Troubles that do not stop output, and were told.
+#[derive(Debug, Default)]
+struct ToldOf {
+    rotation: bool,
+    sync: bool,
 }
 
 impl Sink {
     /// A file; opened by the first [`Self::open`] or append.
     pub(super) fn file(path: PathBuf, upkeep: Upkeep) -> Self {
         Self::new(Kind::File { path, upkeep }, None)
+    }
+
+    /// A datagram socket; opened likewise.
+    pub(super) fn socket(address: Address) -> Self {
+        Self::new(Kind::Socket { address, socket: None }, None)
     }
 
     /// A descriptor that circusd was started with.
@@ -193,7 +249,7 @@ impl Sink {
             kind,
             file,
             identity: None,
-            regular: false,
+            nature: Nature::Other,
             recovered: false,
             deadline: None,
             size: 0,
@@ -204,8 +260,19 @@ impl Sink {
             told: None,
             outage: None,
             rotated: None,
-            rotation_told: false,
+            told_of: ToldOf::default(),
+            to_compress: false,
+            compressing: None,
+            dirty_since: None,
+            #[cfg(test)]
+            full_at: None,
         }
+    }
+
+    /// As if the disk had room for a file of `size` bytes.
+    #[cfg(test)]
+    pub(super) fn full_at(&mut self, size: u64) {
+        self.full_at = Some(size);
     }
 
     /// Whether people look at it directly.
@@ -224,10 +291,12 @@ impl Sink {
         }
     }
 
-    /// Opens a file anew at the next write.
+    /// Opens a file or socket anew at the next write.
     pub(super) fn close(&mut self) {
-        if let Kind::File { .. } = self.kind {
-            self.file = None;
+        match &mut self.kind {
+            Kind::File { .. } => self.file = None,
+            Kind::Socket { socket, .. } => *socket = None,
+            Kind::Inherited { .. } | Kind::Gone => {}
         }
     }
 
@@ -249,13 +318,13 @@ impl Sink {
     /// What changed about rotation since it was last asked: it begins to fail, or works again.
     pub(super) fn take_rotation_change(&mut self) -> Option<std::io::Result<()>> {
         let outcome = self.rotated.take()?;
-        let told = std::mem::replace(&mut self.rotation_told, outcome.is_err());
+        let told = std::mem::replace(&mut self.told_of.rotation, outcome.is_err());
         (told == outcome.is_ok()).then_some(outcome)
     }
 
     /// Whether what is written is protected by the journal.
     pub(super) fn is_exact(&self) -> bool {
-        self.regular
+        self.nature == Nature::Regular
     }
 
     /// Why output of the time between two instants could not be written; `None`: it could.
@@ -304,7 +373,7 @@ impl Sink {
         };
         match std::fs::metadata(path) {
             Ok(metadata) if self.identity == Some(identity(&metadata)) => {
-                if self.regular && metadata.len() != self.size {
+                if self.nature == Nature::Regular && metadata.len() != self.size {
                     let Some(file) = &self.file else { return false };
                     (self.size, self.line_start) = end_of(file, &metadata);
                     self.tail = if self.line_start { Tail::LineStart } else { Tail::WithinUnknown };
@@ -318,19 +387,21 @@ impl Sink {
         upkeep.moves == Moves::Told
     }
 
-    /// Opens the file if it is not open: `O_APPEND`, made with 0666 less the umask.
+    /// Opens the file if it is not open: `O_APPEND`, made with 0666 less the umask. Connects a socket.
     pub(super) fn open(&mut self) -> Result<(), Failure> {
-        let Kind::File { path, upkeep } = &self.kind else {
-            return Ok(());
-        };
-        if self.file.is_some() {
-            return Ok(());
-        }
         let failed = |error| Failure { written: 0, action: Action::Open, error };
+        let (path, upkeep) = match &mut self.kind {
+            Kind::File { path, upkeep } if self.file.is_none() => (path, upkeep),
+            Kind::Socket { address, socket: socket @ None } => {
+                *socket = Some(Socket::connect(address).map_err(failed)?);
+                return Ok(());
+            }
+            Kind::File { .. } | Kind::Socket { .. } | Kind::Inherited { .. } | Kind::Gone => return Ok(()),
+        };
         let file = path::open_for_append(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         self.identity = Some(identity(&metadata));
-        self.regular = metadata.is_file();
+        self.nature = if metadata.is_file() { Nature::Regular } else { Nature::Other };
         (self.size, self.line_start) = end_of(&file, &metadata);
         self.tail = if self.line_start { Tail::LineStart } else { Tail::WithinUnknown };
         if let Rotation::ByTime(schedule) = &upkeep.rotation

@@ -39,7 +39,7 @@ impl Sink {
             self.open().map_err(|failure| Failure { written, ..failure })?;
             let length = self.next_length(rest, may_rotate, now);
             if length == 0 {
-                may_rotate = self.rotate();
+                may_rotate = self.rotate(now);
                 continue;
             }
             if self.is_exact() && placed != self.identity {
@@ -49,7 +49,8 @@ impl Sink {
                 placed = self.identity;
             }
             let piece = rest.get(..length).unwrap_or(rest);
-            let piece = piece.get(..failpoint::shorten(length)).unwrap_or(piece);
+            let length = if self.is_exact() { failpoint::shorten(length) } else { length };
+            let piece = piece.get(..length).unwrap_or(piece);
             match self.write_once(piece) {
                 Ok(taken) => {
                     failpoint::hit(Failpoint::AfterWrite);
@@ -85,7 +86,9 @@ impl Sink {
     fn next_length(&mut self, rest: &[u8], may_rotate: bool, now: Timestamp) -> usize {
         let rotation = match &self.kind {
             Kind::File { upkeep, .. } if may_rotate => &upkeep.rotation,
-            Kind::File { .. } | Kind::Inherited { piece: None } | Kind::Gone => return rest.len(),
+            Kind::File { .. } | Kind::Socket { .. } | Kind::Inherited { piece: None } | Kind::Gone => {
+                return rest.len();
+            }
             Kind::Inherited { piece: Some(piece) } => return rest.len().min(*piece),
         };
         match rotation {
@@ -105,10 +108,11 @@ impl Sink {
     }
 
     /// Moves the file away, to be opened anew. `false`: not once more in this append, because nothing was moved.
-    fn rotate(&mut self) -> bool {
+    fn rotate(&mut self, now: Timestamp) -> bool {
         let Kind::File { path, upkeep } = &self.kind else {
             return false;
         };
+        let synced = self.sync_before_rotation();
         let outcome = match &upkeep.rotation {
             Rotation::Never | Rotation::BySize { backup_count: 0, .. } => {
                 self.file = None;
@@ -121,17 +125,30 @@ impl Sink {
             }
         };
         let moved = outcome.is_ok();
-        self.rotated = Some(outcome);
+        self.rotated = Some(outcome.and(synced));
         if moved {
-            if let Rotation::ByTime(schedule) = &upkeep.rotation {
-                self.rotated = Some(keep(path, schedule));
+            if let Rotation::ByTime(schedule) = &upkeep.rotation
+                && let Err(error) = keep(path, schedule)
+            {
+                self.rotated = Some(Err(error));
             }
             (self.file, self.deadline) = (None, None);
+            self.tidy(now);
         }
         moved
     }
 
     fn write_once(&self, piece: &[u8]) -> std::io::Result<usize> {
+        if let Kind::Socket { socket: Some(socket), .. } = &self.kind {
+            return socket.send_first(piece);
+        }
+        #[cfg(test)]
+        let piece =
+            match self.full_at.map(|limit| usize::try_from(limit.saturating_sub(self.size)).unwrap_or(usize::MAX)) {
+                Some(0) => return Err(rustix::io::Errno::NOSPC.into()),
+                Some(room) => piece.get(..room).unwrap_or(piece),
+                None => piece,
+            };
         let Some(mut file) = self.file.as_ref() else {
             return Err(Error::from(ErrorKind::NotFound));
         };

@@ -9,7 +9,7 @@ use crate::streams::mailbox::WatcherKey;
 use crate::streams::moment::Moment;
 use crate::streams::render::Tail;
 use crate::streams::report::{Action, ScribeReport, Trouble};
-use crate::streams::sink::{Failure, Found, Ledger, Owed, SinkKey, is_full};
+use crate::streams::sink::{Failure, Found, Ledger, Owed, Sink, SinkKey, is_full};
 use ringmaster_protocol::ring::Stream;
 
 impl<R: Fn(ScribeReport)> Worker<R> {
@@ -44,7 +44,10 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         }
         if let Some(sink) = self.sinks.get_mut(key) {
             sink.recovered = true;
+            sink.tidy(now.wall);
         }
+        self.tell_rotation(key);
+        self.note_compression(key);
         Ok(())
     }
 
@@ -104,14 +107,9 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         };
         let mut ledger = Ledger { journal: &mut self.journal, commit: &commit, batch: &mut batch, done };
         let outcome = sink.append(bytes, &mut ledger, now.wall);
-        match sink.take_rotation_change() {
-            Some(Err(error)) => {
-                let whose = first_user(&self.watchers, key);
-                tell_trouble(&self.report, whose, key, Action::Rotate, error);
-            }
-            Some(Ok(())) => tell_cleared(&self.report, key),
-            None => {}
-        }
+        sink.note_write(now);
+        self.tell_rotation(key);
+        self.note_compression(key);
         if let Err(failure) = outcome {
             self.fail_within(key, bytes, (commit, batch, done), failure, now);
             return false;
@@ -119,16 +117,29 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         failpoint::hit(Failpoint::BeforeSettle);
         let settled = self.journal.settle(batch, &commit, nanoseconds(now));
         failpoint::hit(Failpoint::AfterSettle);
-        sink.tail = commit.tail;
-        let recovered = sink.recover(now);
         if let Err(error) = settled {
             (self.report)(ScribeReport::NoJournal { error: error.to_string() });
         }
-        if recovered.is_some() && !self.sinks.get(key).is_some_and(crate::streams::sink::Sink::is_gone) {
-            tell_cleared(&self.report, key);
+        if let Some(sink) = self.sinks.get_mut(key) {
+            sink.tail = commit.tail;
+            if sink.recover(now).is_some() && !sink.is_gone() {
+                tell_cleared(&self.report, key);
+            }
         }
         self.settle(&commit, now);
         true
+    }
+
+    /// Tells when rotation begins to fail, or works again.
+    pub(super) fn tell_rotation(&mut self, key: &SinkKey) {
+        match self.sinks.get_mut(key).and_then(Sink::take_rotation_change) {
+            Some(Err(error)) => {
+                let whose = first_user(&self.watchers, key);
+                tell_trouble(&self.report, whose, key, Action::Rotate, error);
+            }
+            Some(Ok(())) => tell_cleared(&self.report, key),
+            None => {}
+        }
     }
 
     /// A batch that could not be written: what has begun is owed; what has not is left in the core.

@@ -9,6 +9,7 @@
 mod batch;
 mod commit;
 mod routes;
+mod upkeep;
 
 #[cfg(test)]
 #[allow(clippy::as_conversions, reason = "lengths of a test's own making")]
@@ -18,6 +19,7 @@ mod fake_process;
 #[allow(clippy::wildcard_enum_match_arm, reason = "a test names what it expects")]
 mod tests;
 
+use super::cursor::Cursor;
 use super::journal::Journal;
 use super::mailbox::{ProcessOrders, Wanted, WatcherKey};
 use super::moment::Moment;
@@ -38,6 +40,9 @@ use std::time::{Duration, Instant};
 /// in pieces has finished it by then.
 const HOLD: Duration = Duration::from_millis(200);
 
+/// Batches between two steps of a compression while there is output to write.
+const COMPRESS_EVERY: u64 = 8;
+
 /// Everything that the scribe knows.
 pub(super) struct Worker<R> {
     report: R,
@@ -54,6 +59,10 @@ pub(super) struct Worker<R> {
     flush: Option<u64>,
     bench: Bench,
     journal: Journal,
+    /// Targets with old files to compress.
+    compressing: BTreeSet<SinkKey>,
+    /// Batches written, so that compression gets its turn among them.
+    turns: u64,
 }
 
 impl<R: Fn(ScribeReport)> Worker<R> {
@@ -70,6 +79,8 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             flush: None,
             bench: Bench::new(zone),
             journal,
+            compressing: BTreeSet::new(),
+            turns: 0,
         }
     }
 
@@ -80,13 +91,15 @@ impl<R: Fn(ScribeReport)> Worker<R> {
 
     /// Whether a turn would do something now.
     pub(super) fn has_work(&self) -> bool {
-        !self.queue.is_empty() || self.flush.is_some()
+        !self.queue.is_empty() || self.flush.is_some() || !self.compressing.is_empty()
     }
 
     /// When to look again although no order comes; `None`: never.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let line = self.held.first().map(|(since, _)| *since + HOLD);
-        self.sinks.values().filter_map(Sink::retry_at).chain(line).min()
+        let retries = self.sinks.values().filter_map(Sink::retry_at);
+        let syncs = self.sinks.values().filter_map(Sink::sync_at);
+        retries.chain(syncs).chain(line).min()
     }
 
     /// Takes in what is wanted: watchers first, so that a process finds its streams.
@@ -138,6 +151,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         if let Some(attach) = orders.attach.take() {
             let known = self.journal.attach(id, attach.started_ns);
             let (process, error) = Process::attach(attach, &known);
+            self.tell_known(id, &process);
             self.processes.insert(id, process);
             if let Some(error) = error {
                 (self.report)(ScribeReport::Unreadable { process: id, error });
@@ -162,6 +176,15 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             process.end(heads);
         }
         self.enqueue(id);
+    }
+
+    /// What is in the logs by the journal may not have been acknowledged yet: the one who knew was killed.
+    fn tell_known(&self, process: ProcessId, attached: &Process) {
+        for stream in Stream::ALL {
+            if let Some(offset) = attached.cursors.get(stream).as_ref().and_then(Cursor::unacknowledged) {
+                (self.report)(ScribeReport::Consumed { process, stream, offset });
+            }
+        }
     }
 
     fn enqueue(&mut self, id: ProcessId) {
@@ -193,16 +216,22 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         for key in due {
             self.retry(&key, now);
         }
+        self.sync_due(now.steady);
     }
 
     /// One turn of the process that waits longest; with none left, a flush is done.
     pub(super) fn work(&mut self, now: Moment) {
         let Some(id) = self.queue.pop_front() else {
-            if let Some(token) = self.flush.take() {
-                (self.report)(ScribeReport::Flushed { token });
+            match self.flush.take() {
+                Some(token) => (self.report)(ScribeReport::Flushed { token }),
+                None => self.compress(),
             }
             return;
         };
+        self.turns += 1;
+        if self.turns.is_multiple_of(COMPRESS_EVERY) {
+            self.compress();
+        }
         let Some(process) = self.processes.get_mut(&id) else {
             return;
         };

@@ -1,13 +1,17 @@
 //! The worker with fake process files and a clock that the test moves: the rig. [`lines`]: what reaches a file; [`trouble`]:
 //! files that cannot be written, rotation, reopening; [`moved`]: files that others move; [`classes`]: what only single classes do;
-//! [`closing`]: watchers that stop while output waits; [`random`]: random stories against a reference.
+//! [`closing`]: watchers that stop while output waits; [`killed`]: a batch that a killed circusd left; [`sockets`]: lines as
+//! messages; [`upkeep`]: old files; [`random`]: random stories against a reference.
 
 mod classes;
 mod closing;
+mod killed;
 mod lines;
 mod moved;
 mod random;
+mod sockets;
 mod trouble;
+mod upkeep;
 
 use super::fake_process::{CAPACITY, FakeProcess};
 use super::*;
