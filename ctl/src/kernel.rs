@@ -1,8 +1,7 @@
-//! `kernel`: asks a core over its Unix socket how it does. A blocking client of one question; the manager's own link to the
-//! core is something else.
+//! `kernel`: asks a core over its Unix socket how it does. A blocking client of one question, whose words and rows are
+//! `ringmaster_protocol::status`; the manager's own link to the core is something else.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
@@ -10,12 +9,11 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ringmaster_protocol::frame::{Frame, FrameReader, Kind, PREFACE};
 use ringmaster_protocol::instance::{
     DEFAULT_ENDPOINT, InstanceName, InvalidInstanceName, instance_directory, socket_path,
 };
-use ringmaster_protocol::message::{Hello, PROTOCOL, Refusal, Reply, Request, Role, Status, StatusReply};
-use serde_json::{Value, json};
+use ringmaster_protocol::message::{Refusal, StatusReply};
+use ringmaster_protocol::status::{NoAnswer, Question};
 use thiserror::Error;
 
 use crate::client::Patience;
@@ -92,8 +90,12 @@ pub fn ask(socket: &Path, patience: Patience) -> Result<StatusReply, KernelError
     let mut stream = connect(socket).map_err(|reason| KernelError::Absent { socket: socket.to_owned(), reason })?;
     converse(&mut stream, patience).map_err(|trouble| match trouble {
         Trouble::System(reason) => KernelError::Broken { socket: socket.to_owned(), reason },
-        Trouble::Refused(refusal) => KernelError::Refused(refusal),
-        Trouble::Nonsense => KernelError::Nonsense { socket: socket.to_owned() },
+        Trouble::NoAnswer(NoAnswer::Frame(error)) => {
+            let reason = io::Error::new(io::ErrorKind::InvalidData, error);
+            KernelError::Broken { socket: socket.to_owned(), reason }
+        }
+        Trouble::NoAnswer(NoAnswer::Refused(refusal)) => KernelError::Refused(refusal),
+        Trouble::NoAnswer(NoAnswer::Nonsense) => KernelError::Nonsense { socket: socket.to_owned() },
     })
 }
 
@@ -110,8 +112,7 @@ fn connect(socket: &Path) -> io::Result<UnixStream> {
 
 enum Trouble {
     System(io::Error),
-    Refused(Refusal),
-    Nonsense,
+    NoAnswer(NoAnswer),
 }
 
 impl From<io::Error> for Trouble {
@@ -125,107 +126,17 @@ fn converse(stream: &mut UnixStream, patience: Patience) -> Result<StatusReply, 
     let limit = patience.map(|patience| patience.max(Duration::from_millis(1)));
     stream.set_read_timeout(limit)?;
     stream.set_write_timeout(limit)?;
-    let hello = Hello {
-        oldest: PROTOCOL,
-        newest: PROTOCOL,
-        build: concat!("circusctl ", env!("CARGO_PKG_VERSION")).into(),
-        role: Role::Tool,
-        ext: Vec::new(),
-    };
-    let mut bytes = PREFACE.to_vec();
-    Request::from(hello).frame(1).encode(&mut bytes);
-    Request::from(Status::default()).frame(2).encode(&mut bytes);
+    let (mut question, bytes) = Question::new(concat!("circusctl ", env!("CARGO_PKG_VERSION")));
     stream.write_all(&bytes)?;
-    let mut reader = FrameReader::new();
+    let mut portion = [0; PORTION];
     loop {
-        while let Some(frame) =
-            reader.next_frame().map_err(|error| Trouble::System(io::Error::new(io::ErrorKind::InvalidData, error)))?
-        {
-            if let Some(reply) = understand(&frame)? {
-                return Ok(reply);
-            }
+        let count = stream.read(&mut portion)?;
+        if count == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
-        let mut portion = [0; PORTION];
-        match stream.read(&mut portion)? {
-            0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-            count => reader.push(portion.get(..count).unwrap_or_default()),
+        let answer = question.push(portion.get(..count).unwrap_or_default());
+        if let Some(reply) = answer.map_err(Trouble::NoAnswer)? {
+            return Ok(reply);
         }
     }
-}
-
-fn understand(frame: &Frame) -> Result<Option<StatusReply>, Trouble> {
-    match frame.kind {
-        Kind::Refusal => {
-            Err(Refusal::decode(frame.message, &frame.body).map_or_else(|_| Trouble::Nonsense, Trouble::Refused))
-        }
-        Kind::Reply => match Reply::decode(frame.message, &frame.body) {
-            Ok(Reply::StatusReply(reply)) => Ok(Some(reply)),
-            Ok(Reply::Welcome(_)) => Ok(None),
-            Ok(_) | Err(_) => Err(Trouble::Nonsense),
-        },
-        Kind::Notice => Ok(None),
-        Kind::Request | Kind::Cast => Err(Trouble::Nonsense),
-    }
-}
-
-/// The answer for people, as `papa status` shows it.
-pub fn text(reply: &StatusReply) -> String {
-    let lease = reply.lease.as_ref().map_or_else(
-        || "nobody".to_owned(),
-        |lease| format!("{} (pid {}, epoch {})", lease.holder, lease.pid, lease.epoch),
-    );
-    let rows = [
-        ("version", reply.version.clone()),
-        ("keeper pid", reply.keeper_pid.to_string()),
-        ("kernel pid", reply.kernel_pid.to_string()),
-        ("uptime", format!("{} s", seconds(reply.uptime_ms))),
-        ("managed by", lease),
-        ("processes", reply.processes.to_string()),
-        ("sockets", reply.sockets.to_string()),
-        ("values", reply.values.to_string()),
-        ("clients", reply.clients.to_string()),
-        ("buffered", format!("{} bytes", reply.buffered_bytes)),
-        ("lost", format!("{} bytes", reply.lost_bytes)),
-    ];
-    let mut out = String::new();
-    // Writing to a String cannot fail.
-    for (name, value) in rows {
-        let _ = writeln!(out, "{name:<12} {value}");
-    }
-    for guarantee in &reply.guarantees {
-        let sign = if guarantee.holds { "yes" } else { "no" };
-        let _ = writeln!(out, "{:<34} {sign:<3}  {}", guarantee.name, guarantee.reason);
-    }
-    out.trim_end().to_owned()
-}
-
-fn seconds(milliseconds: u64) -> String {
-    format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000)
-}
-
-/// The answer for programs: the fields of `papa status --json`, and who holds the lease.
-pub fn json(reply: &StatusReply) -> Value {
-    let time = |nanoseconds: u64| Duration::from_nanos(nanoseconds).as_secs_f64();
-    let guarantees: Vec<Value> = reply
-        .guarantees
-        .iter()
-        .map(|one| json!({"name": one.name, "holds": one.holds, "reason": one.reason}))
-        .collect();
-    let lease =
-        reply.lease.as_ref().map(|lease| json!({"holder": lease.holder, "pid": lease.pid, "epoch": lease.epoch}));
-    json!({
-        "version": reply.version,
-        "keeper_pid": reply.keeper_pid,
-        "kernel_pid": reply.kernel_pid,
-        "started": time(reply.started_ns),
-        "uptime_s": Duration::from_millis(reply.uptime_ms).as_secs_f64(),
-        "lease": lease,
-        "processes": reply.processes,
-        "sockets": reply.sockets,
-        "values": reply.values,
-        "clients": reply.clients,
-        "buffered_bytes": reply.buffered_bytes,
-        "lost_bytes": reply.lost_bytes,
-        "guarantees": guarantees,
-    })
 }

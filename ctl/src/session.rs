@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use ringmaster_protocol::circus::to_json;
+use ringmaster_protocol::status;
 use serde_json::Value;
 
 use crate::cli::{ENDPOINT_VARIABLE, Format, Settings};
@@ -79,9 +80,9 @@ pub fn print_kernel(settings: &Settings, arguments: &Arguments, lookup: Lookup<'
 }
 
 fn kernel_text(format: Format, reply: &ringmaster_protocol::message::StatusReply) -> String {
-    let value: Value = kernel::json(reply);
+    let value: Value = status::json(reply);
     match format {
-        Format::Text => kernel::text(reply),
+        Format::Text => status::text(reply).trim_end().to_owned(),
         Format::Json => String::from_utf8_lossy(&to_json(&value)).into_owned(),
         Format::PrettyJson => python::pretty_json(&value),
     }

@@ -4,7 +4,7 @@ use ringmaster_protocol::instance::file;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 /// One file for each listening socket, decimal number, so that a later core can bind it again.
@@ -12,6 +12,9 @@ pub const SOCKETS: &str = "sockets";
 
 /// The requests of processes without captured output, in the instance directory (`shell/ledger.rs`).
 pub const LEDGER: &str = "uncaptured";
+
+/// What came of the last upgrade, one line.
+pub const UPGRADE_REPORT: &str = "upgrade";
 
 /// Why an instance cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +95,16 @@ impl Instance {
         Ok(Self { path: path.to_owned(), directory, lock })
     }
 
+    /// Takes over a directory that a former program of this core has opened and locked.
+    pub fn adopt(path: &Path, directory: OwnedFd, lock: OwnedFd) -> Self {
+        Self { path: path.to_owned(), directory, lock }
+    }
+
+    /// The directory and the lock.
+    pub fn descriptors(&self) -> [RawFd; 2] {
+        [self.directory.as_raw_fd(), self.lock.as_raw_fd()]
+    }
+
     /// The directory's path, for people.
     pub fn path(&self) -> &Path {
         &self.path
@@ -104,10 +117,12 @@ impl Instance {
         })
     }
 
-    /// Writes the pid file.
+    /// Writes the pid file, whole at any time.
     pub fn write_pid(&self) -> Result<(), InstanceError> {
-        let text = format!("{}\n", std::process::id());
-        std::fs::write(through(self.directory.as_fd(), file::PID), text).map_err(|source| InstanceError::System {
+        let (new, place) = (format!("{}.new", file::PID), through(self.directory.as_fd(), file::PID));
+        let new = through(self.directory.as_fd(), &new);
+        let written = std::fs::write(&new, format!("{}\n", std::process::id()));
+        written.and_then(|()| std::fs::rename(new, place)).map_err(|source| InstanceError::System {
             path: self.path.join(file::PID),
             action: "writing",
             source,
@@ -117,7 +132,7 @@ impl Instance {
     /// Removes what a core that ends with nothing left to own leaves behind, the lock last. Best effort: what stays
     /// is taken over by the next core.
     pub fn remove(self) {
-        for name in [file::SOCKET, file::PID, file::STATE, LEDGER] {
+        for name in [file::SOCKET, file::PID, file::STATE, LEDGER, UPGRADE_REPORT] {
             let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
         }
         for name in [file::RINGS, file::VALUES, SOCKETS] {

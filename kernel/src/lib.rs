@@ -6,8 +6,8 @@
 //!
 //! * [`core`]: what a request, a byte or a death means. Pure: closed [`core::Input`] in, [`core::Effect`]s out, the
 //!   time given with each input.
+//! * [`keeper`]: the half that owns the children and starts the other one anew.
 //! * [`shell`]: the loop that waits, reads, writes and spawns.
-//! * [`text`]: Papa's text protocol, for people and for what was written for Papa.
 //! * [`state`]: the file in which everything is found again after any death.
 //! * [`sys`]: the only unsafe code.
 
@@ -15,9 +15,9 @@ pub mod attach;
 pub mod core;
 pub mod daemon;
 pub mod instance;
+pub mod keeper;
 pub mod limits;
 pub mod shell;
 pub mod state;
 pub mod status;
 pub mod sys;
-pub mod text;

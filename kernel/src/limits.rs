@@ -51,16 +51,6 @@ pub const MAX_GRACE_MS: u64 = 86_400_000;
 /// Descendants remembered per process between two signals.
 pub const MAX_REMEMBERED: usize = 4096;
 
-/// Bytes of one line of the text protocol, and of what may wait to be read in it: as much as a frame's body
-/// (`MAX_BODY`), so that whatever can be asked for in one protocol can be in the other.
-pub const MAX_LINE: usize = 1 << 20;
-
-/// Bytes of one answer of the text protocol: room for the longest value and many names, and still no flood.
-pub const MAX_TEXT_REPLY: usize = 4 << 20;
-
-/// Bytes of output after which a watcher's batch ends: what follows waits for the acknowledgement.
-pub const TEXT_BATCH: u64 = 256 << 10;
-
 /// How long a client that says nothing is taken for one that sends its preface; then it is greeted in Papa's manner.
 pub const GREETING_DELAY: Duration = Duration::from_millis(25);
 
@@ -82,3 +72,22 @@ pub const STAGE_FIRST: i32 = 32;
 
 /// How many such places: a child's three, and 13 listening sockets. One that has more is made in a slower way.
 pub const STAGE_PLACES: usize = 16;
+
+/// Seconds after which a turn of the kernel half's loop is ended by SIGALRM: no turn takes a hundredth of it unless something
+/// hangs, and nothing is lost by starting anew.
+pub const TURN: u32 = 5;
+
+/// The same for its start, which may have to find thousands of processes in /proc.
+pub const RECOVERY: u32 = 60;
+
+/// How long a kernel half that has crashed several times takes no requests: time for a person to look at its status.
+pub const SAFE_MODE: Duration = Duration::from_secs(10);
+
+/// How long the program of an upgrade may take to say that it can take over.
+pub const TRIAL: Duration = Duration::from_secs(5);
+
+/// How long an upgrade may take from the hand-over to the first turn of the new kernel half; then the old one takes back.
+pub const COMMIT: Duration = Duration::from_secs(5);
+
+/// Bytes that are read of what the program of an upgrade says in its dry run.
+pub const TRIAL_WORDS: usize = 4096;

@@ -1,9 +1,10 @@
 //! `papa`: serves an instance, or tells how one does.
 #![forbid(unsafe_code)]
 
-use ringmaster_kernel::shell::{self, Options, Place, ServeError, Verbosity};
-use ringmaster_kernel::{attach, daemon, instance::InstanceError, status};
+use ringmaster_kernel::shell::{Options, Place, ServeError, Verbosity};
+use ringmaster_kernel::{attach, daemon, instance::InstanceError, keeper, status};
 use ringmaster_protocol::instance::{InstanceName, instance_directory, socket_path};
+use ringmaster_protocol::status as show;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,6 +14,8 @@ papa: the persistent process kernel of Ringmaster
 Usage: papa [--instance NAME] [-u PATH] [-p PORT] [-d] [--daemonize]
        papa status [--instance NAME | -u PATH] [--json]
        papa attach [--instance NAME | -u PATH]
+       papa upgrade [BINARY] [--instance NAME | -u PATH]
+       papa rollback [--instance NAME | -u PATH]
 
   --instance NAME  which instance; without it `default`, or a name made from PATH
   -u PATH          the Unix socket, when it is not in the instance's directory
@@ -25,9 +28,12 @@ Usage: papa [--instance NAME] [-u PATH] [-p PORT] [-d] [--daemonize]
 
 `papa attach` talks to a core in Papa's text protocol; type `help`, leave with `quit`. (`rlwrap papa attach` adds a history.)
 
-A core ends when its manager asks it to and nothing is left to own. SIGTERM ends it only when it owns no process, no
+`papa upgrade` makes a core go on as BINARY (without it: as the program that is typed), `papa rollback` as what it was before.
+Nothing that it owns notices. The program is tried first on a copy of the state; one that cannot take over changes nothing.
+
+A core is two processes. Either may die: the other starts it anew, or takes its place. A core ends when its manager asks it to and nothing is left to own. SIGTERM ends it only when it owns no process, no
 socket and no value, and otherwise means nothing: it is not kept for later. SIGINT (Ctrl-C) is the same for a core in the
-foreground and means nothing to one in the background; SIGHUP means nothing to either. SIGKILL ends it at once and leaves
+foreground and means nothing to one in the background; SIGHUP means nothing to either. SIGKILL to both at once leaves
 its processes running; the next core of the same instance takes them back.
 
 Exit status: 0 done; 1 failed; 2 wrong usage; 3 the instance is served already, or (status, attach) is not served.
@@ -47,6 +53,7 @@ struct Arguments {
     output: Output,
     verbosity: Option<Verbosity>,
     place: Place,
+    program: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -55,6 +62,8 @@ enum Command {
     Serve,
     Status,
     Attach,
+    Upgrade,
+    Rollback,
     Help,
     Version,
 }
@@ -67,6 +76,10 @@ enum Output {
 }
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == "resume") {
+        return resume(words);
+    }
     let arguments = match parse(std::env::args_os().skip(1)) {
         Ok(arguments) => arguments,
         Err(text) => {
@@ -94,6 +107,11 @@ fn main() -> ExitCode {
             let socket = arguments.socket.unwrap_or_else(|| socket_path(&directory));
             return attach_to(&socket);
         }
+        Command::Upgrade | Command::Rollback => {
+            let socket = arguments.socket.unwrap_or_else(|| socket_path(&directory));
+            let program = arguments.program.or_else(|| std::env::current_exe().ok());
+            return upgrade(&socket, program.filter(|_| arguments.command == Command::Upgrade).as_deref());
+        }
         Command::Serve => {
             let mask = rustix::process::umask(rustix::fs::Mode::empty());
             rustix::process::umask(mask);
@@ -102,21 +120,31 @@ fn main() -> ExitCode {
                 socket: arguments.socket.map(|path| std::path::absolute(&path).unwrap_or(path)),
                 port: arguments.port,
                 verbosity: arguments.verbosity.unwrap_or(Verbosity::Quiet),
-                umask: mask.as_raw_mode(),
                 place: arguments.place,
             };
             return match arguments.place {
-                Place::Foreground => finish(shell::serve(&options, || {})),
-                Place::Background => daemonize(&options),
+                Place::Foreground => finish(keeper::serve(&options, mask.as_raw_mode(), || {})),
+                Place::Background => daemonize(&options, mask.as_raw_mode()),
             };
         }
     }
     ExitCode::SUCCESS
 }
 
-fn finish(result: Result<(), ServeError>) -> ExitCode {
+/// Only a core says these words, to the program that is to take over.
+fn resume(words: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
+    match keeper::resume(words) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("papa: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn finish(result: Result<u8, ServeError>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("papa: {error}");
             ExitCode::from(code(&error))
@@ -132,9 +160,9 @@ fn code(error: &ServeError) -> u8 {
     }
 }
 
-fn daemonize(options: &Options) -> ExitCode {
-    let outcome = daemon::start(|report| match shell::serve(options, || report.ready()) {
-        Ok(()) => 0,
+fn daemonize(options: &Options, umask: u32) -> ExitCode {
+    let outcome = daemon::start(|report| match keeper::serve(options, umask, || report.ready()) {
+        Ok(code) => code,
         Err(error) => {
             report.failed(code(&error), &error.to_string());
             code(&error)
@@ -153,10 +181,25 @@ fn tell_status(socket: &std::path::Path, output: &Output) -> ExitCode {
     match status::ask(socket) {
         Ok(reply) => {
             match output {
-                Output::Json => println!("{}", status::json(&reply)),
-                Output::Text => print!("{}", status::text(&reply)),
+                Output::Json => println!("{}", show::json(&reply)),
+                Output::Text => print!("{}", show::text(&reply)),
             }
             ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("papa: {error}");
+            ExitCode::from(if error.is_absence() { OTHERWISE } else { FAILED })
+        }
+    }
+}
+
+/// Says what came of it; an upgrade that did not happen is a failure.
+fn upgrade(socket: &std::path::Path, program: Option<&std::path::Path>) -> ExitCode {
+    let program = program.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+    match status::upgrade(socket, program.as_deref()) {
+        Ok(report) => {
+            println!("{report}");
+            if report.starts_with("done") { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
         }
         Err(error) => {
             eprintln!("papa: {error}");
@@ -194,6 +237,11 @@ fn parse(words: impl Iterator<Item = std::ffi::OsString>) -> Result<Arguments, S
         match word.to_str() {
             Some("status") if position == 0 => arguments.command = Command::Status,
             Some("attach") if position == 0 => arguments.command = Command::Attach,
+            Some("upgrade") if position == 0 => arguments.command = Command::Upgrade,
+            Some("rollback") if position == 0 => arguments.command = Command::Rollback,
+            Some(path) if arguments.command == Command::Upgrade && position == 1 && !path.starts_with('-') => {
+                arguments.program = Some(path.into());
+            }
             Some("--instance") => {
                 let name = value("--instance")?;
                 arguments.instance = Some(name.to_string_lossy().into_owned());

@@ -181,7 +181,7 @@ fn one_that_never_reads_is_not_read_either() {
     }
     let before = rig.client().status();
     assert!(before.clients >= 2);
-    let status = std::fs::read_to_string(format!("/proc/{}/status", rig.pid())).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", rig.kernel_pid())).unwrap();
     let anonymous = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     let kib: u64 = anonymous.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(kib < 4096, "{kib} KiB");

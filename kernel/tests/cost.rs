@@ -96,33 +96,33 @@ fn starting_a_thousand_and_stopping_them_one_by_one() {
         child.wait().unwrap();
     }
 
-    let (begun, before) = (Instant::now(), cpu(rig.pid()));
+    let (begun, before) = (Instant::now(), cpu(rig.kernel_pid()));
     let ids = start_all(&mut client);
-    let (wall, used) = (begun.elapsed(), cpu(rig.pid()) - before);
+    let (wall, used) = (begun.elapsed(), cpu(rig.kernel_pid()) - before);
     eprintln!(
         "start of {COUNT}: {wall:?}, bare {reference:?}, ratio {:.2}; core {:?} each",
         wall.as_secs_f64() / reference.as_secs_f64(),
         used / COUNT
     );
 
-    let (begun, before) = (Instant::now(), cpu(rig.pid()));
+    let (begun, before) = (Instant::now(), cpu(rig.kernel_pid()));
     for id in &ids {
         client.signal(*id, 15, Target::Main);
         client.wait_exit(*id);
         client.signal(*id, 9, Target::Tree);
     }
-    let (wall, used) = (begun.elapsed(), cpu(rig.pid()) - before);
+    let (wall, used) = (begun.elapsed(), cpu(rig.kernel_pid()) - before);
     eprintln!("stop of {COUNT}, one by one: {wall:?}; core {:?} each", used / COUNT);
     for id in ids {
         client.ok(Forget { process: id, ext: vec![] });
     }
 
     let ids: HashSet<ProcessId> = start_all(&mut client).into_iter().collect();
-    let (begun, before) = (Instant::now(), cpu(rig.pid()));
+    let (begun, before) = (Instant::now(), cpu(rig.kernel_pid()));
     for id in &ids {
         client.signal(*id, 9, Target::Tree);
     }
     ends(&mut client, ids);
-    let (wall, used) = (begun.elapsed(), cpu(rig.pid()) - before);
+    let (wall, used) = (begun.elapsed(), cpu(rig.kernel_pid()) - before);
     eprintln!("kill of {COUNT} living trees: {wall:?}; core {:?} each", used / COUNT);
 }

@@ -32,7 +32,7 @@ fn one_core_for_an_instance() {
         let expected = format!(
             "papa: {}: this instance is served already by papa, pid {}\n",
             rig.directory().display(),
-            rig.pid()
+            rig.keeper_pid()
         );
         assert_eq!(text(&output.stderr), expected);
     }
@@ -78,7 +78,7 @@ fn a_stray_term_does_not_end_a_core_that_owns_something() {
     let mut client = rig.manager();
     let process = client.spawn(shell("p", "exec sleep 1000"));
     let term = |rig: &Rig| {
-        let pid = rustix::process::Pid::from_raw(rig.pid()).unwrap();
+        let pid = rustix::process::Pid::from_raw(rig.keeper_pid()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     };
     term(&rig);
@@ -139,7 +139,7 @@ fn an_idle_core_sleeps() {
         client.spawn(shell(&format!("p{n}"), "exec sleep 1000"));
     }
     let switches = || {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", rig.pid())).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", rig.keeper_pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
         line.trim().parse::<u64>().unwrap()
     };
@@ -179,12 +179,12 @@ fn signals_of_a_terminal_mean_nothing_to_a_daemon() {
     }
     // It owns nothing, so SIGINT would end it in the foreground.
     let status = rig.client().status();
-    assert_eq!(status.kernel_pid, pid);
+    assert_eq!(status.keeper_pid, pid);
     kill_process(Pid::from_raw(pid).unwrap(), Number::TERM).unwrap();
     gone(pid);
 
     rig.start();
-    let pid = Pid::from_raw(rig.pid()).unwrap();
+    let pid = Pid::from_raw(rig.keeper_pid()).unwrap();
     kill_process(pid, Number::HUP).unwrap();
     rig.client().status();
     kill_process(pid, Number::INT).unwrap();
@@ -231,10 +231,10 @@ fn a_state_of_another_layout_is_refused_and_left_as_it_is() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         text(&output.stderr),
-        "papa: the state file is of layout 99; this core reads layout 1; let the core that made it end first\n"
+        "papa: the state file is of layout 99; this core reads layouts 1 to 2; let the core that made it end first\n"
     );
     assert_eq!(std::fs::read(&path).unwrap(), other);
-    other[8] = 1;
+    other[8] = 2;
     std::fs::write(&path, &other).unwrap();
     rig.start();
     assert_eq!(rig.client().status().values, 1, "nothing was touched");

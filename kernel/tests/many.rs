@@ -47,12 +47,12 @@ fn five_hundred_children_cost_little_and_all_their_ends_are_told() {
     let rig = Rig::new();
     let mut client = rig.manager();
     client.spawn(shell("first", "exec sleep 1000"));
-    let before = kib(rig.pid(), "VmRSS");
+    let before = kib(rig.kernel_pid(), "VmRSS");
     let begun = Instant::now();
     let ids: HashSet<ProcessId> =
         (0..COUNT).map(|n| client.spawn(shell(&format!("p{n}"), "exec sleep 1000")).id).collect();
     let spawned = begun.elapsed();
-    let after = kib(rig.pid(), "VmRSS");
+    let after = kib(rig.kernel_pid(), "VmRSS");
     eprintln!("{COUNT} processes in {spawned:?}; RSS {before} KiB, then {after} KiB");
     assert!(after.saturating_sub(before) <= 4 * COUNT, "{before} KiB, then {after} KiB");
     assert!(before <= 8 << 10, "{before} KiB");

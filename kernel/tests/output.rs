@@ -96,7 +96,7 @@ fn a_blocking_process_waits_for_its_reader() {
         (head == 64 << 10).then_some(()).ok_or(head)
     });
     let ticks = |rig: &Rig| {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", rig.pid())).unwrap();
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", rig.kernel_pid())).unwrap();
         let fields: Vec<u64> =
             stat.rsplit_once(')').unwrap().1.split_whitespace().filter_map(|f| f.parse().ok()).collect();
         fields[10] + fields[11]
@@ -180,7 +180,7 @@ fn exit_codes_signals_and_usage_are_told() {
         let process = client.spawn(shell(script, script));
         let exit = client.wait_exit(process.id);
         assert_eq!(exit.status, status, "{script}");
-        assert!(exit.rusage.max_rss_kib > 100, "{exit:?}");
+        assert!(exit.rusage.max_rss_kib > 100, "{script}: {exit:?}");
         assert!(exit.realtime_ns > process.started_ns);
     }
 }

@@ -197,11 +197,12 @@ fn failures_name_the_step_and_the_subject_and_leave_nothing() {
         (now == before).then_some(()).ok_or((before, now))
     });
     assert_eq!(std::fs::read_dir(rig.directory().join("ring")).unwrap().count(), 0);
+    let kernel = rig.kernel_pid().to_string();
     rig::eventually("no zombie is left", || {
-        let children =
-            std::process::Command::new("ps").args(["--no-headers", "--ppid", &rig.pid().to_string()]).output();
-        let children = text(&children.unwrap().stdout);
-        children.is_empty().then_some(()).ok_or(children)
+        let keeper = rig.keeper_pid().to_string();
+        let children = std::process::Command::new("ps").args(["--no-headers", "-o", "pid", "--ppid", &keeper]).output();
+        let children = text(&children.unwrap().stdout).trim().to_owned();
+        (children == kernel).then_some(()).ok_or(children)
     });
     // The name is free again.
     client.spawn(shell("a", "true"));

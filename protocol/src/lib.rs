@@ -3,6 +3,8 @@
 //! * [`frame`]: the frozen header of the kernel's binary protocol, and a reader that takes bytes in any portion.
 //! * [`message`]: every request, reply and notice between manager and core, with its frozen number.
 //! * [`ring`]: the layout of a process file, in which the core keeps captured output and the manager reads it.
+//! * [`text`]: Papa's text protocol: what people type at a core, and what was written for Papa.
+//! * [`status`]: how to ask a core what it is, and how the answer is shown.
 //! * [`circus`]: the JSON envelope and the error numbers of Circus's control protocol.
 //! * [`instance`]: the name and directory by which a core and its clients find each other.
 //! * [`limits`]: every bound of the above, with its reason.
@@ -17,3 +19,5 @@ pub mod instance;
 pub mod limits;
 pub mod message;
 pub mod ring;
+pub mod status;
+pub mod text;

@@ -1,8 +1,18 @@
-//! Every limit of the two protocols, with its reason.
+//! Every limit of the protocols, with its reason.
 
 /// Bytes of one frame's body. A spawn request carries an environment of at most `ARG_MAX`-like size (Linux allows a
 /// single argument of 128 KiB and most environments are far below 1 MiB); anything larger is a mistake or an attack.
 pub const MAX_BODY: usize = 1 << 20;
+
+/// Bytes of one line of the text protocol, and of what may wait to be read in it: as much as a frame's body
+/// ([`MAX_BODY`]), so that whatever can be asked for in one protocol can be in the other.
+pub const MAX_LINE: usize = 1 << 20;
+
+/// Bytes of one answer of the text protocol: room for the longest value and many names, and still no flood.
+pub const MAX_TEXT_REPLY: usize = 4 << 20;
+
+/// Bytes of output after which a watcher's batch ends: what follows waits for the acknowledgement.
+pub const TEXT_BATCH: u64 = 256 << 10;
 
 /// File descriptors beside one frame: stdio of the caller plus a few sockets. `SCM_MAX_FD` of Linux is 253.
 pub const MAX_FDS: usize = 16;

@@ -134,10 +134,12 @@ pub enum Input {
         status: ExitStatus,
         /// What it used.
         rusage: Rusage,
+        /// Nanoseconds since the Unix epoch at which it was seen.
+        realtime_ns: u64,
         /// Bytes of its output that are still in the pipes.
         pending: [u64; 2],
     },
-    /// A descendant of some process, orphaned to us, has ended.
+    /// Descendants of some process, orphaned to the keeper, may have ended.
     OrphanEnded,
     /// The outcome of [`Effect::Signal`].
     Signalled {
@@ -348,6 +350,13 @@ pub enum Effect {
     DropValue {
         /// Its file.
         number: u64,
+    },
+    /// Become another program.
+    Upgrade {
+        /// Who asks.
+        to: ReplyTo,
+        /// Its path; `None`: the one before.
+        program: Option<Vec<u8>>,
     },
     /// Tell the log.
     Log {

@@ -18,11 +18,12 @@ mod value;
 pub use event::{Attachment, ClientId, Effect, Input, Made, Now, ReplyTo, SignalFor};
 pub use rules::Passed;
 
+use crate::state::Deaths;
 use lease::Lease;
 use marks::Marks;
 use process::Process;
 use ringmaster_protocol::message::{
-    Done, Guarantee, Listen, ProcessId, ProcessInfo, Refusal, Reply, Request, SocketInfo,
+    Done, Exit, Guarantee, Listen, ProcessId, ProcessInfo, Refusal, Reply, Request, SocketInfo,
 };
 use ringmaster_protocol::ring::Stream;
 use rules::{check_name, invalid, limit};
@@ -42,12 +43,28 @@ pub struct Facts {
     pub version: String,
     /// Drawn when the state was made.
     pub instance_id: u64,
+    /// The pid of the half that owns the children.
+    pub keeper_pid: i32,
     /// Our pid.
-    pub pid: i32,
+    pub kernel_pid: i32,
     /// Descriptors that the process may have.
     pub max_fds: u64,
     /// Which promises hold on this host.
     pub guarantees: Vec<Guarantee>,
+    /// How to conduct ourselves.
+    pub conduct: Conduct,
+    /// How often a half has died, or was replaced.
+    pub deaths: Deaths,
+}
+
+/// How the kernel half conducts itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conduct {
+    /// As it is made to.
+    Full,
+    /// After several crashes: for a while ([`SAFE_MODE`]) it drains pipes, tells ends and its status, and takes no other
+    /// request, so that one which makes it crash does not do so for ever.
+    Safe,
 }
 
 /// What the state file says about a former core's lease and losses.
@@ -110,6 +127,8 @@ pub struct Core {
     timers: BTreeSet<(u64, Timer)>,
     /// Ends as soon as nothing is left.
     leaving: bool,
+    /// What came of the last upgrade.
+    last_upgrade: String,
 }
 
 impl Core {
@@ -130,6 +149,7 @@ impl Core {
             lost: before.lost,
             timers: BTreeSet::new(),
             leaving: false,
+            last_upgrade: String::new(),
         };
         if before.leased {
             core.begin_grace();
@@ -152,8 +172,9 @@ impl Core {
             }
             Input::Readable { process, stream } => self.readable(process, stream, out),
             Input::Captured { process, stream, outcome } => self.captured(process, stream, outcome, out),
-            Input::Ended { process, status, rusage, pending } => {
-                self.ended(process, status, rusage, pending, now, out);
+            Input::Ended { process, status, rusage, realtime_ns, pending } => {
+                let exit = Exit { status, realtime_ns, rusage, heads: pending };
+                self.ended(process, exit, out);
             }
             Input::OrphanEnded => self.orphan_ended(out),
             Input::Signalled { process, purpose, outcome } => self.signalled(process, purpose, outcome, out),
@@ -200,6 +221,10 @@ impl Core {
                 Request::ListValues(m) => Ok(Some(self.list_values(&m))),
                 Request::RemoveValue(m) => self.remove_value(&m, out),
                 Request::OpenProcess(m) => self.open_process(to, &m, out),
+                Request::Upgrade(m) => {
+                    out.push(Effect::Upgrade { to, program: m.program });
+                    Ok(None)
+                }
                 Request::ExitIfIdle(_) => Ok(Some(self.exit_if_idle())),
             },
         };
@@ -234,6 +259,11 @@ impl Core {
     /// Descriptors that the process may have.
     pub fn max_fds(&self) -> u64 {
         self.facts.max_fds
+    }
+
+    /// What came of the last upgrade, and how many there were, for the status.
+    pub fn set_last_upgrade(&mut self, report: String, deaths: Deaths) {
+        (self.last_upgrade, self.facts.deaths) = (report, deaths);
     }
 
     fn tick(&mut self, out: &mut Effects) {

@@ -3,12 +3,12 @@
 use super::event::{Attachment, Effect, Made, ReplyTo, SignalFor};
 use super::output::Captures;
 use super::rules::{check_spawn, invalid, limit};
-use super::{Answer, Core, Effects, Now, Timer};
+use super::{Answer, Core, Effects, Timer};
 use crate::limits::{FD_RESERVE, FDS_PER_PROCESS, MAX_PROCESSES};
 use ringmaster_protocol::limits::MAX_PAGE;
 use ringmaster_protocol::message::{
-    Exit, ExitStatus, Forget, Lifetime, List, Listing, OpenProcess, Overflow, ProcessFile, ProcessId, ProcessInfo,
-    Refusal, Reply, Rusage, Signal, Signalled, Spawn, Spawned, Stdin, StopPlan, Target,
+    Exit, Forget, Lifetime, List, Listing, OpenProcess, Overflow, ProcessFile, ProcessId, ProcessInfo, Refusal, Reply,
+    Signal, Signalled, Spawn, Spawned, Stdin, StopPlan, Target,
 };
 
 /// One process.
@@ -240,16 +240,9 @@ impl Core {
         Ok(Some(super::done()))
     }
 
-    /// A process has ended. What is left in its pipes still comes, and still counts as its last words.
-    pub(super) fn ended(
-        &mut self,
-        id: ProcessId,
-        status: ExitStatus,
-        rusage: Rusage,
-        pending: [u64; 2],
-        now: Now,
-        out: &mut Effects,
-    ) {
+    /// A process has ended. What is left in its pipes (`heads`, so far) still comes, and still counts as its last words.
+    pub(super) fn ended(&mut self, id: ProcessId, exit: Exit, out: &mut Effects) {
+        let now = self.now;
         let Some(process) = self.processes.get_mut(&id) else {
             return;
         };
@@ -257,8 +250,7 @@ impl Core {
             Life::Exited(_) => return,
             Life::Running => {}
         }
-        let heads = process.captures.heads_with(pending);
-        let exit = Exit { status, realtime_ns: now.real_ns, rusage, heads };
+        let exit = Exit { heads: process.captures.heads_with(exit.heads), ..exit };
         process.life = Life::Exited(exit);
         let fate = process.fate;
         out.push(Effect::SaveExit { process: id, exit });
@@ -336,7 +328,7 @@ impl Core {
         }
         let lost = process.captures.lost();
         if lost > 0 {
-            self.lost += lost;
+            self.lost = self.lost.saturating_add(lost);
             out.push(Effect::SaveLost { bytes: self.lost });
         }
         out.push(Effect::Release { process: id });

@@ -3,12 +3,13 @@
 use super::event::{ClientId, Effect, ReplyTo};
 use super::marks::{Mark, Marks};
 use super::process::Life;
-use super::{Answer, Client, Core, Effects, Watching, invalid, limit};
-use crate::limits::MAX_WATCHES;
+use super::{Answer, Client, Conduct, Core, Effects, Watching, invalid, limit};
+use crate::limits::{MAX_WATCHES, SAFE_MODE};
+use crate::state::Deaths;
 use ringmaster_protocol::limits::MAX_NAME;
 use ringmaster_protocol::message::{
-    Exited, Exiting, Ext, Hello, Notice, Output, PROTOCOL, ProcessId, Refusal, Reply, Request, StatusReply, StreamEnd,
-    Watch, Welcome,
+    self, Exited, Exiting, Ext, Hello, Notice, Output, PROTOCOL, ProcessId, Refusal, Reply, Request, StatusReply,
+    StreamEnd, Watch, Welcome,
 };
 use ringmaster_protocol::ring::Stream;
 
@@ -32,11 +33,21 @@ impl Core {
         if !greeted && !matches!(request, Request::Hello(_)) {
             return Err(Refusal::NoHello);
         }
+        if self.is_cautious() && !matches!(request, Request::Hello(_) | Request::Status(_)) {
+            let reason = "the core has crashed several times and takes no requests but status for a moment (safe mode)";
+            return Err(Refusal::NotPermitted { reason: reason.into() });
+        }
         let tags = extensions(request).iter().map(|(tag, _)| *tag);
         match tags.filter(|tag| tag % 2 == 0).min() {
             Some(tag) => Err(invalid("ext", tag, "only additions that this core knows, or odd ones")),
             None => Ok(()),
         }
+    }
+
+    /// Whether it is in safe mode.
+    fn is_cautious(&self) -> bool {
+        let end = self.begun.boot_ns.saturating_add(u64::try_from(SAFE_MODE.as_nanos()).unwrap_or(0));
+        self.facts.conduct == Conduct::Safe && self.now.boot_ns < end
     }
 
     pub(super) fn hello(&mut self, to: ReplyTo, hello: &Hello) -> Answer {
@@ -50,8 +61,8 @@ impl Core {
             protocol: PROTOCOL,
             build: format!("papa {}", self.facts.version),
             instance_id: self.facts.instance_id,
-            keeper_pid: self.facts.pid,
-            kernel_pid: self.facts.pid,
+            keeper_pid: self.facts.keeper_pid,
+            kernel_pid: self.facts.kernel_pid,
             ext: Vec::new(),
         };
         Ok(Some(welcome.into()))
@@ -62,8 +73,8 @@ impl Core {
         let captures = || self.processes.values().map(|process| &process.captures);
         let reply = StatusReply {
             version: self.facts.version.clone(),
-            keeper_pid: self.facts.pid,
-            kernel_pid: self.facts.pid,
+            keeper_pid: self.facts.keeper_pid,
+            kernel_pid: self.facts.kernel_pid,
             started_ns: self.begun.real_ns,
             uptime_ms: self.now.boot_ns.saturating_sub(self.begun.boot_ns) / 1_000_000,
             processes: count(self.processes.len()),
@@ -71,12 +82,25 @@ impl Core {
             values: count(self.values.len()),
             clients: count(self.clients.len()),
             buffered_bytes: captures().map(super::output::Captures::buffered).sum(),
-            lost_bytes: self.lost + captures().map(super::output::Captures::lost).sum::<u64>(),
+            lost_bytes: captures().map(super::output::Captures::lost).fold(self.lost, u64::saturating_add),
             lease: self.lease.info(self.epoch),
             guarantees: self.facts.guarantees.clone(),
-            ext: Vec::new(),
+            ext: self.more_status(),
         };
         reply.into()
+    }
+
+    fn more_status(&self) -> Ext {
+        let Deaths { kernel, keeper, upgrades } = self.facts.deaths;
+        let deaths = [kernel, keeper, upgrades].map(u64::to_le_bytes).concat();
+        let mut more = vec![(message::DEATHS, deaths)];
+        if !self.last_upgrade.is_empty() {
+            more.push((message::LAST_UPGRADE, self.last_upgrade.clone().into_bytes()));
+        }
+        if self.is_cautious() {
+            more.push((message::SAFE_MODE, Vec::new()));
+        }
+        more
     }
 
     pub(super) fn watch(&mut self, to: ReplyTo, watch: Watch) -> Answer {
@@ -245,6 +269,7 @@ fn extensions(request: &Request) -> &Ext {
         Request::ListValues(m) => &m.ext,
         Request::RemoveValue(m) => &m.ext,
         Request::OpenProcess(m) => &m.ext,
+        Request::Upgrade(m) => &m.ext,
         Request::ExitIfIdle(m) => &m.ext,
     }
 }

@@ -5,10 +5,10 @@
 //! skips the greeting ([`FrameReader`]), and is understood all the same.
 
 use super::poll::Interest;
-use crate::limits::{CLIENT_BACKLOG, CLIENT_READ, MAX_LINE};
-use crate::text::Session;
+use crate::limits::{CLIENT_BACKLOG, CLIENT_READ};
 use ringmaster_protocol::frame::{Frame, FrameError, FrameReader, GREETING, PREFACE};
-use ringmaster_protocol::limits::MAX_FDS;
+use ringmaster_protocol::limits::{MAX_FDS, MAX_LINE};
+use ringmaster_protocol::text::Session;
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,

@@ -1,11 +1,11 @@
-//! Ends of processes: drain, record, reap, in this order.
+//! Ends of processes: the keeper notes and reaps, we drain and keep.
 
 use super::child::Child;
 use super::poll::Token;
-use super::{Shell, tree};
+use super::{Shell, clock, tree};
 use crate::core::Input;
 use crate::core::ring::Captured;
-use crate::state::Phase;
+use crate::state::{End, Phase};
 use crate::sys;
 use ringmaster_protocol::message::{Exit, ExitStatus, ProcessId, Rusage};
 use ringmaster_protocol::ring::Stream;
@@ -21,45 +21,49 @@ impl Shell {
         for stream in Stream::ALL {
             self.resume(id, stream);
         }
+        self.watch(id);
     }
 
-    /// Some children have ended; signals of several may have come as one.
-    pub(super) fn children_ended(&mut self) {
-        while let Some(ended) = sys::wait_any_peek() {
-            match self.by_pid.get(&ended.pid).copied() {
-                Some(id) => self.ended(id, ended.status, ended.rusage),
-                None => {
-                    sys::reap(ended.pid);
-                    self.drive(Input::OrphanEnded);
-                }
-            }
-            // Whatever became of it above: it must not be seen again.
-            sys::reap(ended.pid);
+    /// The keeper has noted and reaped children since it said so last. Those without a record were somebody's orphans.
+    pub(super) fn keeper_has_noted(&mut self) {
+        for id in std::mem::take(&mut self.dying) {
+            self.process_ended(id);
         }
+        self.drive(Input::OrphanEnded);
     }
 
-    /// A process whose parent we are not has ended: one that a former core made.
-    pub(super) fn stranger_ended(&mut self, id: ProcessId) {
+    /// A process has ended: one of the keeper's, whose end is in the slot now or in a moment, or one whose parent the keeper
+    /// is not, because another made it.
+    pub(super) fn process_ended(&mut self, id: ProcessId) {
         let Some(child) = self.children.get(&id) else {
             return;
         };
-        let (pidfd, identity) = (child.pidfd.as_ref(), child.identity());
-        if let Some(ended) = sys::wait_peek(identity.pid) {
-            self.ended(id, ended.status, ended.rusage);
+        if let Some(end) = child.slot.end_of(child.facts.pid) {
+            self.ended(id, &end);
             return;
         }
-        let told = pidfd.and_then(|pidfd| sys::exit_of_pidfd(pidfd.as_fd()));
-        let status = told.or_else(|| zombie_status(identity)).or_else(|| {
-            let pidfd = self.children.get(&id)?.pidfd.as_ref()?;
-            sys::exit_of_pidfd(pidfd.as_fd())
-        });
-        self.ended(id, status.unwrap_or(ExitStatus::Unknown), Rusage::default());
+        let (Some(pidfd), identity) = (&child.pidfd, child.identity()) else {
+            return;
+        };
+        if tree::stat(identity.pid).is_some_and(|stat| stat.identity == identity && stat.parent == self.keeper_pid) {
+            self.poll.remove(pidfd);
+            self.dying.push(id);
+            return;
+        }
+        let told = || sys::exit_of_pidfd(pidfd.as_fd());
+        let noted = || child.slot.end_of(child.facts.pid);
+        let seen = || Some(end_now(told().or_else(|| zombie_status(identity)).or_else(told)?));
+        // Between two of these looks it may have been reaped, by the keeper or by somebody else.
+        let end = seen().or_else(noted).unwrap_or_else(|| end_now(ExitStatus::Unknown));
+        let end = noted().unwrap_or(end);
+        self.ended(id, &end);
     }
 
     /// Empties the pipes as far as their rings allow, then tells the core.
-    pub(super) fn ended(&mut self, id: ProcessId, status: ExitStatus, rusage: Rusage) {
+    pub(super) fn ended(&mut self, id: ProcessId, end: &End) {
         let pending = [self.drain(id, Stream::Stdout), self.drain(id, Stream::Stderr)];
-        self.drive(Input::Ended { process: id, status, rusage, pending });
+        let End { status, rusage, realtime_ns } = *end;
+        self.drive(Input::Ended { process: id, status, rusage, realtime_ns, pending });
     }
 
     /// Takes what is in the pipe now; gives how much of it had to stay. What others write meanwhile is not waited for.
@@ -77,7 +81,7 @@ impl Shell {
         0
     }
 
-    /// Notes the end in the slot, then takes the zombie away.
+    /// Keeps the end, and how far the output had come, in the slot.
     pub(super) fn save_exit(&mut self, id: ProcessId, exit: Exit) {
         let Some(child) = self.children.get_mut(&id) else {
             return;
@@ -88,7 +92,6 @@ impl Shell {
         if let Some(pidfd) = child.pidfd.take() {
             self.poll.remove(pidfd);
         }
-        sys::reap(pid);
         self.by_pid.remove(&pid);
     }
 
@@ -106,13 +109,18 @@ impl Shell {
         super::file::ProcessFile::remove(self.launcher.rings(), id);
     }
 
-    /// Waits for the end of a process that is not our child.
-    pub(super) fn watch_stranger(&mut self, id: ProcessId) {
+    /// Waits for the end of a process.
+    pub(super) fn watch(&mut self, id: ProcessId) {
         let pidfd = self.children.get(&id).and_then(|child| child.pidfd.as_ref());
         if let Some(Err(error)) = pidfd.map(|pidfd| self.poll.add(pidfd, Token::Pidfd(id))) {
             self.log(&format!("process {}: its end will not be seen: {error}", id.0));
         }
     }
+}
+
+/// An end that is seen now.
+pub(super) fn end_now(status: ExitStatus) -> End {
+    End { status, rusage: Rusage::default(), realtime_ns: clock::now().real_ns }
 }
 
 /// How a zombie ended, as proc(5) shows it to those who may know.

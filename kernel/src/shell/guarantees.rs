@@ -35,7 +35,7 @@ pub fn list(exit_info: bool) -> Vec<Guarantee> {
             false,
             "what is in a pipe goes with its last holder; at most one pipe (64 KiB as a rule) for each stream",
         ),
-        tell("upgrade-in-place", false, "this build cannot be upgraded in place"),
+        tell("upgrade-in-place", true, "the keeper becomes another program and keeps its children"),
     ]
 }
 

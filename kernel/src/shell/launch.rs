@@ -6,28 +6,21 @@ use super::file::ProcessFile;
 use super::ledger::Ledger;
 use super::{clock, tree};
 use crate::core::{Made, Passed, ring::Ring};
+use crate::keeper::Original;
 use crate::state::{Facts, Phase, StateFile};
 use crate::sys::{self, CHILD_STEPS, ResourceLimit, ResultWords, SpawnStack};
 use ringmaster_protocol::message::{ProcessId, Refusal, Spawn, SpawnStep};
 use ringmaster_protocol::ring::Stream;
 use rustix::fs::{Mode, OFlags};
+use rustix::pipe::PipeFlags;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// `RLIMIT_NOFILE` as Linux numbers it (asm-generic/resource.h; the same on x86-64 and arm64).
 const RLIMIT_NOFILE: u32 = 7;
-
-/// What children inherit from the way in which the core itself was started.
-#[derive(Debug, Clone, Copy)]
-pub struct Original {
-    /// The starter's file mode mask.
-    pub umask: u32,
-    /// The starter's limit of open files; the core raises its own.
-    pub open_files: rustix::process::Rlimit,
-}
 
 /// Makes processes.
 pub struct Launcher {
@@ -76,6 +69,41 @@ impl Launcher {
             ProcessFile::remove(self.rings.as_fd(), id);
         }
         made
+    }
+
+    /// Runs a program that is to say whether it can take over; gives what it says, and its pidfd.
+    pub fn try_program(&mut self, program: &OwnedFd, argv: Vec<CString>) -> Result<(OwnedFd, OwnedFd), Refusal> {
+        let failed = |error: io::Error| prepare("the dry run of the program", &error);
+        let (said, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| failed(errno.into()))?;
+        let (null, write, program) = (self.null.as_fd(), write.as_fd(), program.as_fd());
+        let sources = BTreeMap::from([(0, null), (1, write), (2, write), (3, program)]);
+        let staged = self.stage.place(&sources).map_err(failed)?;
+        let mut plan = sys::Plan { argv, programs: vec![c"/proc/self/fd/3".to_owned()], ..self.bare_plan() };
+        (plan.descriptors, plan.table_end) = (staged.placements, staged.table_end);
+        let [pid, pidfd, failure] = [const { AtomicU64::new(0) }; 3];
+        let spawned = sys::spawn(&mut self.stack, &plan, &ResultWords { pid: &pid, pidfd: &pidfd, failure: &failure });
+        self.stage.clear();
+        let (_, pidfd) = spawned.map_err(failed)?;
+        match i32::try_from(failure.load(Ordering::Acquire) & 0xffff_ffff).unwrap_or(libc::ENOEXEC) {
+            0 => Ok((said, pidfd)),
+            errno => Err(Refusal::SpawnFailed { step: SpawnStep::Exec, subject: "the program".into(), errno }),
+        }
+    }
+
+    fn bare_plan(&self) -> sys::Plan {
+        sys::Plan {
+            argv: Vec::new(),
+            env: Vec::new(),
+            programs: Vec::new(),
+            cwd: c"/".to_owned(),
+            groups: None,
+            gid: None,
+            uid: None,
+            limits: Vec::new(),
+            umask: self.original.umask,
+            descriptors: Vec::new(),
+            table_end: None,
+        }
     }
 
     fn start_in(
@@ -173,8 +201,7 @@ impl Launcher {
             uid: spawn.uid,
             limits: asked.chain(restore).collect(),
             umask: spawn.umask.unwrap_or(self.original.umask),
-            descriptors: Vec::new(),
-            table_end: None,
+            ..self.bare_plan()
         })
     }
 }

@@ -3,12 +3,13 @@
 //! One thread, one loop. From wake-up to action: [`Shell::turn`] → [`Shell::drive`] → `Shell::perform`.
 
 mod child;
-mod clock;
+pub mod clock;
 mod connection;
 mod descriptors;
 mod ends;
 mod file;
-mod guarantees;
+pub mod guarantees;
+mod inherited;
 mod launch;
 mod ledger;
 mod perform;
@@ -20,16 +21,16 @@ mod settle;
 mod signals;
 mod socket;
 mod store;
-mod tcp;
+pub mod tcp;
 mod text;
 mod tree;
+mod upgrade;
 
-pub use serve::{Options, Place, ServeError, serve};
+pub use serve::{Options, Place, ServeError, Verdict, open_state, open_state_at, serve};
 
 use crate::core::ring::{Capture, Captured};
 use crate::core::{ClientId, Core, Effect, Effects, Input, Now, ReplyTo};
-use crate::instance::Instance;
-use crate::limits::{CAPTURES_PER_TURN, FD_RESERVE, GREETING_DELAY, MAX_CLIENTS, MAX_LINE, NOTICES_PER_TURN, RETRY};
+use crate::limits::{CAPTURES_PER_TURN, FD_RESERVE, GREETING_DELAY, MAX_CLIENTS, NOTICES_PER_TURN, RETRY, TURN};
 use crate::state::StateFile;
 use crate::sys;
 use child::Child;
@@ -38,6 +39,7 @@ use descriptors::Inheritable;
 use launch::Launcher;
 use poll::{Poll, Ready, Token};
 use ringmaster_protocol::frame::{GREETING, Kind};
+use ringmaster_protocol::limits::MAX_LINE;
 use ringmaster_protocol::message::{DecodeError, ProcessId, Refusal, Request};
 use ringmaster_protocol::ring::Stream;
 use rustix::io::Errno;
@@ -65,15 +67,20 @@ pub struct Shell {
     /// For text over TCP, when asked for.
     tcp: Option<OwnedFd>,
     signals: OwnedFd,
+    /// The other half: readable when it has ended.
+    keeper: OwnedFd,
+    keeper_pid: i32,
+    upgrade: upgrade::Upgrade,
     state: StateFile,
     launcher: Launcher,
     values: Store,
     socket_store: Store,
-    instance: Instance,
     connections: HashMap<ClientId, Connection>,
     text: text::Conversations,
     next_client: u64,
     children: HashMap<ProcessId, Child>,
+    /// Processes that have ended and whose end the keeper has not noted yet.
+    dying: Vec<ProcessId>,
     by_pid: HashMap<i32, ProcessId>,
     sockets: BTreeMap<String, Inheritable>,
     /// How this system tells who is whose child.
@@ -86,24 +93,28 @@ pub struct Shell {
     accept_again: Option<u64>,
     effects: Effects,
     verbosity: Verbosity,
-    ending: bool,
+    verdict: Option<Verdict>,
 }
 
 impl Shell {
-    /// Serves until nothing is left to own and somebody asked for the end.
-    pub fn run(mut self) -> io::Result<Instance> {
-        while !self.ending {
-            self.turn()?;
-        }
+    /// Serves until nothing is left to own and somebody asked for the end, or until the keeper is gone.
+    pub fn run(&mut self) -> io::Result<Verdict> {
+        let verdict = loop {
+            match self.verdict {
+                Some(verdict) => break verdict,
+                None => self.turn()?,
+            }
+        };
         for connection in self.connections.values_mut() {
             let _ = connection.send();
         }
-        Ok(self.instance)
+        Ok(verdict)
     }
 
     /// Waits once and handles what happened.
     fn turn(&mut self) -> io::Result<()> {
-        let deadline = self.core.next_deadline().into_iter().chain(self.accept_again).chain(self.next_look()).min();
+        let deadlines = [self.core.next_deadline(), self.accept_again, self.next_look(), self.upgrade.deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
         self.now = clock::now();
         let unfinished = self.unfinished();
         let timeout = match deadline {
@@ -111,13 +122,17 @@ impl Shell {
             Some(deadline) => Some(clock::until(deadline, self.now)),
             None => None,
         };
+        // A turn that does not come to its end is ended by SIGALRM, and the next kernel half goes on. Nothing ticks meanwhile.
+        sys::alarm(0);
         let ready = self.poll.wait(timeout.as_ref())?;
+        sys::alarm(TURN);
         self.now = clock::now();
         self.snapshot = None;
         if self.core.next_deadline().is_some_and(|deadline| deadline <= self.now.boot_ns) {
             self.drive(Input::Tick);
         }
         self.retry_accepting();
+        self.upgrade_overdue();
         for client in unfinished {
             if let Err(why) = self.requests(client) {
                 self.drop_client(client, &why);
@@ -137,7 +152,9 @@ impl Shell {
             Token::Signals => self.own_signals(),
             Token::Client(client) => self.serve_client(client, event),
             Token::Pipe(process, stream) => self.read_pipe(process, stream),
-            Token::Pidfd(process) => self.stranger_ended(process),
+            Token::Pidfd(process) => self.process_ended(process),
+            Token::Keeper => self.keeper_is_gone(),
+            Token::Trial => self.upgrade_tried(),
         }
     }
 
@@ -360,12 +377,21 @@ impl Shell {
 
     fn own_signals(&mut self) {
         while let Some(signal) = sys::take_signal(self.signals.as_fd()) {
-            match signal {
-                libc::SIGCHLD => self.children_ended(),
-                libc::SIGTERM | libc::SIGINT => self.drive(Input::Terminate),
-                _ => {}
-            }
+            self.own_signal(signal);
         }
+    }
+
+    fn own_signal(&mut self, signal: i32) {
+        match signal {
+            libc::SIGCHLD => self.keeper_has_noted(),
+            libc::SIGTERM => self.drive(Input::Terminate),
+            _ => {}
+        }
+    }
+
+    /// Nobody reaps our children any more, and new ones would be a stranger's: this process has to be the keeper.
+    fn keeper_is_gone(&mut self) {
+        self.verdict = Some(Verdict::KeeperIsGone);
     }
 
     fn log(&self, text: &str) {

@@ -2,7 +2,7 @@
 
 use super::connection::Speech;
 use super::descriptors::Inheritable;
-use super::{Shell, socket};
+use super::{Shell, Verdict, socket};
 use crate::core::{Attachment, ClientId, Effect, Input, ReplyTo};
 use ringmaster_protocol::frame::Frame;
 use ringmaster_protocol::message::{Listen, Notice, ProcessId, Refusal, Reply, SocketAddress, Spawn};
@@ -66,10 +66,18 @@ impl Shell {
                 return Some(Input::ValueLoaded { to, outcome });
             }
             Effect::DropValue { number } => self.values.remove(number),
+            Effect::Upgrade { to, program } => self.try_program(to, program.as_deref()),
             Effect::Log { text } => self.log(&text),
-            Effect::Exit => self.ending = true,
+            Effect::Exit => self.verdict = Some(Verdict::Idle),
         }
         None
+    }
+
+    /// Answers outside of the core's turn.
+    pub(super) fn answer_now(&mut self, to: ReplyTo, answer: Result<Reply, Refusal>) {
+        if to.request.is_some() {
+            self.answer(to, answer, None);
+        }
     }
 
     /// To the conversation that waits for it, or into a frame.

@@ -21,8 +21,12 @@ pub enum Token {
     Client(ClientId),
     /// Output.
     Pipe(ProcessId, Stream),
-    /// The end of a process that is not our child.
+    /// The end of a process.
     Pidfd(ProcessId),
+    /// The end of the keeper.
+    Keeper,
+    /// What the program of an upgrade says in its dry run.
+    Trial,
 }
 
 const KIND_SHIFT: u32 = 56;
@@ -37,6 +41,8 @@ impl Token {
             Self::Pipe(ProcessId(id), Stream::Stderr) => (5, id),
             Self::Pidfd(ProcessId(id)) => (6, id),
             Self::TcpListener => (7, 0),
+            Self::Keeper => (8, 0),
+            Self::Trial => (9, 0),
         };
         EventData::new_u64(kind << KIND_SHIFT | value)
     }
@@ -51,6 +57,8 @@ impl Token {
             5 => Some(Self::Pipe(ProcessId(value), Stream::Stderr)),
             6 => Some(Self::Pidfd(ProcessId(value))),
             7 => Some(Self::TcpListener),
+            8 => Some(Self::Keeper),
+            9 => Some(Self::Trial),
             _ => None,
         }
     }

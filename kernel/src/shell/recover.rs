@@ -4,36 +4,36 @@
 //! process was never made is freed. Nothing is started here, so no second copy of anything can come of it.
 
 use super::child::{Child, Origin, Pipe};
+use super::ends::{end_now, zombie_status};
 use super::file::ProcessFile;
-use super::settle::settle;
+use super::inherited::Inherited;
 use super::{Shell, clock, tree};
 use crate::core::ring::{Remains, Ring};
 use crate::core::{Input, Made, Now, of};
 use crate::state::{Facts, Phase, Slot};
-use crate::sys;
-use ringmaster_protocol::message::{ExitStatus, Rusage};
+use ringmaster_protocol::message::ExitStatus;
 use ringmaster_protocol::ring::Stream;
 use rustix::fs::{Mode, OFlags};
 
 use std::collections::HashSet;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
 impl Shell {
     /// Takes over everything that is left of a former core.
-    pub(super) fn recover(&mut self) {
+    pub(super) fn recover(&mut self, left: &mut Inherited) {
         for index in self.state.used() {
             let Some((slot, facts)) = self.state.slot(index).and_then(|slot| Some((slot, slot.facts()?))) else {
                 self.state.release(index);
                 continue;
             };
-            if !self.recover_process(index, slot, facts) {
+            if !self.recover_process(index, slot, facts, left) {
                 self.state.release(index);
                 ProcessFile::remove(self.launcher.rings(), facts.id);
             }
         }
         self.remove_stray_files();
-        self.recover_sockets();
+        self.recover_sockets(left);
         for number in self.values.numbers() {
             match self.values.value_name(number) {
                 Ok(name) => self.drive(Input::ValueStored { to: None, name, number, outcome: Ok(()) }),
@@ -43,10 +43,10 @@ impl Shell {
     }
 
     /// `false`: there is no such process and never was.
-    fn recover_process(&mut self, index: usize, slot: Slot, facts: Facts) -> bool {
-        let Some(facts) = settle(slot, facts) else {
+    fn recover_process(&mut self, index: usize, slot: Slot, facts: Facts, left: &mut Inherited) -> bool {
+        if facts.phase == Phase::Opening {
             return false;
-        };
+        }
         let (file, spawn) = match ProcessFile::open(self.launcher.rings(), self.launcher.ledger(), index, facts.id) {
             Ok(opened) => opened,
             Err(error) => {
@@ -56,8 +56,14 @@ impl Shell {
         };
         let now = clock::now();
         let identity = tree::Identity { pid: facts.pid, start: facts.start_ticks };
-        let living = tree::hold(identity);
-        let pipes = Stream::ALL.map(|stream| find_pipe(&facts, stream, living.is_some()).map(Pipe::new));
+        let pidfd = match facts.phase {
+            Phase::Opening | Phase::Exited(_) => None,
+            Phase::Running => left.pidfd(slot, &facts).or_else(|| tree::hold(identity)),
+        };
+        let pipes = Stream::ALL.map(|stream| {
+            let inode = of(facts.pipes, stream);
+            left.pipe(inode).or_else(|| find_pipe(&facts, stream, pidfd.is_some())).map(Pipe::new)
+        });
         for (stream, pipe) in Stream::ALL.into_iter().zip(&pipes) {
             if pipe.is_none()
                 && let Some(loss) = loss(slot, &facts, &file, stream)
@@ -66,21 +72,24 @@ impl Shell {
             }
         }
         let made = Box::new(made(slot, &facts, &file, &pipes, now));
-        slot.publish(Some(&facts));
-        let (id, ended) = (facts.id, matches!(facts.phase, Phase::Exited(_)));
-        let pidfd = if ended { None } else { living };
-        let lives = pidfd.is_some();
-        let child = Child { index, slot, facts, origin: Origin::Former, pidfd, file, pipes, remembered: Vec::new() };
+        slot.pidfd().store(pidfd.as_ref().map_or(0, number), Ordering::Release);
+        let (id, lives) = (facts.id, pidfd.is_some());
+        let origin = match tree::stat(facts.pid) {
+            Some(stat) if stat.parent == self.keeper_pid => Origin::Ours,
+            Some(_) | None => Origin::Former,
+        };
+        let child = Child { index, slot, facts, origin, pidfd, file, pipes, remembered: Vec::new() };
         self.take_in(id, child);
         self.drive(Input::Adopted { spawn: Box::new(spawn), made });
-        match (ended, lives) {
-            (true, _) => {}
-            (false, true) => self.watch_stranger(id),
-            (false, false) => {
-                let status = super::ends::zombie_status(identity).unwrap_or(ExitStatus::Unknown);
-                let status = sys::wait_peek(identity.pid).map_or(status, |ended| ended.status);
-                self.log(&format!("process {}: it ended while no core ran; its status: {status:?}", id.0));
-                self.ended(id, status, Rusage::default());
+        match facts.phase {
+            Phase::Opening | Phase::Exited(_) => {}
+            Phase::Running if lives => {}
+            Phase::Running => {
+                let end = slot.end_of(facts.pid).unwrap_or_else(|| {
+                    self.log(&format!("process {}: it ended while no core ran; nobody knows how", id.0));
+                    end_now(zombie_status(identity).unwrap_or(ExitStatus::Unknown))
+                });
+                self.ended(id, &end);
             }
         }
         true
@@ -96,6 +105,10 @@ impl Shell {
             }
         }
     }
+}
+
+fn number(pidfd: &OwnedFd) -> u64 {
+    u64::try_from(pidfd.as_raw_fd()).unwrap_or(0)
 }
 
 /// The pipe of a stream: from the process itself, else from any that still writes to it.

@@ -1,6 +1,7 @@
 //! Listening sockets of a former core: the very same ones where somebody still holds them, else bound anew.
 
 use super::descriptors::Inheritable;
+use super::inherited::Inherited;
 use super::{Shell, tree};
 use crate::core::Input;
 use ringmaster_protocol::message::{Listen, SocketAddress};
@@ -9,7 +10,7 @@ use std::os::fd::OwnedFd;
 
 impl Shell {
     /// Takes over the sockets that were asked for.
-    pub(super) fn recover_sockets(&mut self) {
+    pub(super) fn recover_sockets(&mut self, left: &mut Inherited) {
         for number in self.socket_store.numbers() {
             let Ok((listen, inode)) = self.socket_store.load_socket(number) else {
                 self.socket_store.remove(number);
@@ -17,7 +18,8 @@ impl Shell {
             };
             let child_number = u32::try_from(number).unwrap_or(0);
             let name = listen.name.clone();
-            let outcome = match socket_of_holder(&listen, inode) {
+            let known = left.socket(inode).filter(|socket| is_bound_to(socket, &listen.address));
+            let outcome = match known.or_else(|| socket_of_holder(&listen, inode)) {
                 Some(socket) => {
                     let known = Inheritable { listen: listen.clone(), number: child_number, socket: Some(socket) };
                     self.sockets.insert(name.clone(), known);

@@ -1,25 +1,25 @@
-//! Becoming the core of an instance: lock, state, limits, signals, socket, recovery, loop.
+//! The kernel half from its first instruction to its last: state, what was left in the table, recovery, loop.
 
-use super::launch::{Launcher, Original};
+use super::inherited::Inherited;
+use super::launch::Launcher;
 use super::ledger::Ledger;
 use super::poll::{Poll, Token};
 use super::store::Store;
-use super::{Shell, Verbosity, clock, guarantees, tcp, tree};
-use crate::core::{Core, Facts, Inheritance};
-use crate::instance::{Instance, InstanceError, SOCKETS, through};
+use super::{Shell, Verbosity, clock, settle, tree};
+use crate::core::{Conduct, Core, Facts, Inheritance};
+use crate::instance::{InstanceError, SOCKETS};
+use crate::keeper::{UPGRADE_SIGNAL, Ward};
+use crate::limits::RECOVERY;
 use crate::state::{StateError, StateFile};
 use crate::sys;
 use ringmaster_protocol::instance::file;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use ringmaster_protocol::message::ExitStatus;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::{BTreeMap, HashMap};
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
-
-/// Connections that wait to be accepted.
-const BACKLOG: i32 = 128;
+use std::io::{self, Write};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
 
 /// How to serve.
 #[derive(Debug, Clone)]
@@ -32,8 +32,6 @@ pub struct Options {
     pub port: Option<u16>,
     /// How much to say.
     pub verbosity: Verbosity,
-    /// The starter's file mode mask.
-    pub umask: u32,
     /// Where it runs.
     pub place: Place,
 }
@@ -72,69 +70,118 @@ fn fail<E: Into<io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> Serv
     move |error| ServeError::System { action, source: error.into() }
 }
 
-/// Serves an instance until it is told to end and owns nothing. `ready` is called once, when clients can connect.
-pub fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), ServeError> {
-    // First of all: a starter that ignores SIGCHLD would leave us without any child's end.
-    let signals = own_signals(options.place).map_err(fail("taking over the signals"))?;
-    let exit_info = guarantees::exit_info_supported();
-    let instance = Instance::open(&options.directory)?;
-    let mut shell = prepare(instance, options, signals, exit_info)?;
-    shell.recover();
-    shell.instance.write_pid()?;
-    let listener = listen(&shell.instance, options.socket.as_deref())?;
-    shell.poll.add(&listener, Token::Listener).map_err(fail("waiting for clients"))?;
-    shell.listener = Some(listener);
-    if let Some(port) = options.port {
-        let listener = tcp::listen(port).map_err(fail(format!("listening on 127.0.0.1:{port}")))?;
-        shell.poll.add(&listener, Token::TcpListener).map_err(fail("waiting for clients"))?;
-        shell.tcp = Some(listener);
-    }
-    ready();
-    let instance = shell.run().map_err(fail("waiting for events"))?;
-    if let Some(path) = &options.socket {
-        let _ = rustix::fs::unlink(path);
-    }
-    instance.remove();
-    Ok(())
+/// Why the kernel half has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was told to end, and nothing is left to own.
+    Idle,
+    /// The keeper is gone: this process has to be the keeper.
+    KeeperIsGone,
 }
 
-fn prepare(instance: Instance, options: &Options, signals: OwnedFd, exit_info: bool) -> Result<Shell, ServeError> {
+impl Verdict {
+    /// How a kernel half ends that owns nothing any more. All other ends are deaths.
+    pub const IDLE: ExitStatus = ExitStatus::Code(0);
+}
+
+/// The exit status of a kernel half that cannot serve.
+const FAILED: i32 = 1;
+
+/// Serves as the kernel half, in a process that the keeper has made for it. Comes back only with a verdict for this very
+/// process to act on.
+pub fn serve(ward: &Ward, keeper: Pid, conduct: Conduct) -> Verdict {
+    let watch = pidfd_open(keeper, PidfdFlags::empty()).ok().filter(|_| rustix::process::getppid() == Some(keeper));
+    let Some(watch) = watch else {
+        return verdict_without_keeper(ward);
+    };
+    // What it holds is not let go of, whatever the verdict: the next kernel half finds it in the table.
+    let shell = prepare(ward, keeper, watch, conduct).map(ManuallyDrop::new);
+    let ended = shell.and_then(|mut shell| shell.run().map_err(fail("waiting for events")));
+    match ended {
+        Ok(Verdict::Idle) => std::process::exit(0),
+        Ok(Verdict::KeeperIsGone) => verdict_without_keeper(ward),
+        Err(error) => {
+            let _ = io::stderr().write_all(format!("papa: {error}\n").as_bytes());
+            std::process::exit(FAILED)
+        }
+    }
+}
+
+/// The keeper is gone. In the middle of an upgrade it is for the old kernel half to be the keeper, as long as that lives.
+fn verdict_without_keeper(ward: &Ward) -> Verdict {
+    sys::alarm(0);
+    if super::upgrade::old_lives(ward.state.header()) {
+        std::process::exit(FAILED);
+    }
+    Verdict::KeeperIsGone
+}
+
+/// From what is left to a kernel half that is ready to serve.
+fn prepare(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct) -> Result<Shell, ServeError> {
+    sys::let_alarm_kill().map_err(fail("watching over itself"))?;
+    sys::alarm(RECOVERY);
+    let mut state = open_state(ward.instance.as_fd())?;
+    settle::settle_all(&mut state);
+    let kept = ward.descriptors().into_iter().chain([state.number(), watch.as_raw_fd()]);
+    let mut left = Inherited::take(&kept.collect(), &state);
+    let mut shell = equip(ward, keeper, watch, conduct, state)?;
+    shell.recover(&mut left);
+    drop(left);
+    shell.core.set_last_upgrade(shell.upgrade.report(), shell.state.header().deaths());
+    let listeners = [(&shell.listener, Token::Listener), (&shell.tcp, Token::TcpListener)];
+    for (listener, token) in listeners {
+        if let Some(listener) = listener {
+            shell.poll.add(listener, token).map_err(fail("waiting for clients"))?;
+        }
+    }
+    shell.commit_upgrade();
+    Ok(shell)
+}
+
+/// A kernel half with nothing in it yet.
+fn equip(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct, state: StateFile) -> Result<Shell, ServeError> {
     let now = clock::now();
-    let state = StateFile::open(&instance, file::STATE, boot_id()?, random()?)?;
-    let open_files = raise_open_files()?;
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(fail("becoming a subreaper"))?;
+    let signals = sys::signal_queue(&[libc::SIGCHLD, libc::SIGTERM, UPGRADE_SIGNAL]);
+    let signals = signals.map_err(fail("taking over the signals"))?;
     let poll = Poll::new().map_err(fail("making the epoll set"))?;
     poll.add(&signals, Token::Signals).map_err(fail("waiting for signals"))?;
-    let rings = instance.folder(file::RINGS)?;
-    let original = Original { umask: options.umask, open_files };
-    let ledger = Ledger::open(instance.as_fd()).map_err(fail("opening the ledger of processes"))?;
-    let launcher = Launcher::new(original, rings, ledger).map_err(fail("preparing to start processes"))?;
+    poll.add(&watch, Token::Keeper).map_err(fail("watching the keeper"))?;
+    let copy = |fd: &OwnedFd| fd.try_clone().map_err(fail("taking over the listening sockets"));
+    let rings = ward.instance.folder(file::RINGS)?;
+    let ledger = Ledger::open(ward.instance.as_fd()).map_err(fail("opening the ledger of processes"))?;
+    let launcher = Launcher::new(ward.original, rings, ledger).map_err(fail("preparing to start processes"))?;
     let header = state.header();
     let (epoch, leased, grace_ms) = header.lease();
     let facts = Facts {
         version: env!("CARGO_PKG_VERSION").into(),
         instance_id: header.instance(),
-        pid: rustix::process::getpid().as_raw_nonzero().get(),
-        max_fds: open_files.maximum.unwrap_or(u64::MAX),
-        guarantees: guarantees::list(exit_info),
+        keeper_pid: keeper.as_raw_nonzero().get(),
+        kernel_pid: rustix::process::getpid().as_raw_nonzero().get(),
+        max_fds: ward.original.open_files.maximum.unwrap_or(u64::MAX),
+        guarantees: ward.guarantees.clone(),
+        conduct,
+        deaths: header.deaths(),
     };
     let inheritance = Inheritance { epoch, leased, grace_ms, lost: header.lost() };
     Ok(Shell {
         core: Core::new(facts, inheritance, now),
         poll,
         now,
-        listener: None,
-        tcp: None,
+        listener: Some(copy(&ward.listener)?),
+        tcp: ward.tcp.as_ref().map(copy).transpose()?,
         signals,
+        keeper: watch,
+        keeper_pid: keeper.as_raw_nonzero().get(),
+        upgrade: super::upgrade::Upgrade::new(ward).map_err(fail("preparing for upgrades"))?,
         state,
         launcher,
-        values: Store::new(instance.folder(file::VALUES)?),
-        socket_store: Store::new(instance.folder(SOCKETS)?),
-        instance,
+        values: Store::new(ward.instance.folder(file::VALUES)?),
+        socket_store: Store::new(ward.instance.folder(SOCKETS)?),
         connections: HashMap::new(),
         text: super::text::Conversations::default(),
         next_client: 1,
         children: HashMap::new(),
+        dying: Vec::new(),
         by_pid: HashMap::new(),
         sockets: BTreeMap::new(),
         kinship: tree::Kinship::find(),
@@ -142,28 +189,19 @@ fn prepare(instance: Instance, options: &Options, signals: OwnedFd, exit_info: b
         last: None,
         accept_again: None,
         effects: Vec::new(),
-        verbosity: options.verbosity,
-        ending: false,
+        verbosity: ward.options.verbosity,
+        verdict: None,
     })
 }
 
-/// All signals are blocked; those that mean something come through a descriptor. A terminal that goes away (SIGHUP) means
-/// nothing to a core, and SIGINT only something to one that a person started in the foreground.
-fn own_signals(place: Place) -> io::Result<OwnedFd> {
-    sys::block_all()?;
-    sys::default_all();
-    match place {
-        Place::Foreground => sys::signal_queue(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT]),
-        Place::Background => sys::signal_queue(&[libc::SIGCHLD, libc::SIGTERM]),
-    }
+/// Opens or makes the state of the instance in that directory.
+pub fn open_state(directory: impl AsFd) -> Result<StateFile, ServeError> {
+    open_state_at(directory, file::STATE)
 }
 
-/// Every child costs descriptors, so the core takes what it may have; children get back what the starter had.
-fn raise_open_files() -> Result<Rlimit, ServeError> {
-    let before = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: before.maximum, maximum: before.maximum };
-    setrlimit(Resource::Nofile, raised).map_err(fail("raising the limit of open files"))?;
-    Ok(before)
+/// Opens a state of another name.
+pub fn open_state_at(directory: impl AsFd, name: &str) -> Result<StateFile, ServeError> {
+    Ok(StateFile::open(directory, name, boot_id()?, random()?)?)
 }
 
 /// Identifies this run of the system (proc(5), `sys/kernel/random/boot_id`).
@@ -179,49 +217,4 @@ fn random() -> Result<u64, ServeError> {
     let mut source = std::fs::File::open("/dev/urandom").map_err(fail("drawing the instance's number"))?;
     io::Read::read_exact(&mut source, &mut bytes).map_err(fail("drawing the instance's number"))?;
     Ok(u64::from_le_bytes(bytes))
-}
-
-/// Listens in the instance directory, or at a path of the caller's choice. The socket is made beside its place and renamed
-/// into it, so that clients find either the old one or one that listens.
-fn listen(instance: &Instance, elsewhere: Option<&Path>) -> Result<OwnedFd, ServeError> {
-    let Some(path) = elsewhere else {
-        let shown = instance.path().join(file::SOCKET);
-        return listen_at(instance.as_fd(), file::SOCKET).map_err(fail(shown.display().to_string()));
-    };
-    let shown = || path.display().to_string();
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().and_then(|name| name.to_str()).ok_or(io::ErrorKind::InvalidInput);
-    let name = name.map_err(fail(shown()))?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = rustix::fs::openat(CWD, parent, flags, Mode::empty()).map_err(fail(shown()))?;
-    match std::fs::symlink_metadata(path) {
-        Err(_) => {}
-        Ok(found) if !std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()) => {
-            return Err(fail(shown())(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                "there is something that is not a socket",
-            )));
-        }
-        Ok(_) => {
-            if std::os::unix::net::UnixStream::connect(through(folder.as_fd(), name)).is_ok() {
-                return Err(InstanceError::SocketTaken { path: path.to_owned() }.into());
-            }
-        }
-    }
-    listen_at(folder.as_fd(), name).map_err(fail(shown()))
-}
-
-fn listen_at(folder: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
-    let new = format!("{name}.new");
-    let _ = rustix::fs::unlinkat(folder, &new, AtFlags::empty());
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    let address = SocketAddrUnix::new(through(folder, &new))?;
-    let before = rustix::process::umask(Mode::from_raw_mode(0o177));
-    let bound = rustix::net::bind(&socket, &address);
-    rustix::process::umask(before);
-    bound?;
-    rustix::net::listen(&socket, BACKLOG)?;
-    rustix::fs::renameat(folder, &new, folder, name)?;
-    Ok(socket)
 }

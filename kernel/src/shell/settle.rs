@@ -4,8 +4,9 @@
 //! it once, whatever happened before.
 
 use super::tree;
-use crate::state::{Facts, Phase, Slot};
+use crate::state::{Facts, Phase, Slot, StateFile};
 use crate::sys;
+use rustix::event::{PollFd, PollFlags};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::Ordering;
@@ -16,6 +17,23 @@ const TICK_SLACK: u64 = 2;
 
 /// Ticks within which a process whose start was not recorded must have started after its slot was opened.
 const OPENING_TICKS: u64 = 3000;
+
+/// Settles all slots before anything else happens: a process between clone and exec that is not wanted any more is gone when
+/// this returns, so that it does not take descriptors of ours for its own.
+pub fn settle_all(state: &mut StateFile) {
+    for index in state.used() {
+        let slot = state.slot(index);
+        let Some((slot, facts)) = slot.and_then(|slot| Some((slot, slot.facts()?))) else {
+            state.release(index);
+            continue;
+        };
+        if facts.phase == Phase::Opening
+            && let Some(settled) = settle(slot, facts)
+        {
+            slot.publish(Some(&settled));
+        }
+    }
+}
 
 /// What a slot means now. A slot in which a process was about to be made is settled by the words that the system and the
 /// child wrote; `None`: it never came to be.
@@ -38,6 +56,8 @@ pub fn settle(slot: Slot, mut facts: Facts) -> Option<Facts> {
         // It has not become its program yet, and nobody was told of it: it never will.
         if let Some(pidfd) = tree::hold(stat.identity) {
             let _ = sys::pidfd_signal(pidfd.as_fd(), libc::SIGKILL);
+            let mut end = [PollFd::new(&pidfd, PollFlags::IN)];
+            let _ = rustix::event::poll(&mut end, None);
         }
         return None;
     }

@@ -86,7 +86,7 @@ impl Shell {
     }
 
     fn members(&mut self, id: ProcessId) -> Vec<Identity> {
-        let us = own_pid();
+        let us = self.keeper_pid;
         self.look(id, Around::Everywhere, |child, snapshot, mains| {
             child.tree(snapshot, us, |pid| mains.contains_key(&pid))
         })
@@ -94,7 +94,7 @@ impl Shell {
 
     /// Asks about one process in a snapshot that shows all that may belong to it.
     ///
-    /// We adopt the orphans of the processes that we made (`PR_SET_CHILD_SUBREAPER`): they are among our own children, or
+    /// The keeper adopts the orphans of the processes that we made (`PR_SET_CHILD_SUBREAPER`): they are among our own children, or
     /// below one of those whom nobody knows. So when there is no unknown child, nothing but the descendants of the process
     /// itself is looked at. Orphans of processes that a former core made may be anywhere.
     fn look(
@@ -113,7 +113,7 @@ impl Shell {
             (Kinship::Lists, Around::Below, _) => ask(child, &Snapshot::below(child.roots()), &self.by_pid),
             (Kinship::Lists, Around::Everywhere, Origin::Ours) => {
                 let mut roots = child.roots();
-                let unknown = tree::children_of(own_pid());
+                let unknown = tree::children_of(self.keeper_pid);
                 roots.extend(unknown.iter().filter(|pid| !self.by_pid.contains_key(pid)));
                 ask(child, &Snapshot::below(roots), &self.by_pid)
             }
@@ -128,8 +128,4 @@ enum Around {
     Below,
     /// Also among the orphans.
     Everywhere,
-}
-
-fn own_pid() -> i32 {
-    rustix::process::getpid().as_raw_nonzero().get()
 }

@@ -5,12 +5,12 @@ use super::{Shell, clock};
 use crate::core::{ClientId, Input, ReplyTo};
 use crate::limits::{CLIENT_BACKLOG, SETTLE, SETTLE_LONGEST, SETTLE_TCP};
 use crate::sys;
-use crate::text::{Acked, After, Host, Session, Tables};
 use ringmaster_protocol::frame::GREETING;
 use ringmaster_protocol::message::{
     Ack, Forget, Hello, Listen, PROTOCOL, ProcessId, ProcessInfo, Refusal, Reply, Request, Role, SocketInfo, Watch,
 };
 use ringmaster_protocol::ring::{Record, Stream};
+use ringmaster_protocol::text::{Acked, After, Host, Session, Tables};
 use rustix::net::{AddressFamily, sockopt};
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::AsFd;

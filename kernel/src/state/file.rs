@@ -1,18 +1,24 @@
 //! The file itself: header, chunks, and which slots are free.
 
+use super::convert::convert;
+use super::facts::Phase;
 use super::slot::{SLOT_WORDS, Slot};
+use crate::limits::MAX_PROCESSES;
 use crate::sys;
 use ringmaster_protocol::message::ProcessId;
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const MAGIC: u64 = u64::from_le_bytes(*b"RMSTATE\x01");
-const LAYOUT: u64 = 1;
-const HEADER_BYTES: usize = 4096;
-const CHUNK_SLOTS: usize = 64;
+pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"RMSTATE\x01");
+pub(super) const LAYOUT: u64 = 2;
+pub(super) const HEADER_BYTES: usize = 4096;
+pub(super) const CHUNK_SLOTS: usize = 64;
 const CHUNK_BYTES: usize = CHUNK_SLOTS * SLOT_WORDS * 8;
+
+/// Twice what the core's processes need, so that a slot is free for those that are about to be made.
+const MAX_BYTES: usize = HEADER_BYTES + 2 * MAX_PROCESSES / CHUNK_SLOTS * CHUNK_BYTES;
 
 /// Why the state cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -25,9 +31,17 @@ pub enum StateError {
         /// Why.
         source: io::Error,
     },
+    /// No core makes one of that size.
+    #[error(
+        "the state file has {found} bytes, at most {MAX_BYTES} are expected; it is damaged: remove it and start again"
+    )]
+    Size {
+        /// As found.
+        found: i64,
+    },
     /// It is not ours.
     #[error(
-        "the state file is of layout {found}; this core reads layout {LAYOUT}; let the core that made it end first"
+        "the state file is of layout {found}; this core reads layouts 1 to {LAYOUT}; let the core that made it end first"
     )]
     Layout {
         /// As found.
@@ -42,7 +56,7 @@ pub struct Header {
 }
 
 /// Positions in the header.
-mod at {
+pub(super) mod at {
     pub const MAGIC: usize = 0;
     pub const LAYOUT: usize = 1;
     pub const SLOT_BYTES: usize = 2;
@@ -53,6 +67,50 @@ mod at {
     pub const LEASED: usize = 7;
     pub const GRACE: usize = 8;
     pub const LOST: usize = 9;
+    pub const KERNEL: usize = 10;
+    pub const UPGRADE: usize = 11;
+    pub const UPGRADE_BEGAN: usize = 12;
+    pub const OLD_KERNEL: usize = 13;
+    pub const ERRNO: usize = 14;
+    pub const KERNEL_DEATHS: usize = 15;
+    pub const KEEPER_DEATHS: usize = 16;
+    pub const UPGRADES: usize = 17;
+    pub const NEW_BINARY: usize = 18;
+}
+
+/// How far an upgrade has come. The two ends of it, committed and abandoned, exclude each other: whoever exchanges the word
+/// first has decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpgradePhase {
+    /// None is under way.
+    None,
+    /// The kernel half has handed over and waits.
+    HandedOver,
+    /// The keeper could not execute the new program; the kernel half goes on.
+    NotExecuted,
+    /// The new kernel half serves.
+    Committed,
+    /// The old kernel half has taken the instance back.
+    Abandoned,
+}
+
+impl UpgradePhase {
+    const ALL: [Self; 5] = [Self::None, Self::HandedOver, Self::NotExecuted, Self::Committed, Self::Abandoned];
+
+    fn word(self) -> u64 {
+        Self::ALL.iter().position(|phase| *phase == self).and_then(|at| u64::try_from(at).ok()).unwrap_or(0)
+    }
+}
+
+/// How often a half of the core has died, and how often it was replaced by another build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Deaths {
+    /// Of the half that serves.
+    pub kernel: u64,
+    /// Of the half that owns the children.
+    pub keeper: u64,
+    /// Upgrades and rollbacks that were committed.
+    pub upgrades: u64,
 }
 
 impl Header {
@@ -74,7 +132,7 @@ impl Header {
     /// A process id that was never given before.
     pub fn draw_id(self) -> ProcessId {
         let id = self.get(at::NEXT_ID).max(1);
-        self.set(at::NEXT_ID, id + 1);
+        self.set(at::NEXT_ID, id.saturating_add(1));
         ProcessId(id)
     }
 
@@ -99,6 +157,74 @@ impl Header {
     pub fn set_lost(self, bytes: u64) {
         self.set(at::LOST, bytes);
     }
+
+    /// The pid of the kernel half; 0 while there is none.
+    pub fn kernel(self) -> i32 {
+        i32::try_from(self.get(at::KERNEL)).unwrap_or(0)
+    }
+
+    /// Sets it.
+    pub fn set_kernel(self, pid: i32) {
+        self.set(at::KERNEL, u64::try_from(pid).unwrap_or(0));
+    }
+
+    /// How far the upgrade has come.
+    pub fn upgrade(self) -> UpgradePhase {
+        let at = usize::try_from(self.get(at::UPGRADE)).unwrap_or(0);
+        UpgradePhase::ALL.get(at).copied().unwrap_or(UpgradePhase::None)
+    }
+
+    /// Moves it on, if it is still where the caller thinks it is. `false`: it is not.
+    pub fn move_upgrade(self, from: UpgradePhase, to: UpgradePhase) -> bool {
+        let word = self.words.get(at::UPGRADE);
+        word.is_some_and(|word| {
+            word.compare_exchange(from.word(), to.word(), Ordering::AcqRel, Ordering::Acquire).is_ok()
+        })
+    }
+
+    /// Begins an upgrade: by which kernel half, when (`CLOCK_BOOTTIME`), and the number of the new program's descriptor.
+    pub fn hand_over(self, old_kernel: i32, now_ns: u64, binary: i32) {
+        self.set(at::OLD_KERNEL, u64::try_from(old_kernel).unwrap_or(0));
+        self.set(at::UPGRADE_BEGAN, now_ns);
+        self.set(at::NEW_BINARY, u64::try_from(binary).unwrap_or(0));
+        self.set(at::UPGRADE, UpgradePhase::HandedOver.word());
+    }
+
+    /// What [`Self::hand_over`] was told: old kernel half, time, descriptor.
+    pub fn handed_over(self) -> (i32, u64, i32) {
+        let number = |at| i32::try_from(self.get(at)).unwrap_or(0);
+        (number(at::OLD_KERNEL), self.get(at::UPGRADE_BEGAN), number(at::NEW_BINARY))
+    }
+
+    /// Forgets an upgrade that is over.
+    pub fn end_upgrade(self) {
+        self.set(at::UPGRADE, UpgradePhase::None.word());
+    }
+
+    /// The new program could not be executed: errno.
+    pub fn not_executed(self, errno: i32) {
+        self.set(at::ERRNO, u64::try_from(errno).unwrap_or(0));
+        self.move_upgrade(UpgradePhase::HandedOver, UpgradePhase::NotExecuted);
+    }
+
+    /// Why the new program could not be executed.
+    pub fn errno(self) -> i32 {
+        i32::try_from(self.get(at::ERRNO)).unwrap_or(0)
+    }
+
+    /// What has been counted.
+    pub fn deaths(self) -> Deaths {
+        let [kernel, keeper, upgrades] =
+            [at::KERNEL_DEATHS, at::KEEPER_DEATHS, at::UPGRADES].map(|word| self.get(word));
+        Deaths { kernel, keeper, upgrades }
+    }
+
+    /// Counts.
+    pub fn set_deaths(self, deaths: Deaths) {
+        self.set(at::KERNEL_DEATHS, deaths.kernel);
+        self.set(at::KEEPER_DEATHS, deaths.keeper);
+        self.set(at::UPGRADES, deaths.upgrades);
+    }
 }
 
 /// The state file, mapped.
@@ -114,13 +240,19 @@ impl StateFile {
     /// is discarded, because none of its processes lives. `instance` is the number to give to a new file.
     pub fn open(directory: impl AsFd, name: &str, boot: u64, instance: u64) -> Result<Self, StateError> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let directory = directory.as_fd();
+        match convert(directory, name) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(StateError::System { action: "converting it", source });
+            }
+            Ok(()) | Err(_) => {}
+        }
         let file = rustix::fs::openat(directory, name, flags, Mode::RUSR | Mode::WUSR).map_err(system("opening"))?;
         let size = rustix::fs::fstat(&file).map_err(system("reading its size"))?.st_size;
-        let mut size = usize::try_from(size).unwrap_or(0);
-        if size < HEADER_BYTES {
-            allocate(&file, 0, HEADER_BYTES)?;
-            size = HEADER_BYTES;
-        }
+        let fits = usize::try_from(size).ok().filter(|size| *size <= MAX_BYTES);
+        let mut size = fits.ok_or(StateError::Size { found: size })?.max(HEADER_BYTES);
+        // A file with holes would end us when it is touched and the disk is full.
+        allocate(&file, 0, size)?;
         let words = sys::map_words(file.as_fd(), 0, HEADER_BYTES).map_err(mapping)?;
         let header = Header { words };
         let known = header.get(at::MAGIC) == MAGIC;
@@ -187,6 +319,26 @@ impl StateFile {
         let chunk = self.chunks.get(index / CHUNK_SLOTS)?;
         let (_, rest) = chunk.split_at_checked(index % CHUNK_SLOTS * SLOT_WORDS)?;
         rest.first_chunk::<SLOT_WORDS>().map(Slot::new)
+    }
+
+    /// The number of its descriptor.
+    pub fn number(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+
+    /// Maps what another process of ours has added since.
+    pub fn catch_up(&mut self) -> Result<(), StateError> {
+        let size = rustix::fs::fstat(&self.file).map_err(system("reading its size"))?.st_size;
+        let chunks = usize::try_from(size).unwrap_or(0).saturating_sub(HEADER_BYTES) / CHUNK_BYTES;
+        (self.chunks.len()..chunks).try_for_each(|index| self.map_chunk(index))
+    }
+
+    /// The slot in whose last process has that pid and has not ended as far as the slot says.
+    pub fn find(&self, pid: i32) -> Option<Slot> {
+        let slots = (0..self.chunks.len() * CHUNK_SLOTS).filter_map(|index| self.slot(index));
+        let mut named =
+            slots.filter(|slot| slot.pid().load(Ordering::Acquire) & 0xffff_ffff == u64::from(pid.cast_unsigned()));
+        named.find(|slot| slot.facts().is_some_and(|facts| !matches!(facts.phase, Phase::Exited(_))))
     }
 
     /// All slots that are in use.

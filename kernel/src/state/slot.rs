@@ -1,11 +1,15 @@
-//! One slot: 64 words of shared memory for one process.
+//! One slot: 80 words of shared memory for one process.
 
 use super::facts::{Facts, WORDS};
+use ringmaster_protocol::message::{ExitStatus, Rusage};
 use ringmaster_protocol::ring::Stream;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// Words of a slot.
-pub(super) const SLOT_WORDS: usize = 64;
+pub(super) const SLOT_WORDS: usize = 80;
+
+/// Words of a slot of layout 1, which are the first ones here.
+pub(super) const SLOT_WORDS_1: usize = 64;
 
 const PID: usize = 0;
 const PIDFD: usize = 1;
@@ -16,9 +20,28 @@ const STREAM_WORDS: usize = 8;
 const SEQ: usize = 20;
 const COPIES: usize = 24;
 const COPY_WORDS: usize = WORDS + 1;
+const END: usize = 64;
+const END_WORDS: usize = 5;
 
-const _: () = assert!(COPIES + 2 * COPY_WORDS <= SLOT_WORDS);
+const _: () = assert!(COPIES + 2 * COPY_WORDS <= SLOT_WORDS_1);
+const _: () = assert!(END + END_WORDS <= SLOT_WORDS);
 const _: () = assert!(STREAMS + 2 * STREAM_WORDS <= SEQ);
+
+/// Bits of the word that seals the keeper's note; the low half is the pid.
+const END_SET: u32 = 63;
+const END_KIND: u32 = 48;
+const END_VALUE: u32 = 32;
+
+/// How a process ended, as its parent saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// Exit status or signal.
+    pub status: ExitStatus,
+    /// What it used.
+    pub rusage: Rusage,
+    /// Nanoseconds since the Unix epoch.
+    pub realtime_ns: u64,
+}
 
 /// A view of one slot.
 #[derive(Debug, Clone, Copy)]
@@ -59,10 +82,49 @@ impl Slot {
         }
     }
 
+    /// The keeper's note of how process `pid`, the last one of this slot, ended: the kernel half reads it at leisure.
+    pub fn end_of(self, pid: i32) -> Option<End> {
+        let [seal, at, user, system, rss] = self.part::<END, END_WORDS>();
+        let word = seal.load(Ordering::Acquire);
+        let noted = u32::try_from(word & 0xffff_ffff).ok()?.cast_signed();
+        if word >> END_SET == 0 || noted != pid {
+            return None;
+        }
+        let value = i32::try_from(word >> END_VALUE & 0xffff).ok()?;
+        let status = match word >> END_KIND & 3 {
+            1 => ExitStatus::Code(value),
+            2 => ExitStatus::Signal(value),
+            _ => ExitStatus::Unknown,
+        };
+        let usage = [user, system, rss].map(|word| word.load(Ordering::Acquire));
+        let [user_us, system_us, max_rss_kib] = usage;
+        let rusage = Rusage { user_us, system_us, max_rss_kib };
+        Some(End { status, rusage, realtime_ns: at.load(Ordering::Acquire) })
+    }
+
+    /// Notes how process `pid` ended. The word that makes it valid names the pid and comes last, so that a note that is cut
+    /// short, or that belongs to an earlier process of the slot, is not read.
+    pub fn note_end(self, pid: i32, end: &End) {
+        let (kind, value) = match end.status {
+            ExitStatus::Code(code) => (1, code),
+            ExitStatus::Signal(signal) => (2, signal),
+            ExitStatus::Unknown => (3, 0),
+        };
+        let [seal, at, user, system, rss] = self.part::<END, END_WORDS>();
+        seal.store(0, Ordering::Release);
+        at.store(end.realtime_ns, Ordering::Release);
+        user.store(end.rusage.user_us, Ordering::Release);
+        system.store(end.rusage.system_us, Ordering::Release);
+        rss.store(end.rusage.max_rss_kib, Ordering::Release);
+        let value = u64::try_from(value & 0xffff).unwrap_or(0);
+        let pid = u64::from(pid.cast_unsigned());
+        seal.store(1 << END_SET | kind << END_KIND | value << END_VALUE | pid, Ordering::Release);
+    }
+
     /// What the slot says, or `None` when it is free or neither copy has its checksum.
     pub fn facts(self) -> Option<Facts> {
         let generation = self.word::<SELECTOR>().load(Ordering::Acquire);
-        let words = read(self.copy(generation)).or_else(|| read(self.copy(generation + 1)))?;
+        let words = read(self.copy(generation)).or_else(|| read(self.copy(generation.wrapping_add(1))))?;
         Facts::decode(&words)
     }
 
@@ -83,10 +145,9 @@ impl Slot {
     /// Zeroes everything that belongs to one process, before the slot is given to the next.
     pub fn reset(self) {
         let before_copies = self.part::<0, COPIES>();
-        for (index, word) in before_copies.iter().enumerate() {
-            if index != SELECTOR {
-                word.store(0, Ordering::Relaxed);
-            }
+        let around = before_copies.iter().enumerate().filter(|(index, _)| *index != SELECTOR).map(|(_, word)| word);
+        for word in around.chain(self.part::<END, END_WORDS>()) {
+            word.store(0, Ordering::Relaxed);
         }
         fence(Ordering::Release);
     }
@@ -201,9 +262,10 @@ impl StreamWords {
         if current.load(Ordering::Acquire) < data_at + capacity {
             return current;
         }
-        let next = self.lap(base + 1);
+        let after = base.wrapping_add(1);
+        let next = self.lap(after);
         next.store(data_at, Ordering::Release);
-        self.base().store(base + 1, Ordering::Release);
+        self.base().store(after, Ordering::Release);
         next
     }
 
@@ -254,6 +316,20 @@ mod tests {
         assert_eq!(slot.facts(), Some(facts(2)));
         slot.publish(None);
         assert_eq!(slot.facts(), None);
+    }
+
+    #[test]
+    fn a_note_of_an_end_is_of_one_process() {
+        let slot = slot();
+        let rusage = Rusage { user_us: u64::MAX, system_us: 2, max_rss_kib: 3 };
+        for status in [ExitStatus::Code(255), ExitStatus::Signal(64), ExitStatus::Unknown] {
+            let end = End { status, rusage, realtime_ns: 9 };
+            slot.note_end(4711, &end);
+            assert_eq!(slot.end_of(4711), Some(end));
+            assert_eq!(slot.end_of(4712), None);
+        }
+        slot.reset();
+        assert_eq!(slot.end_of(4711), None);
     }
 
     #[test]

@@ -72,7 +72,7 @@ struct CloneArgs {
     tls: u64,
 }
 
-/// Makes a process and returns when it has become its program or failed to. `Err` is clone3's own failure; what
+/// Makes a process, a child of our parent (`CLONE_PARENT`: it has our own exit signal), and returns when it has become its program or failed to. `Err` is clone3's own failure; what
 /// happened after that is in the words. Gives the pid and the pidfd (close-on-exec by nature).
 pub fn spawn(stack: &mut SpawnStack, plan: &Plan, words: &ResultWords<'_>) -> io::Result<(i32, OwnedFd)> {
     let argv = pointers(&plan.argv);
@@ -82,12 +82,12 @@ pub fn spawn(stack: &mut SpawnStack, plan: &Plan, words: &ResultWords<'_>) -> io
         word.store(0, Ordering::Release);
     }
     let table = if plan.table_end.is_some() { libc::CLONE_FILES } else { 0 };
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::CLONE_PARENT_SETTID | table;
+    let result_words = libc::CLONE_PIDFD | libc::CLONE_PARENT_SETTID;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PARENT | result_words | table;
     let arguments = CloneArgs {
         flags: u64::try_from(flags).unwrap_or(0),
         pidfd: address(words.pidfd.as_ptr()),
         parent_tid: address(words.pid.as_ptr()),
-        exit_signal: u64::try_from(libc::SIGCHLD).unwrap_or(0),
         stack: address(stack.base),
         stack_size: u64::try_from(STACK).unwrap_or(0),
         ..CloneArgs::default()
@@ -105,7 +105,7 @@ pub fn spawn(stack: &mut SpawnStack, plan: &Plan, words: &ResultWords<'_>) -> io
     Ok((pid, unsafe { OwnedFd::from_raw_fd(number) }))
 }
 
-fn pointers(texts: &[CString]) -> Vec<*const libc::c_char> {
+pub(super) fn pointers(texts: &[CString]) -> Vec<*const libc::c_char> {
     texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
 }
 

@@ -11,13 +11,17 @@ mod process;
 mod signal;
 mod socket;
 mod splice;
+mod table;
 mod words;
 
 pub use child::{CHILD_STEPS, Placement, Plan, ResourceLimit};
 pub use clone::{ResultWords, SpawnStack, spawn};
-pub use daemon::{Fork, fork};
-pub use process::{Ended, exit_of_pidfd, pidfd_exit_info_supported, pidfd_signal, reap, wait_any_peek, wait_peek};
-pub use signal::{block_all, default_all, signal_queue, take_signal};
+pub use daemon::{Fork, become_program, fork, fork_sharing_files};
+pub use process::{
+    Ended, Holds, exit_of_pidfd, pidfd_exit_info_supported, pidfd_holds, pidfd_signal, reap, stopped, wait_any_peek,
+};
+pub use signal::{alarm, block_all, default_all, let_alarm_kill, signal_queue, take_signal, wait_signal};
 pub use socket::{bind_to_device, unread_bytes};
 pub use splice::splice_into;
+pub use table::{inherited, keep_across_exec, open_numbers};
 pub use words::map_words;

@@ -21,10 +21,10 @@ pub fn wait_any_peek() -> Option<Ended> {
     waitid(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
 }
 
-/// The end of child `pid`; it stays a zombie. `None`: it lives, or is no child of ours.
-pub fn wait_peek(pid: i32) -> Option<Ended> {
-    let id = libc::id_t::try_from(pid).ok()?;
-    waitid(libc::P_PID, id, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
+/// Whether child `pid` has been stopped by a signal and not continued.
+pub fn stopped(pid: i32) -> bool {
+    let id = libc::id_t::try_from(pid).unwrap_or(0);
+    waitid(libc::P_PID, id, libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT).is_some()
 }
 
 /// Takes a zombie away.
@@ -136,8 +136,32 @@ pub fn pidfd_exit_info_supported(ended: BorrowedFd<'_>) -> bool {
     exit_of_pidfd(ended).is_some()
 }
 
+/// What a descriptor says of the process that it stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// The process with that pid, which lives or waits to be reaped.
+    Process(i32),
+    /// One that has been reaped.
+    Reaped,
+    /// It is no pidfd, or this Linux (before 6.13) does not say.
+    Unknown,
+}
+
+/// Which process a pidfd stands for.
+pub fn pidfd_holds(pidfd: BorrowedFd<'_>) -> Holds {
+    match pidfd_info(pidfd) {
+        Some(info) if info.mask & INFO_PID != 0 => Holds::Process(i32::try_from(info.pid).unwrap_or(0)),
+        Some(_) => Holds::Reaped,
+        None if io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH) => Holds::Reaped,
+        None => Holds::Unknown,
+    }
+}
+
+/// `PIDFD_INFO_PID` (Linux 6.13).
+const INFO_PID: u64 = 1;
+
 fn pidfd_info(pidfd: BorrowedFd<'_>) -> Option<PidfdInfo> {
-    let mut info = PidfdInfo { mask: INFO_EXIT, ..PidfdInfo::default() };
+    let mut info = PidfdInfo { mask: INFO_PID | INFO_EXIT, ..PidfdInfo::default() };
     // SAFETY: the request number carries the structure's size; the system writes no more than that.
     let result = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
     (result == 0).then_some(info)

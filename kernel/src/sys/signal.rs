@@ -3,6 +3,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 fn full_set() -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
@@ -79,4 +80,45 @@ pub fn take_signal(queue: BorrowedFd<'_>) -> Option<i32> {
     // SAFETY: signalfd filled the whole structure.
     let info = unsafe { info.assume_init() };
     i32::try_from(info.ssi_signo).ok()
+}
+
+/// Takes one of `signals`, all of which are blocked, and waits for it at most until the timeout (sigtimedwait(2)). `None`: none
+/// came.
+pub fn wait_signal(signals: &[i32], timeout: Option<Duration>) -> Option<i32> {
+    let mut set = MaybeUninit::uninit();
+    let timeout = timeout.map(|time| libc::timespec {
+        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(time.subsec_nanos()),
+    });
+    // SAFETY: sigemptyset initialises the set before it is read; a null pointer means no timeout.
+    let signal = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in signals {
+            libc::sigaddset(set.as_mut_ptr(), *signal);
+        }
+        libc::sigtimedwait(
+            set.as_ptr(),
+            std::ptr::null_mut(),
+            timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref),
+        )
+    };
+    (signal > 0).then_some(signal)
+}
+
+/// SIGALRM ends this process, although all other signals are blocked.
+pub fn let_alarm_kill() -> io::Result<()> {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigemptyset initialises the set before it is read; the old mask is not asked for.
+    let result = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), libc::SIGALRM);
+        libc::sigprocmask(libc::SIG_UNBLOCK, set.as_ptr(), std::ptr::null_mut())
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Asks for SIGALRM in so many seconds; 0: not at all (alarm(2)).
+pub fn alarm(seconds: u32) {
+    // SAFETY: sets a timer of this process and touches no memory.
+    unsafe { libc::alarm(seconds) };
 }

@@ -9,7 +9,9 @@ pub use client::Client;
 pub use reading::Reading;
 
 use ringmaster_protocol::limits::DEFAULT_RING;
-use ringmaster_protocol::message::*;
+use ringmaster_protocol::message::{Signal as SignalRequest, *};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -58,15 +60,48 @@ impl Rig {
         self.directory().join("sock")
     }
 
-    pub fn pid(&self) -> i32 {
-        i32::try_from(self.papa.as_ref().unwrap().id()).unwrap()
+    /// The half that owns the children, whoever that is now.
+    pub fn keeper_pid(&self) -> i32 {
+        std::fs::read_to_string(self.directory().join("pid")).unwrap().trim().parse().unwrap()
     }
 
-    /// SIGKILL, as nobody can prepare for.
+    /// The half that serves.
+    pub fn kernel_pid(&self) -> i32 {
+        self.client().status().kernel_pid
+    }
+
+    /// SIGKILL to both halves, as nobody can prepare for.
     pub fn kill(&mut self) {
-        let mut papa = self.papa.take().unwrap();
-        papa.kill().unwrap();
-        papa.wait().unwrap();
+        let (keeper, kernel) = (Handle::open(self.keeper_pid()), Handle::open(self.kernel_pid()));
+        keeper.send(Signal::STOP);
+        for half in [&kernel, &keeper] {
+            half.send(Signal::KILL);
+        }
+        for half in [kernel, keeper] {
+            half.wait_end();
+        }
+        if let Some(mut papa) = self.papa.take() {
+            papa.wait().unwrap();
+        }
+    }
+
+    /// SIGKILL to the half that serves; the other starts it anew.
+    pub fn kill_kernel(&self) {
+        let kernel = Handle::open(self.kernel_pid());
+        kernel.send(Signal::KILL);
+        kernel.wait_end();
+    }
+
+    /// SIGKILL to the half that owns the children; the other takes its place.
+    pub fn kill_keeper(&self) {
+        let before = self.keeper_pid();
+        let keeper = Handle::open(before);
+        keeper.send(Signal::KILL);
+        keeper.wait_end();
+        eventually("the other half is the keeper", || {
+            let now = self.keeper_pid();
+            (now != before).then_some(()).ok_or(now)
+        });
     }
 
     pub fn client(&self) -> Client {
@@ -82,26 +117,57 @@ impl Rig {
     }
 
     pub fn open_fds(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+        std::fs::read_dir(format!("/proc/{}/fd", self.keeper_pid())).unwrap().count()
     }
 }
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        if self.papa.is_none() {
+        let Ok(keeper) = std::fs::read_to_string(self.directory().join("pid")) else {
+            return;
+        };
+        if std::thread::panicking() {
+            // The core may be in any state: its children, then itself.
+            let keeper = keeper.trim();
+            Command::new("kill").args(["-STOP", keeper]).status().ok();
+            Command::new("pkill").args(["-KILL", "-P", keeper]).status().ok();
+            Command::new("kill").args(["-KILL", keeper]).status().ok();
+            return;
+        }
+        if self.papa.is_none() && UnixStream::connect(self.socket()).is_err() {
             return;
         }
         // Whatever the core knows is killed by the core itself, so that nobody else is hit.
-        if !std::thread::panicking() {
-            let mut client = self.client();
-            let list = client.list();
-            for process in list {
-                client.request(Signal { process: process.id, signal: 9, target: Target::Tree, ext: vec![] }).ok();
-            }
+        let mut client = self.client();
+        let all = List { after: ProcessId(0), prefix: String::new(), ext: vec![] };
+        let list = match client.request(all) {
+            Ok(Reply::Listing(list)) => list.processes,
+            // In safe mode nothing is asked for, and nothing was started.
+            _ => vec![],
+        };
+        for process in list {
+            client.request(SignalRequest { process: process.id, signal: 9, target: Target::Tree, ext: vec![] }).ok();
         }
-        let mut papa = self.papa.take().unwrap();
-        papa.kill().ok();
-        papa.wait().ok();
+        self.kill();
+    }
+}
+
+/// A process that is not mistaken for another.
+pub struct Handle(OwnedFd);
+
+impl Handle {
+    pub fn open(pid: i32) -> Self {
+        Self(pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap())
+    }
+
+    pub fn send(&self, signal: Signal) {
+        rustix::process::pidfd_send_signal(&self.0, signal).ok();
+    }
+
+    pub fn wait_end(&self) {
+        let mut end = [PollFd::new(&self.0, PollFlags::IN)];
+        let patience = Timespec { tv_sec: 20, tv_nsec: 0 };
+        assert_eq!(rustix::event::poll(&mut end, Some(&patience)).unwrap(), 1, "it has ended");
     }
 }
 

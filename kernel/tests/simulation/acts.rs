@@ -156,7 +156,13 @@ impl World {
                 stream.pipe.len() as u64
             });
             let status = ExitStatus::Code(id.0 as i32);
-            self.drive(Input::Ended { process: id, status, rusage: Rusage::default(), pending });
+            self.drive(Input::Ended {
+                process: id,
+                status,
+                rusage: Rusage::default(),
+                realtime_ns: self.now.real_ns,
+                pending,
+            });
         } else if process.exit.is_some() {
             process.streams.iter_mut().for_each(|stream| stream.writers = false);
             process.orphans = false;

@@ -4,7 +4,10 @@ use crate::kept::Kept;
 use crate::model::{CAPACITY, ModelProcess, ModelStream, PLACES, Store};
 use crate::random::Random;
 use ringmaster_kernel::core::ring::{Remains, Ring, carry_out};
-use ringmaster_kernel::core::{ClientId, Core, Effect, Facts, Inheritance, Input, Made, Now, ReplyTo, SignalFor};
+use ringmaster_kernel::core::{
+    ClientId, Conduct, Core, Effect, Facts, Inheritance, Input, Made, Now, ReplyTo, SignalFor,
+};
+use ringmaster_kernel::state::Deaths;
 use ringmaster_protocol::message::*;
 use ringmaster_protocol::ring::{Record, Stream};
 use std::collections::{BTreeMap, VecDeque};
@@ -36,7 +39,16 @@ pub struct World {
 }
 
 fn facts() -> Facts {
-    Facts { version: "sim".into(), instance_id: 1, pid: 1, max_fds: 1000, guarantees: vec![] }
+    Facts {
+        version: "sim".into(),
+        instance_id: 1,
+        keeper_pid: 1,
+        kernel_pid: 2,
+        max_fds: 1000,
+        guarantees: vec![],
+        conduct: Conduct::Full,
+        deaths: Deaths::default(),
+    }
 }
 
 impl World {

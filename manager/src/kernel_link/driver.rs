@@ -292,6 +292,7 @@ fn fds_of(reply: &Reply) -> usize {
         | Reply::SocketList(_)
         | Reply::Value(_)
         | Reply::ValueNames(_)
+        | Reply::Upgrading(_)
         | Reply::Exiting(_) => 0,
     }
 }

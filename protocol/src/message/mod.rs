@@ -18,8 +18,8 @@ pub use process::{
 };
 pub use refusal::{Refusal, SpawnStep};
 pub use session::{
-    Done, ExitIfIdle, Exiting, Guarantee, Hello, LeaseInfo, LeaseLost, Leased, PutLease, Role, Status, StatusReply,
-    TakeLease, Watch, Welcome,
+    DEATHS, Done, ExitIfIdle, Exiting, Guarantee, Hello, LAST_UPGRADE, LeaseInfo, LeaseLost, Leased, PutLease, Role,
+    SAFE_MODE, Status, StatusReply, TakeLease, Upgrade, Upgrading, Watch, Welcome,
 };
 pub use socket::{
     Listen, Listening, OpenSocket, RemoveSocket, SocketAddress, SocketInfo, SocketList, SocketType, Sockets,
@@ -111,7 +111,7 @@ macro_rules! messages {
 }
 
 messages! {
-    /// Client to core. Frozen numbers; 20 is kept for `Upgrade`.
+    /// Client to core. Frozen numbers.
     Request:
     1 Hello,
     2 Status,
@@ -132,6 +132,7 @@ messages! {
     17 ListValues,
     18 RemoveValue,
     19 OpenProcess,
+    20 Upgrade,
     21 ExitIfIdle,
 }
 
@@ -150,6 +151,7 @@ messages! {
     16 Value,
     17 ValueNames,
     19 ProcessFile,
+    20 Upgrading,
     21 Exiting,
 }
 

@@ -174,3 +174,34 @@ pub struct Exiting {
     /// Later additions.
     pub ext: Ext,
 }
+
+/// Asks the core to become another build of itself, in place: no child, no byte of output, no exit status and no waiting
+/// connection is lost. The program is tried on a copy of the state first; one that cannot take over is refused with its
+/// own words. Only for the core's own user and root.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Upgrade {
+    /// Path of the program; `None`: the one before the last upgrade.
+    pub program: Option<Vec<u8>>,
+    /// Later additions.
+    pub ext: Ext,
+}
+
+/// The answer to [`Upgrade`]: the program has said that it can take over, and is given the instance now. The connection ends
+/// when it has; it goes on when the program cannot be executed. [`LAST_UPGRADE`] tells what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgrading {
+    /// What the program says of itself.
+    pub version: String,
+    /// Later additions.
+    pub ext: Ext,
+}
+
+/// Tag in [`StatusReply::ext`]: what came of the last upgrade, as text. It begins with `done`, `refused` or `fell back`.
+pub const LAST_UPGRADE: u16 = 1;
+
+/// Tag in [`StatusReply::ext`]: three little-endian numbers of 8 bytes: how often the kernel half and the keeper half have died
+/// since the instance was made, and how many upgrades there were.
+pub const DEATHS: u16 = 3;
+
+/// Tag in [`StatusReply::ext`], without bytes: the core has crashed several times and takes no requests for a moment.
+pub const SAFE_MODE: u16 = 5;

@@ -4,7 +4,7 @@ use super::ext;
 use ringmaster_protocol::message::{
     Done, Exit, ExitStatus, Exited, Exiting, Guarantee, LeaseInfo, LeaseLost, Leased, Lifetime, Listening, Listing,
     Notice, Output, ProcessFile, ProcessId, ProcessInfo, Reply, Rusage, Signalled, SocketAddress, SocketInfo,
-    SocketList, SocketType, Spawned, StatusReply, StreamEnd, StreamState, Value, ValueNames, Welcome,
+    SocketList, SocketType, Spawned, StatusReply, StreamEnd, StreamState, Upgrading, Value, ValueNames, Welcome,
 };
 use ringmaster_protocol::ring::Stream;
 
@@ -70,6 +70,7 @@ pub fn all() -> Vec<Reply> {
         Value { value: None, ext: ext() }.into(),
         ValueNames { names: vec!["circus.a".into(), "circus.b".into()], more: false, ext: ext() }.into(),
         ProcessFile { process: process(None), ext: ext() }.into(),
+        Upgrading { version: "0.2.0 (3 processes)".into(), ext: ext() }.into(),
         Exiting { exits: true, ext: ext() }.into(),
     ]
 }

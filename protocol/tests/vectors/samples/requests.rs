@@ -4,7 +4,7 @@ use super::ext;
 use ringmaster_protocol::message::{
     Ack, ExitIfIdle, Ext, Forget, GetValue, Hello, Lifetime, List, ListValues, Listen, OpenProcess, OpenSocket,
     Overflow, ProcessId, PutLease, RemoveSocket, RemoveValue, Request, Rlimit, Role, SetValue, Signal, SocketAddress,
-    SocketType, Sockets, Spawn, Status, Stdin, Stdout, StopPlan, TakeLease, Target, Watch,
+    SocketType, Sockets, Spawn, Status, Stdin, Stdout, StopPlan, TakeLease, Target, Upgrade, Watch,
 };
 use ringmaster_protocol::ring::Stream;
 
@@ -30,6 +30,8 @@ fn session_requests() -> Vec<Request> {
         Watch { prefix: "circus.".into(), ext: ext() }.into(),
         TakeLease { holder: "circusd 0.1.0, /etc/circus.ini".into(), grace_ms: 30_000, ext: ext() }.into(),
         PutLease { ext: ext() }.into(),
+        Upgrade { program: Some(b"/usr/bin/papa".to_vec()), ext: ext() }.into(),
+        Upgrade { program: None, ext: Vec::new() }.into(),
         ExitIfIdle { ext: ext() }.into(),
     ]
 }

@@ -4,10 +4,16 @@ use super::names::{select, select_known};
 use super::options::{Options, integer, size};
 use super::reference::replace;
 use super::{Host, Tables, TextError, list};
-use ringmaster_protocol::limits::{MAX_NOTE, MAX_RING, MIN_RING};
-use ringmaster_protocol::message::{
+use crate::limits::{MAX_NOTE, MAX_RING, MIN_RING};
+use crate::message::{
     Lifetime, Overflow, ProcessInfo, Refusal, Reply, Rlimit, Spawn, SpawnStep, Stdin, Stdout, StopPlan,
 };
+
+/// SIGTERM, as signal(7) numbers it.
+const SIGTERM: i32 = 15;
+
+/// No such file, as errno(3) numbers it.
+const ENOENT: i32 = 2;
 
 /// What `list` shows of a process besides what the core knows; kept in the core's note.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -129,7 +135,7 @@ fn read(name: &str, mut options: Options, command: &[String], tables: &Tables) -
         name: name.into(),
         token: 0,
         lifetime: Lifetime::Persistent,
-        stop: StopPlan { signal: libc::SIGTERM, grace_ms: 10_000 },
+        stop: StopPlan { signal: SIGTERM, grace_ms: 10_000 },
         argv: prefix.iter().copied().chain(command.iter().map(String::as_str)).map(|word| word.into()).collect(),
         env,
         // The core's own, wherever it was started.
@@ -194,7 +200,7 @@ fn failure(refusal: Refusal, program: String, folder: &[u8]) -> TextError {
         return refusal.into();
     };
     match step {
-        SpawnStep::Exec if errno == libc::ENOENT => TextError::Program { program, errno },
+        SpawnStep::Exec if errno == ENOENT => TextError::Program { program, errno },
         SpawnStep::Exec => TextError::System { subject: program, errno },
         SpawnStep::WorkingDirectory => {
             let folder = String::from_utf8_lossy(folder).into_owned();

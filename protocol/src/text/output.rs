@@ -1,8 +1,8 @@
 //! Captured output in the order of its arrival: runs of bytes between two records of a process's streams.
 
 use super::Host;
-use ringmaster_protocol::message::{ProcessId, StreamState};
-use ringmaster_protocol::ring::Stream;
+use crate::message::{ProcessId, StreamState};
+use crate::ring::Stream;
 
 /// Bytes of one stream that arrived together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use super::names::select_known;
 use super::options::integer;
 use super::output::{Run, record_before, runs};
 use super::{Host, TextError};
+use crate::message::{ProcessInfo, Reply, Signal, Status, Target};
+use crate::ring::Stream;
 use crate::status;
-use ringmaster_protocol::message::{ProcessInfo, Reply, Signal, Status, Target};
-use ringmaster_protocol::ring::Stream;
 
 /// Lines that `tail` shows when it is not told how many.
 const LINES: i64 = 10;
@@ -77,23 +77,23 @@ pub fn signal(host: &mut impl Host, words: &[String]) -> Result<String, TextErro
 
 /// Names of signal(7) as Linux numbers them on x86-64 and arm64.
 const SIGNALS: &[(&str, i32)] = &[
-    ("HUP", libc::SIGHUP),
-    ("INT", libc::SIGINT),
-    ("QUIT", libc::SIGQUIT),
-    ("ABRT", libc::SIGABRT),
-    ("KILL", libc::SIGKILL),
-    ("USR1", libc::SIGUSR1),
-    ("USR2", libc::SIGUSR2),
-    ("PIPE", libc::SIGPIPE),
-    ("ALRM", libc::SIGALRM),
-    ("TERM", libc::SIGTERM),
-    ("CHLD", libc::SIGCHLD),
-    ("CONT", libc::SIGCONT),
-    ("STOP", libc::SIGSTOP),
-    ("TSTP", libc::SIGTSTP),
-    ("TTIN", libc::SIGTTIN),
-    ("TTOU", libc::SIGTTOU),
-    ("WINCH", libc::SIGWINCH),
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ABRT", 6),
+    ("KILL", 9),
+    ("USR1", 10),
+    ("USR2", 12),
+    ("PIPE", 13),
+    ("ALRM", 14),
+    ("TERM", 15),
+    ("CHLD", 17),
+    ("CONT", 18),
+    ("STOP", 19),
+    ("TSTP", 20),
+    ("TTIN", 21),
+    ("TTOU", 22),
+    ("WINCH", 28),
 ];
 
 fn number(word: &str) -> Option<i32> {

@@ -8,8 +8,8 @@ use super::output::{Run, runs};
 use super::process::Note;
 use super::{Host, TextError, list};
 use crate::limits::TEXT_BATCH;
-use ringmaster_protocol::message::{ExitStatus, ProcessId, ProcessInfo};
-use ringmaster_protocol::ring::Stream;
+use crate::message::{ExitStatus, ProcessId, ProcessInfo};
+use crate::ring::Stream;
 
 /// How far a watcher has taken a process's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

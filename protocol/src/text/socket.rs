@@ -4,9 +4,7 @@ use super::list::{self, HOST_TAG};
 use super::names::{select, select_known};
 use super::options::{Options, integer};
 use super::{Host, TextError};
-use ringmaster_protocol::message::{
-    Listen, Listening, Refusal, RemoveSocket, Reply, SocketAddress, SocketInfo, SocketType,
-};
+use crate::message::{Listen, Listening, Refusal, RemoveSocket, Reply, SocketAddress, SocketInfo, SocketType};
 use std::net::{IpAddr, SocketAddr};
 
 /// What was asked for, read but not looked up.

@@ -26,8 +26,8 @@ pub use error::TextError;
 pub use session::{After, Session};
 pub use watch::Acked;
 
-use ringmaster_protocol::message::{Listen, ProcessId, ProcessInfo, Refusal, Reply, Request, SocketInfo};
-use ringmaster_protocol::ring::{Record, Stream};
+use crate::message::{Listen, ProcessId, ProcessInfo, Refusal, Reply, Request, SocketInfo};
+use crate::ring::{Record, Stream};
 
 /// What a session may ask of the core's shell. Every call is answered at once.
 pub trait Host {

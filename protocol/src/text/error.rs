@@ -1,7 +1,7 @@
 //! Everything that a command can be refused for. `Display` is the text behind `Error: `; most of it is Papa's, which client
 //! programs compare (spec of Papa, sections 2 to 6).
 
-use ringmaster_protocol::message::Refusal;
+use crate::message::Refusal;
 
 /// Why a command is not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! `$(socket.NAME.port)` and `$(socket.NAME.fileno)` in a process's arguments.
 
 use super::TextError;
-use ringmaster_protocol::message::{SocketAddress, SocketInfo};
+use crate::message::{SocketAddress, SocketInfo};
 
 const BEGIN: &str = "$(socket.";
 
@@ -49,8 +49,8 @@ fn look_up(reference: &str, sockets: &[SocketInfo], inherited: &mut Vec<String>)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::SocketType;
     use proptest::prelude::*;
-    use ringmaster_protocol::message::SocketType;
 
     fn replaced(argument: &str) -> Result<(String, Vec<String>), TextError> {
         let socket = |name: &str, port, number| SocketInfo {

@@ -2,7 +2,7 @@
 
 use super::names::wants;
 use super::{Host, TextError, list};
-use ringmaster_protocol::message::{GetValue, ListValues, RemoveValue, Reply, SetValue, Value, ValueNames};
+use crate::message::{GetValue, ListValues, RemoveValue, Reply, SetValue, Value, ValueNames};
 
 /// `set NAME WORDS`: stores, or forgets when there are no words.
 pub fn set(host: &mut impl Host, words: &[String]) -> Result<(), TextError> {

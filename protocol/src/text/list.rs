@@ -4,7 +4,7 @@ use super::TextError;
 use super::names::Named;
 use super::process::Note;
 use crate::limits::MAX_TEXT_REPLY;
-use ringmaster_protocol::message::{Listen, ProcessInfo, SocketAddress, SocketInfo};
+use crate::message::{Listen, ProcessInfo, SocketAddress, SocketInfo};
 
 /// The tag under which a socket's request keeps the host as it was given. Odd: a core that does not know it may ignore it.
 pub const HOST_TAG: u16 = 0x5041;
@@ -74,9 +74,9 @@ pub fn socket(listen: &Listen, info: &SocketInfo) -> String {
         SocketAddress::Inet(_) => "inet6",
     };
     let kind = match info.kind {
-        ringmaster_protocol::message::SocketType::Stream => "stream",
-        ringmaster_protocol::message::SocketType::Datagram => "dgram",
-        ringmaster_protocol::message::SocketType::SeqPacket => "seqpacket",
+        crate::message::SocketType::Stream => "stream",
+        crate::message::SocketType::Datagram => "dgram",
+        crate::message::SocketType::SeqPacket => "seqpacket",
     };
     let mut line = format!("{} family={family} type={kind} backlog={}", info.name, info.backlog);
     match &info.address {

@@ -1,0 +1,168 @@
+//! Taking over from another program of the same core: after an upgrade, a rollback, or the death of the keeper.
+//!
+//! The command line says which descriptors are what ([`Ward::words`]). A dry run reads the same words and a copy of the
+//! state, touches nothing, and says one line; a program that does not say it is not executed.
+
+use super::{Keeper, Original, Ward, start};
+use crate::instance::Instance;
+use crate::shell::{Options, Place, ServeError, Verbosity};
+use crate::state::StateFile;
+use crate::sys;
+use rustix::process::Rlimit;
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// What a program says that can take over: this, and its version.
+pub const READY: &str = "papa can take over: ";
+
+/// Why a program cannot take over.
+#[derive(Debug, thiserror::Error)]
+pub enum ResumeError {
+    /// A word of the command line.
+    #[error("resume: {option} is {value:?}; expected {expected}")]
+    Word {
+        /// Which option.
+        option: &'static str,
+        /// As given; empty when it is missing.
+        value: String,
+        /// What would do.
+        expected: &'static str,
+    },
+    /// The instance or its state.
+    #[error("{0}")]
+    Serve(#[from] ServeError),
+}
+
+/// Options that have a value.
+const VALUED: [&str; 11] = [
+    "--directory",
+    "--directory-fd",
+    "--lock-fd",
+    "--listener-fd",
+    "--tcp-fd",
+    "--previous-fd",
+    "--umask",
+    "--open-files",
+    "-u",
+    "-p",
+    "--dry-run",
+];
+
+/// Options that have none.
+const FLAGS: [&str; 2] = ["-d", "--daemonize"];
+
+/// The words of [`Ward::words`], read but not yet believed.
+struct Words(HashMap<&'static str, OsString>);
+
+impl Words {
+    fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, ResumeError> {
+        let mut found = HashMap::new();
+        let mut words = words.into_iter();
+        while let Some(word) = words.next() {
+            let named = |known: &&str| OsStr::new(known) == word.as_os_str();
+            if let Some(option) = VALUED.into_iter().find(named) {
+                found.insert(option, words.next().unwrap_or_default());
+            } else if let Some(flag) = FLAGS.into_iter().find(named) {
+                found.insert(flag, OsString::new());
+            } else {
+                let value = word.to_string_lossy().into_owned();
+                return Err(ResumeError::Word { option: "an option", value, expected: "one that this build knows" });
+            }
+        }
+        Ok(Self(found))
+    }
+
+    fn text(&self, option: &'static str) -> Option<String> {
+        self.0.get(option).map(|value| value.to_string_lossy().into_owned())
+    }
+
+    fn number<T: std::str::FromStr>(&self, option: &'static str) -> Result<Option<T>, ResumeError> {
+        let read = |value: String| {
+            value.parse().map_err(|_not_a_number| ResumeError::Word { option, value, expected: "a number" })
+        };
+        self.text(option).map(read).transpose()
+    }
+
+    fn descriptor(&self, option: &'static str) -> Result<Option<OwnedFd>, ResumeError> {
+        let Some(number) = self.number(option)? else {
+            return Ok(None);
+        };
+        match sys::inherited(number) {
+            Some(descriptor) => Ok(Some(descriptor)),
+            None => Err(ResumeError::Word {
+                option,
+                value: number.to_string(),
+                expected: "the number of an open descriptor",
+            }),
+        }
+    }
+
+    fn options(&self) -> Result<Options, ResumeError> {
+        Ok(Options {
+            directory: self.0.get("--directory").map(PathBuf::from).unwrap_or_default(),
+            socket: self.0.get("-u").map(PathBuf::from),
+            port: self.number("-p")?,
+            verbosity: if self.0.contains_key("-d") { Verbosity::Debug } else { Verbosity::Quiet },
+            place: if self.0.contains_key("--daemonize") { Place::Background } else { Place::Foreground },
+        })
+    }
+
+    fn original(&self) -> Result<Original, ResumeError> {
+        let wrong = |option, value: &str, expected| ResumeError::Word { option, value: value.to_owned(), expected };
+        let umask = self.text("--umask").unwrap_or_default();
+        let files = self.text("--open-files").unwrap_or_default();
+        let limit = |text: &str| if text == "-" { Some(None) } else { text.parse().ok().map(Some) };
+        let limits = files
+            .split_once(':')
+            .and_then(|(soft, hard)| Some(Rlimit { current: limit(soft)?, maximum: limit(hard)? }));
+        Ok(Original {
+            umask: u32::from_str_radix(&umask, 8).map_err(|_digits| wrong("--umask", &umask, "an octal number"))?,
+            open_files: limits.ok_or_else(|| wrong("--open-files", &files, "SOFT:HARD"))?,
+        })
+    }
+}
+
+fn needed(option: &'static str, descriptor: Option<OwnedFd>) -> Result<OwnedFd, ResumeError> {
+    descriptor.ok_or(ResumeError::Word { option, value: String::new(), expected: "a descriptor" })
+}
+
+/// Takes over and keeps. Gives the exit status.
+pub fn resume(words: impl IntoIterator<Item = OsString>) -> Result<u8, ResumeError> {
+    let words = Words::read(words)?;
+    if let Some(copy) = words.0.get("--dry-run") {
+        return dry_run(&words, Path::new(copy));
+    }
+    let options = words.options()?;
+    start::own_signals()?;
+    let [directory, lock, listener] = ["--directory-fd", "--lock-fd", "--listener-fd"]
+        .map(|option| words.descriptor(option).and_then(|descriptor| needed(option, descriptor)));
+    let directory = directory?;
+    let ward = Ward {
+        state: crate::shell::open_state(&directory)?,
+        instance: Instance::adopt(&options.directory, directory, lock?),
+        listener: listener?,
+        tcp: words.descriptor("--tcp-fd")?,
+        previous: words.descriptor("--previous-fd")?,
+        original: words.original()?,
+        guarantees: start::guarantees(),
+        options,
+    };
+    ward.take_charge()?;
+    Ok(Keeper::new(ward).run())
+}
+
+/// Reads the same words and a copy of the state, and says so.
+fn dry_run(words: &Words, copy: &Path) -> Result<u8, ResumeError> {
+    words.options()?;
+    words.original()?;
+    let wrong = |expected| ResumeError::Word { option: "--dry-run", value: copy.display().to_string(), expected };
+    let folder = copy.parent().ok_or_else(|| wrong("a path with a directory"))?;
+    let name = copy.file_name().and_then(OsStr::to_str).ok_or_else(|| wrong("a path with a name"))?;
+    let folder = std::fs::File::open(folder).map_err(|_missing| wrong("a file that can be read"))?;
+    let state: StateFile = crate::shell::open_state_at(&folder, name)?;
+    let slots = state.used().len();
+    println!("{READY}{} ({slots} processes)", env!("CARGO_PKG_VERSION"));
+    Ok(0)
+}
