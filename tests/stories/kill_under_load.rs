@@ -87,6 +87,7 @@ fn story(kills: u32) -> Result<()> {
     let tally = tally(&logs)?;
     println!("{kills} kills, seed {}: {tally:?}; connections {count:?}", dice.seed);
     ensure!(tally.lost == 0, "lines are lost (seed {}): {tally:?}", dice.seed);
+    ensure!(tally.repeated == 0 && tally.broken == 0, "lines are repeated (seed {}): {tally:?}", dice.seed);
     ensure!(count.refused == 0 && count.failed.is_empty(), "connections (seed {}): {count:?}", dice.seed);
     ensure!(count.served > 0, "the prober never got through");
     stack.sandbox.finish()

@@ -5,6 +5,7 @@ mod errors;
 mod kill_under_load;
 mod lifetimes;
 mod log_check;
+mod lost_output;
 mod papa_package;
 mod prober;
 mod quickstart;

@@ -97,6 +97,8 @@ fn run(mailbox: &Mailbox, directory: &Path, report: impl Fn(ScribeReport)) {
         };
         let wanted = mailbox.take(patience);
         if wanted.stop {
+            // What was detached last is not to be remembered.
+            worker.apply(wanted, Moment::now());
             worker.sync_all();
             worker.into_journal().close();
             return;
