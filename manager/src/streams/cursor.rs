@@ -226,10 +226,21 @@ impl Cursor {
         Ok(unfinished)
     }
 
-    /// Remembers that what follows `offset` is an unfinished line. Gives since when it is.
-    pub(super) fn hold(&mut self, now: Instant) -> Instant {
+    /// The number in the order of arrival of what comes after `head`, if it has come already and only its notice has not.
+    pub(super) fn ahead(&self, tap: &Tap) -> std::io::Result<Option<u64>> {
+        let Some(number) = self.records else {
+            return Ok(None);
+        };
+        // A place that was not written yet, or in an earlier round, has an offset that has passed.
+        let record = tap.record(self.stream, number)?;
+        Ok((record.seq > 0 && record.offset >= self.head && self.open).then_some(record.seq))
+    }
+
+    /// Remembers that what follows `offset` waits: for the end of a line, or (`lines`) whole lines for earlier ones of the other
+    /// stream. Gives since when.
+    pub(super) fn hold(&mut self, now: Instant, lines: bool) -> Instant {
         let since = self.held.map_or(now, |held| held.since);
-        let scanned = self.head;
+        let scanned = if lines { self.offset } else { self.head };
         self.held = Some(Held { since, scanned });
         since
     }

@@ -24,6 +24,8 @@ use std::time::Instant;
 pub(super) struct Group {
     pub(super) sink: SinkKey,
     pub(super) looks: PerStream<Option<Arc<Look>>>,
+    /// Both streams of the process go there, whether or not there is something of both.
+    pub(super) shared: bool,
 }
 
 /// Buffers that are used again and again.
@@ -63,7 +65,14 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             let previous = cursor.previous;
             *inputs.get_mut(stream) = Some(Input { look, portion, previous });
         }
-        let pieces = plan(&parts);
+        let forced = parts.iter().any(|part| part.force);
+        let before = if group.shared && !forced { ahead(process)? } else { None };
+        let pieces = plan(&parts, before);
+        if pieces.is_empty() && before.is_some() {
+            // Something that arrived earlier is about to be announced; if that never happens, the pause ends.
+            self.hold(id, group, now, true);
+            return Ok(false);
+        }
         let writer = process.writer(id);
         let mut rendered = std::mem::take(&mut self.bench.rendered);
         rendered.clear();
@@ -79,12 +88,11 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             None => pieces.is_empty() || self.commit(&group.sink, &rendered, commit, now),
         };
         self.bench.rendered = rendered;
-        Ok(done && self.what_is_left(id, group, now))
+        Ok(done && self.what_is_left(id, group, now, before.is_some()))
     }
 
     /// Fills the portions of a group. Gives a gap that has to be told first.
     fn load(&mut self, id: ProcessId, group: &Group, now: Moment) -> std::io::Result<Option<(Stream, Step, Loss)>> {
-        let both = group.looks.stdout.is_some() && group.looks.stderr.is_some();
         let flushing = self.flush.is_some();
         let Some(process) = self.processes.get_mut(&id) else {
             return Ok(None);
@@ -96,7 +104,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             else {
                 continue;
             };
-            let wish = Wish { records: both || look.needs_records(), force };
+            let wish = Wish { records: group.shared || look.needs_records(), force };
             let loaded = cursor.load(tap, wish, self.bench.portions.get_mut(stream))?;
             if let Loaded::Gap { lost, to } = loaded {
                 let (from, before) = (cursor.offset, cursor.previous.unwrap_or(b'\n'));
@@ -137,23 +145,28 @@ impl<R: Fn(ScribeReport)> Worker<R> {
     }
 
     /// After a batch: whether more can be written at once. What is left of a line is held back.
-    fn what_is_left(&mut self, id: ProcessId, group: &Group, now: Moment) -> bool {
+    fn what_is_left(&mut self, id: ProcessId, group: &Group, now: Moment, lines: bool) -> bool {
+        let more = Stream::ALL.iter().any(|stream| {
+            let cursor = self.processes.get(&id).and_then(|process| process.cursors.get(*stream).as_ref());
+            let waits = group.looks.get(*stream).is_some() && cursor.is_some_and(|cursor| !cursor.is_drained());
+            waits && self.bench.portions.get(*stream).cut_off
+        });
+        self.hold(id, group, now, lines);
+        more
+    }
+
+    /// Lets what a group has left wait: for the end of a line, or (`lines`) for what arrived before it.
+    fn hold(&mut self, id: ProcessId, group: &Group, now: Moment, lines: bool) {
         let Some(process) = self.processes.get_mut(&id) else {
-            return false;
+            return;
         };
-        let mut more = false;
         let mut oldest: Option<Instant> = None;
         for stream in Stream::ALL {
             let (Some(_), Some(cursor)) = (group.looks.get(stream), process.cursors.get_mut(stream)) else {
                 continue;
             };
-            if cursor.is_drained() {
-                continue;
-            }
-            if self.bench.portions.get(stream).cut_off {
-                more = true;
-            } else {
-                let since = cursor.hold(now.steady);
+            if !cursor.is_drained() && (lines || !self.bench.portions.get(stream).cut_off) {
+                let since = cursor.hold(now.steady, lines);
                 oldest = Some(oldest.map_or(since, |oldest| oldest.min(since)));
             }
         }
@@ -162,8 +175,18 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         {
             self.held.insert((since, id));
         }
-        more
     }
+}
+
+/// The number of the first thing that has arrived and was not announced yet, of either stream.
+fn ahead(process: &Process) -> std::io::Result<Option<u64>> {
+    let mut first = None;
+    for stream in Stream::ALL {
+        if let (Some(cursor), Some(tap)) = (process.cursors.get(stream), &process.tap) {
+            first = [first, cursor.ahead(tap)?].into_iter().flatten().min();
+        }
+    }
+    Ok(first)
 }
 
 /// Whether an unfinished line is written now.

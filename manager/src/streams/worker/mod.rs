@@ -280,7 +280,9 @@ impl<R: Fn(ScribeReport)> Worker<R> {
                 let mut looks = PerStream::default();
                 *looks.get_mut(stream) = look;
                 let sink = route.sink.clone();
-                groups.push(Group { sink, looks });
+                let mut others = routes.into_iter().flat_map(|routes| [&routes.stdout, &routes.stderr]).flatten();
+                let shared = others.clone().count() == 2 && others.all(|other| other.sink == sink);
+                groups.push(Group { sink, looks, shared });
             }
         }
         groups

@@ -300,3 +300,37 @@ fn times_stay_right_when_the_records_wrap() {
     }
     assert_eq!(rig.text("log"), expected);
 }
+
+/// The core tells of both streams one after the other; what it tells first may have come last.
+#[test]
+fn notices_that_overtake_each_other_do_not_change_the_order() {
+    for more in [&[][..], &[("time_format", "%S")]] {
+        let mut rig = Rig::new();
+        rig.one_file("log", more);
+        let mut process = FakeProcess::new(1);
+        rig.orders([process.attach()]);
+        process.write(Stderr, 1, b"first\n");
+        process.write(Stdout, 2, b"second\n");
+        rig.orders([process.advance(Stdout)]);
+        assert_eq!(rig.text("log"), "");
+        process.write(Stderr, 3, b"third\n");
+        rig.orders([process.advance(Stderr)]);
+        let text = rig.text("log");
+        let words: Vec<&str> = text.lines().map(|line| line.rsplit(' ').next().unwrap()).collect();
+        assert_eq!(words, ["first", "second", "third"]);
+    }
+}
+
+/// The core was killed between a record and its bytes: nobody will announce them.
+#[test]
+fn a_record_without_bytes_stops_nothing_for_long() {
+    let mut rig = Rig::new();
+    rig.one_file("log", &[]);
+    let mut process = FakeProcess::new(1);
+    rig.orders([process.attach()]);
+    process.write(Stderr, 1, b"never announced\n");
+    rig.write(&mut process, Stdout, 2, b"here\n");
+    assert_eq!(rig.text("log"), "");
+    rig.pass(HOLD);
+    assert_eq!(rig.text("log"), "here\n");
+}
