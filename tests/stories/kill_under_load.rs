@@ -128,7 +128,9 @@ fn story(victims: Victims, kills: u32) -> Result<()> {
             stack.await_answer()?;
         }
         pass(Duration::from_millis(dice.below(700)));
-        if victims == Victims::All && dice.below(2) == 0 {
+        if victims == Victims::All && !doomed && dice.below(2) == 0 {
+            // A circusd that loses the core before it has begun ends, and is to be started again by whoever started it.
+            stack.await_answer()?;
             struck += u32::from(strike_core(&stack, dice.below(3))?);
             continue;
         }
