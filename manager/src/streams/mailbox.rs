@@ -200,11 +200,14 @@ pub(super) struct Wanted {
     pub(super) reopen: bool,
     pub(super) flush: Option<u64>,
     pub(super) stop: bool,
+    /// There is more than news of output.
+    urgent: bool,
 }
 
 impl Wanted {
     /// Takes in one more order.
     pub(super) fn fold(&mut self, order: Order) {
+        self.urgent |= !matches!(order, Order::Advance { .. });
         match order {
             Order::SetStreams { watcher, stdout, stderr } => {
                 self.watchers.entry(watcher).or_default().set = Some(PerStream { stdout, stderr });
@@ -275,6 +278,8 @@ struct Content {
     wanted: Wanted,
     /// Somebody waits for [`Mailbox::filled`]; else it is not notified, which would be a system call for nothing.
     waiting: bool,
+    /// Somebody waits, but for news of output.
+    gathering: bool,
 }
 
 impl Mailbox {
@@ -282,7 +287,8 @@ impl Mailbox {
     pub(super) fn put(&self, orders: impl IntoIterator<Item = Order>) {
         let mut content = self.lock();
         orders.into_iter().for_each(|order| content.wanted.fold(order));
-        let waiting = std::mem::take(&mut content.waiting);
+        let called = content.gathering && content.wanted.urgent;
+        let waiting = std::mem::take(&mut content.waiting) || called;
         drop(content);
         if waiting {
             self.filled.notify_one();
@@ -309,6 +315,21 @@ impl Mailbox {
         }
         content.waiting = false;
         std::mem::take(&mut content.wanted)
+    }
+
+    /// Lets news of output gather for a while; anything else ends the wait.
+    pub(super) fn gather(&self, time: std::time::Duration) {
+        let deadline = Instant::now() + time;
+        let mut content = self.lock();
+        while !content.wanted.urgent {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            content.gathering = true;
+            content = self.filled.wait_timeout(content, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        content.gathering = false;
     }
 
     /// Waits until the end is ordered, or patience runs out. Gives whether it is; orders stay.
@@ -358,6 +379,24 @@ mod tests {
         let mark = wanted.processes[&ProcessId(1)].marks.stdout.unwrap();
         assert_eq!((mark.head, mark.records, mark.ended), (30, 3, false));
         assert!(mailbox.take(Patience::None).is_empty());
+    }
+
+    #[test]
+    fn only_news_of_output_gathers() {
+        let mailbox = Mailbox::default();
+        mailbox.put([advance(1, 10)]);
+        let begin = Instant::now();
+        mailbox.gather(std::time::Duration::from_millis(1));
+        assert!(begin.elapsed() >= std::time::Duration::from_millis(1));
+        let ended = || Order::Ended { process: ProcessId(1), heads: [10, 0] };
+        mailbox.put([ended()]);
+        // One that comes while somebody waits, and one that is there: the test would take an hour otherwise.
+        mailbox.gather(std::time::Duration::from_secs(3600));
+        mailbox.take(Patience::None);
+        std::thread::scope(|scope| {
+            scope.spawn(|| mailbox.gather(std::time::Duration::from_secs(3600)));
+            mailbox.put([advance(1, 20), ended()]);
+        });
     }
 
     #[test]

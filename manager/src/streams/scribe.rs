@@ -11,6 +11,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// Less than this was written in a row: what comes next is let to gather, so that a process that writes line by line does not cost
+/// a batch a line.
+const SMALL: usize = 64 << 10;
+
+/// For so long: nobody who looks at a log notices it, and a ring has room for a thousand times as much as comes in small pieces.
+const GATHER: Duration = Duration::from_millis(1);
+
 /// Between two looks whether an earlier circusd has ended: it was killed, so it takes a moment.
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
@@ -107,6 +114,9 @@ fn run(mailbox: &Mailbox, directory: &Path, report: impl Fn(ScribeReport)) {
         worker.apply(wanted, now);
         worker.expire(now);
         worker.work(now);
+        if !worker.has_work() && (1..SMALL).contains(&worker.take_written()) {
+            mailbox.gather(GATHER);
+        }
     }
 }
 

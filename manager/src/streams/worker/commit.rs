@@ -114,6 +114,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             self.fail_within(key, bytes, (commit, batch, done), failure, now);
             return false;
         }
+        self.written = self.written.saturating_add(bytes.len());
         failpoint::hit(Failpoint::BeforeSettle);
         let settled = self.journal.settle(batch, &commit, nanoseconds(now));
         failpoint::hit(Failpoint::AfterSettle);

@@ -61,6 +61,8 @@ pub(super) struct Worker<R> {
     journal: Journal,
     /// Targets with old files to compress.
     compressing: BTreeSet<SinkKey>,
+    /// Bytes written since somebody asked.
+    written: usize,
     /// Batches written, so that compression gets its turn among them.
     turns: u64,
 }
@@ -80,6 +82,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             bench: Bench::new(zone),
             journal,
             compressing: BTreeSet::new(),
+            written: 0,
             turns: 0,
         }
     }
@@ -92,6 +95,11 @@ impl<R: Fn(ScribeReport)> Worker<R> {
     /// Whether a turn would do something now.
     pub(super) fn has_work(&self) -> bool {
         !self.queue.is_empty() || self.flush.is_some() || !self.compressing.is_empty()
+    }
+
+    /// Bytes that were written since the last question.
+    pub(super) fn take_written(&mut self) -> usize {
+        std::mem::take(&mut self.written)
     }
 
     /// When to look again although no order comes; `None`: never.
