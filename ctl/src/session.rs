@@ -7,6 +7,7 @@ use ringmaster_protocol::circus::to_json;
 use ringmaster_protocol::status;
 use serde_json::Value;
 
+use crate::attach;
 use crate::cli::{ENDPOINT_VARIABLE, Format, Settings};
 use crate::client::Received;
 use crate::commands::{Action, Ask, Command};
@@ -68,15 +69,33 @@ pub fn print_events(daemon: &mut Daemon<'_>, topics: &[String]) -> Result<Exit, 
 /// # Errors
 /// See [`kernel::KernelError`].
 pub fn print_kernel(settings: &Settings, arguments: &Arguments, lookup: Lookup<'_>) -> Result<Exit, Failure> {
-    if settings.ssh.is_some() {
-        return Err(KernelError::Elsewhere.into());
-    }
-    let variable = || lookup(ENDPOINT_VARIABLE)?.into_string().ok();
-    let endpoint = settings.endpoint.clone().or_else(variable);
-    let socket: PathBuf = kernel::socket_of(arguments, endpoint.as_deref(), lookup)?;
+    let socket = socket_of("kernel", settings, arguments, lookup)?;
     let reply = kernel::ask(&socket, settings.patience)?;
     show(&kernel_text(settings.format, &reply)).map_err(Failure::Stdout)?;
     Ok(Exit::Done)
+}
+
+/// Talks to the core in Papa's text protocol, until the one or the other ends it.
+///
+/// # Errors
+/// See [`kernel::KernelError`]; or our own streams.
+pub fn attach(settings: &Settings, arguments: &Arguments, lookup: Lookup<'_>) -> Result<Exit, Failure> {
+    attach::run(&socket_of("attach", settings, arguments, lookup)?, lookup)
+}
+
+/// The core that a command means.
+fn socket_of(
+    command: &'static str,
+    settings: &Settings,
+    arguments: &Arguments,
+    lookup: Lookup<'_>,
+) -> Result<PathBuf, KernelError> {
+    if settings.ssh.is_some() {
+        return Err(KernelError::Elsewhere { command });
+    }
+    let variable = || lookup(ENDPOINT_VARIABLE)?.into_string().ok();
+    let endpoint = settings.endpoint.clone().or_else(variable);
+    kernel::socket_of(arguments, endpoint.as_deref(), lookup)
 }
 
 fn kernel_text(format: Format, reply: &ringmaster_protocol::message::StatusReply) -> String {
@@ -108,5 +127,6 @@ pub fn once(
         }
         Action::Listen => print_events(&mut Daemon::events(runtime, settings)?, arguments.words()),
         Action::Kernel => print_kernel(settings, arguments, lookup),
+        Action::Attach => attach(settings, arguments, lookup),
     }
 }

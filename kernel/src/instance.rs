@@ -13,6 +13,9 @@ pub const SOCKETS: &str = "sockets";
 /// The requests of processes without captured output, in the instance directory (`shell/ledger.rs`).
 pub const LEDGER: &str = "uncaptured";
 
+/// Directories in which cores of this instance made cgroups, a line for each (`shell/groups.rs`).
+pub const GROUPS: &str = "groups";
+
 /// What came of the last upgrade, one line.
 pub const UPGRADE_REPORT: &str = "upgrade";
 
@@ -132,7 +135,7 @@ impl Instance {
     /// Removes what a core that ends with nothing left to own leaves behind, the lock last. Best effort: what stays
     /// is taken over by the next core.
     pub fn remove(self) {
-        for name in [file::SOCKET, file::PID, file::STATE, LEDGER, UPGRADE_REPORT] {
+        for name in [file::SOCKET, file::PID, file::STATE, LEDGER, GROUPS, UPGRADE_REPORT] {
             let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
         }
         for name in [file::RINGS, file::VALUES, SOCKETS] {

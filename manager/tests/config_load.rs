@@ -126,6 +126,22 @@ fn what_no_single_option_shows() {
 }
 
 #[test]
+fn policies_for_full_buffers_are_checked() {
+    assert_eq!(
+        problems(
+            "[watcher:a]\ncmd = x\noverflow = drop\n[watcher:b]\ncmd = x\noverflow = spill\n\
+             [watcher:c]\ncmd = x\nring_size = 1M\nspill_quota = 2T\n\
+             [watcher:d]\ncmd = x\noverflow = spill\nspill_dir = /s\nspill_quota = 64k\nring_size = 65536\n"
+        ),
+        [
+            "t.ini:3: [watcher:a] overflow = drop: expected one of drop-oldest, block, drop-newest, spill (this watcher is left out)",
+            "t.ini:6: [watcher:b] overflow = spill: needs a directory, spill_dir = /PATH (this watcher is left out)",
+            "t.ini:10: [watcher:c] spill_quota = 2T: expected a number of bytes such as 4194304 or 4M, 64K to 1T (this watcher is left out)",
+        ]
+    );
+}
+
+#[test]
 fn streams_that_cannot_be_used_or_hold_a_surprise_are_named() {
     assert_eq!(
         problems(

@@ -249,6 +249,8 @@ fn type_of<S>(kind: &Kind<S>) -> &'static str {
         Kind::Identity(_) => "name or number",
         Kind::Signal(_) => "signal",
         Kind::Retries(_) => "whole number or -1",
+        Kind::Size(..) => "bytes, or with K, M, G, T",
+        Kind::Overflow(_) => "policy",
         Kind::Env(_) => "sections",
         Kind::Stream(..) => "[stream](options-streams.md)",
         Kind::Rlimits(_) => "whole number or empty",

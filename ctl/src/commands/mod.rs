@@ -7,6 +7,7 @@ use crate::reply::{Answer, Reply};
 use crate::request::{ArgumentError, Arguments, Properties, Request};
 
 mod add;
+pub mod attach;
 mod decr;
 mod dstats;
 mod get;
@@ -36,6 +37,7 @@ mod stop;
 /// Every command of the command line, in the order of the help.
 pub const COMMANDS: &[Command] = &[
     add::COMMAND,
+    attach::COMMAND,
     decr::COMMAND,
     dstats::COMMAND,
     get::COMMAND,
@@ -94,6 +96,8 @@ pub enum Action {
     Listen,
     /// The core, over the socket of its instance.
     Kernel,
+    /// The core, over the same socket and in Papa's text protocol, for as long as somebody types.
+    Attach,
 }
 
 /// A command that is one request and one reply.

@@ -151,6 +151,8 @@ fn settable_option(row: &WatcherOption) -> Vec<Candidate> {
         | Kind::Identity(_)
         | Kind::Signal(_)
         | Kind::Retries(_)
+        | Kind::Size(..)
+        | Kind::Overflow(_)
         | Kind::Env(_)
         | Kind::Family(_)
         | Kind::SocketKind(_) => vec![candidate(row.name, row.help)],

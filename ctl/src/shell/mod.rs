@@ -4,8 +4,8 @@
 //! It behaves as Circus's (spec m) but for one thing: a line that makes no sense is told and does not end the shell. It keeps
 //! no connection between lines.
 
-mod editor;
-mod input;
+pub(crate) mod editor;
+pub(crate) mod input;
 
 use std::cell::RefCell;
 
@@ -131,6 +131,7 @@ impl Shell<'_> {
                 session::print_events(&mut events, arguments.words())
             }
             Action::Kernel => session::print_kernel(&self.settings, arguments, self.lookup),
+            Action::Attach => session::attach(&self.settings, arguments, self.lookup),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The closed sets of what can happen to the core and of what it can want.
 
+use super::Holes;
+use super::authority::Peer;
 use super::ring::{Capture, Captured, Ring};
 use ringmaster_protocol::message::{
     Exit, ExitStatus, Listen, Notice, ProcessId, Refusal, Reply, Request, Rusage, SocketAddress, Spawn, Target,
@@ -65,8 +67,8 @@ pub enum Input {
     Connected {
         /// Its connection.
         client: ClientId,
-        /// Its pid (`SO_PEERCRED`).
-        pid: i32,
+        /// Who it is (`SO_PEERCRED`), and what it may do.
+        peer: Peer,
     },
     /// A connection is gone.
     Disconnected {
@@ -276,6 +278,15 @@ pub enum Effect {
         lost: u64,
         /// The first record still needed.
         first_record: u64,
+    },
+    /// Give pages of the process file back.
+    Thin {
+        /// Whose.
+        process: ProcessId,
+        /// Which.
+        stream: Stream,
+        /// What nobody will read.
+        holes: Holes,
     },
     /// Note an end, then reap.
     SaveExit {

@@ -4,6 +4,8 @@
 //! execve(2) keeps. The words are frozen like messages: a build may add options, and must read those of released builds.
 
 use crate::instance::Instance;
+use crate::limits::RING_MEMORY;
+use crate::policy::POLICY;
 use crate::shell::{Options, Place, ServeError, Verbosity};
 use crate::state::StateFile;
 use crate::sys;
@@ -13,6 +15,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// What children inherit from the way in which the core itself was started.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +24,8 @@ pub struct Original {
     pub umask: u32,
     /// The starter's limit of open files; the core raises its own.
     pub open_files: Rlimit,
+    /// The starter's `oom_score_adj`, when the core has lowered its own.
+    pub oom_score_adj: Option<i32>,
 }
 
 /// An instance, and the way in which it is served.
@@ -99,10 +104,16 @@ impl Ward {
         words.extend(number("--listener-fd", self.listener.as_raw_fd()));
         words.extend(text("--umask", format!("{:o}", self.original.umask).as_bytes()));
         words.extend(text("--open-files", format!("{}:{}", limit(files.current), limit(files.maximum)).as_bytes()));
+        words.extend(self.original.oom_score_adj.iter().flat_map(|score| number("--oom-score-adj", *score)));
         words.extend(self.tcp.iter().flat_map(|tcp| number("--tcp-fd", tcp.as_raw_fd())));
         words.extend(previous.iter().flat_map(|program| number("--previous-fd", *program)));
         words.extend(self.options.socket.iter().flat_map(|path| text("-u", path.as_os_str().as_bytes())));
         words.extend(self.options.port.iter().flat_map(|port| number("-p", i32::from(*port))));
+        // Only when it says something: a build that does not know the word refuses it.
+        let memory = Some(self.options.ring_memory).filter(|memory| *memory != RING_MEMORY);
+        words.extend(memory.iter().flat_map(|memory| text("--ring-memory", memory.to_string().as_bytes())));
+        let policy = Some(&self.options.policy).filter(|path| *path != Path::new(POLICY));
+        words.extend(policy.iter().flat_map(|path| text("--policy", path.as_os_str().as_bytes())));
         if self.options.verbosity == Verbosity::Debug {
             words.push(b"-d".to_vec());
         }

@@ -2,6 +2,7 @@
 
 use super::connection::Speech;
 use super::descriptors::Inheritable;
+use super::launch::{Caller, Started};
 use super::{Shell, Verdict, socket};
 use crate::core::{Attachment, ClientId, Effect, Input, ReplyTo};
 use ringmaster_protocol::frame::Frame;
@@ -16,6 +17,7 @@ use std::sync::atomic::Ordering;
 
 use super::poll::Token;
 use crate::core::Passed;
+use crate::sys::Behalf;
 
 impl Shell {
     /// Does one thing; gives what the core must know about its outcome.
@@ -39,6 +41,7 @@ impl Shell {
                 words.acked().store(acked, Ordering::Release);
                 words.first_record().store(first_record, Ordering::Release);
             }
+            Effect::Thin { process, stream, holes } => self.children.get(&process)?.file.give_back(stream, &holes),
             Effect::SaveExit { process, exit } => self.save_exit(process, exit),
             Effect::Release { process } => {
                 self.release(process);
@@ -135,10 +138,15 @@ impl Shell {
     fn start(&mut self, to: ReplyTo, spawn: Box<Spawn>) -> Input {
         let count = usize::from(spawn.passed());
         let connection = self.connections.get_mut(&to.client);
-        let passed = connection.map(|connection| connection.take_descriptors(count)).unwrap_or_default();
-        let started = self.launcher.start(&spawn, &passed, &self.sockets, &mut self.state);
-        let outcome = started.map(|(made, child)| {
+        let descriptors = connection.map(|connection| connection.take_descriptors(count)).unwrap_or_default();
+        let behalf = if self.core.is_owner(to.client) { Behalf::Owner } else { Behalf::Stranger };
+        let caller = Caller { behalf, descriptors };
+        let started = self.launcher.start(&spawn, &caller, &self.sockets, &mut self.state, &mut self.groups);
+        let outcome = started.map(|Started { made, child, ungrouped }| {
             self.debug(&format!("process {} {}: pid {}", made.id.0, spawn.name, made.pid));
+            if let Some(why) = ungrouped {
+                self.log(&format!("process {} {} has no cgroup: {why}", made.id.0, spawn.name));
+            }
             self.take_in(made.id, child);
             made
         });

@@ -1,11 +1,12 @@
 //! The kernel half from its first instruction to its last: state, what was left in the table, recovery, loop.
 
+use super::groups::{Groups, Without};
 use super::inherited::Inherited;
 use super::launch::Launcher;
 use super::ledger::Ledger;
 use super::poll::{Poll, Token};
 use super::store::Store;
-use super::{Shell, Verbosity, clock, settle, tree};
+use super::{Shell, Verbosity, clock, guarantees, settle, tree};
 use crate::core::{Conduct, Core, Facts, Inheritance};
 use crate::instance::{InstanceError, SOCKETS};
 use crate::keeper::{UPGRADE_SIGNAL, Ward};
@@ -30,6 +31,10 @@ pub struct Options {
     pub socket: Option<PathBuf>,
     /// The port of 127.0.0.1 on which text is spoken as well; `None`: on none.
     pub port: Option<u16>,
+    /// Bytes of memory for all rings.
+    pub ring_memory: u64,
+    /// The file that lets other users in (`crate::policy`); it counts only for a core of root.
+    pub policy: PathBuf,
     /// How much to say.
     pub verbosity: Verbosity,
     /// Where it runs.
@@ -151,6 +156,10 @@ fn equip(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct, state: Stat
     let ledger = Ledger::open(ward.instance.as_fd()).map_err(fail("opening the ledger of processes"))?;
     let launcher = Launcher::new(ward.original, rings, ledger).map_err(fail("preparing to start processes"))?;
     let header = state.header();
+    let mut groups = Groups::find(ward.instance.as_fd(), header.instance());
+    if !ward.guarantees.iter().any(|row| row.name == guarantees::TREES && row.holds) {
+        groups.give_up(Without::Probed);
+    }
     let (epoch, leased, grace_ms) = header.lease();
     let facts = Facts {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -158,6 +167,7 @@ fn equip(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct, state: Stat
         keeper_pid: keeper.as_raw_nonzero().get(),
         kernel_pid: rustix::process::getpid().as_raw_nonzero().get(),
         max_fds: ward.original.open_files.maximum.unwrap_or(u64::MAX),
+        ring_memory: ward.options.ring_memory,
         guarantees: ward.guarantees.clone(),
         conduct,
         deaths: header.deaths(),
@@ -175,8 +185,10 @@ fn equip(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct, state: Stat
         upgrade: super::upgrade::Upgrade::new(ward).map_err(fail("preparing for upgrades"))?,
         state,
         launcher,
+        groups,
         values: Store::new(ward.instance.folder(file::VALUES)?),
         socket_store: Store::new(ward.instance.folder(SOCKETS)?),
+        policy: rustix::process::geteuid().is_root().then(|| ward.options.policy.clone()),
         connections: HashMap::new(),
         text: super::text::Conversations::default(),
         next_client: 1,

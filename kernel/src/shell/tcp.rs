@@ -3,7 +3,8 @@
 //! TCP tells nothing about its peer, but proc(5) lists every socket of the machine with its owner.
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, getpeername, getsockname, sockopt};
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -24,16 +25,17 @@ pub fn listen(port: u16) -> io::Result<OwnedFd> {
 pub fn peer_uid(socket: impl AsFd) -> Option<u32> {
     let theirs = SocketAddrV4::try_from(getpeername(&socket).ok()??).ok()?;
     let ours = SocketAddrV4::try_from(getsockname(&socket).ok()?).ok()?;
-    owner(&std::fs::read_to_string("/proc/net/tcp").ok()?, theirs, ours)
+    // Line by line: the table is as long as strangers make it.
+    let table = BufReader::new(File::open("/proc/net/tcp").ok()?);
+    owner(table.lines().map_while(Result::ok), theirs, ours)
 }
 
 /// The owner of the socket that is bound to `local` and connected to `remote`, in the table of `/proc/net/tcp`.
-fn owner(table: &str, local: SocketAddrV4, remote: SocketAddrV4) -> Option<u32> {
+fn owner(mut table: impl Iterator<Item = String>, local: SocketAddrV4, remote: SocketAddrV4) -> Option<u32> {
     let (local, remote) = (shown(local), shown(remote));
-    let row = table
-        .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>())
-        .find(|fields| fields.get(1) == Some(&local.as_str()) && fields.get(2) == Some(&remote.as_str()))?;
+    let pair = format!(": {local} {remote} ");
+    let row = table.find(|line| line.contains(&pair))?;
+    let row: Vec<&str> = row.split_whitespace().collect();
     // An orphaned or finished connection has inode 0 and its uid says nothing.
     match (row.get(7), row.get(9)) {
         (Some(uid), Some(inode)) if *inode != "0" => uid.parse().ok(),
@@ -63,9 +65,10 @@ mod tests {
     #[cfg(target_endian = "little")]
     fn the_owner_of_the_other_end_is_found() {
         let at = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
-        assert_eq!(owner(TABLE, at(0xa0b2), at(20202)), Some(1000));
-        assert_eq!(owner(TABLE, at(0xa0b3), at(20202)), None, "nobody has it open any more");
-        assert_eq!(owner(TABLE, at(1), at(20202)), None);
+        let owner = |local, remote| owner(TABLE.lines().map(str::to_owned), at(local), at(remote));
+        assert_eq!(owner(0xa0b2, 20202), Some(1000));
+        assert_eq!(owner(0xa0b3, 20202), None, "nobody has it open any more");
+        assert_eq!(owner(1, 20202), None);
     }
 
     #[test]

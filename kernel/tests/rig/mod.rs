@@ -4,9 +4,12 @@
 
 mod client;
 mod reading;
+mod talk;
 
 pub use client::Client;
 pub use reading::Reading;
+#[allow(unused_imports, reason = "each test program uses its part")]
+pub use talk::{Talk, of};
 
 use ringmaster_protocol::limits::DEFAULT_RING;
 use ringmaster_protocol::message::{Signal as SignalRequest, *};
@@ -26,23 +29,49 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Rig {
     pub run: tempfile::TempDir,
     pub papa: Option<Child>,
+    /// `CIRCUS_CGROUP` of the core.
+    pub groups: &'static str,
 }
 
 impl Rig {
     pub fn new() -> Self {
-        let mut rig = Self { run: tempfile::tempdir().unwrap(), papa: None };
+        Self::with_groups("on")
+    }
+
+    /// A core that makes cgroups where it can, or (`off`) none.
+    pub fn with_groups(groups: &'static str) -> Self {
+        let mut rig = Self { run: tempfile::tempdir().unwrap(), papa: None, groups };
         rig.start();
         rig
     }
 
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_papa"));
-        command.env("CIRCUS_RUN_DIR", self.run.path());
+        command.env("CIRCUS_RUN_DIR", self.run.path()).env("CIRCUS_CGROUP", self.groups).current_dir("/");
         command
     }
 
     pub fn start(&mut self) {
-        let child = self.command().arg("-d").stdin(Stdio::null()).spawn().unwrap();
+        self.start_as(|_| {});
+    }
+
+    pub fn start_with(&mut self, arguments: &[&str]) {
+        self.start_as(|command| {
+            command.args(arguments);
+        });
+    }
+
+    /// With more arguments, or its words elsewhere.
+    pub fn start_as(&mut self, change: impl FnOnce(&mut Command)) {
+        let mut command = self.command();
+        command.arg("-d");
+        change(&mut command);
+        self.start_by(command);
+    }
+
+    /// The command becomes the core.
+    pub fn start_by(&mut self, mut command: Command) {
+        let child = command.stdin(Stdio::null()).spawn().unwrap();
         let pid = child.id();
         self.papa = Some(child);
         eventually("the core accepts connections", || {
@@ -56,8 +85,10 @@ impl Rig {
         self.run.path().join("default")
     }
 
+    /// In the instance's directory, or where a test has put it with `-u`.
     pub fn socket(&self) -> PathBuf {
-        self.directory().join("sock")
+        let elsewhere = self.run.path().join("elsewhere");
+        if elsewhere.exists() { elsewhere } else { self.directory().join("sock") }
     }
 
     /// The half that owns the children, whoever that is now.
@@ -116,6 +147,15 @@ impl Rig {
         client
     }
 
+    /// Directories of this instance's cgroups.
+    pub fn group_folders(&self, instance: u64) -> Vec<PathBuf> {
+        let noted = std::fs::read_to_string(self.directory().join("groups")).unwrap_or_default();
+        let entries = noted.lines().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());
+        let ours = format!("papa-{instance:016x}-");
+        let names = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(&ours)));
+        names.map(|entry| entry.path()).collect()
+    }
+
     pub fn open_fds(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.keeper_pid())).unwrap().count()
     }
@@ -148,7 +188,11 @@ impl Drop for Rig {
         for process in list {
             client.request(SignalRequest { process: process.id, signal: 9, target: Target::Tree, ext: vec![] }).ok();
         }
+        let groups = client.welcome.as_ref().map(|welcome| self.group_folders(welcome.instance_id)).unwrap_or_default();
         self.kill();
+        for group in groups.iter().filter(|group| group.exists()) {
+            eventually("the cgroup is empty", || std::fs::remove_dir(group));
+        }
     }
 }
 
@@ -169,6 +213,21 @@ impl Handle {
         let patience = Timespec { tv_sec: 20, tv_nsec: 0 };
         assert_eq!(rustix::event::poll(&mut end, Some(&patience)).unwrap(), 1, "it has ended");
     }
+}
+
+/// What another user's thread comes to: of Linux, every thread has a user of its own, and a connection remembers it.
+pub fn as_user<T: Send>(uid: u32, act: impl FnOnce() -> T + Send) -> T {
+    use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
+            set_thread_groups(&[group]).unwrap();
+            set_thread_res_gid(group, group, group).unwrap();
+            set_thread_res_uid(user, user, user).unwrap();
+            act()
+        });
+        thread.join().unwrap()
+    })
 }
 
 /// Waits for a condition; panics with what it saw last.

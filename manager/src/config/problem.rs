@@ -119,6 +119,9 @@ pub enum ProblemKind {
     /// `copy_path` or `virtualenv` without `copy_env` (spec a.5).
     #[error("{0}: needs copy_env = True")]
     NeedsCopyEnv(&'static str),
+    /// `overflow = spill` without a directory.
+    #[error("overflow = spill: needs a directory, spill_dir = /PATH")]
+    NeedsSpillDir,
     /// A stream that cannot be used.
     #[error("{stream}: {error}")]
     Stream {

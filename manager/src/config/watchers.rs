@@ -6,7 +6,9 @@ use super::problem::{ProblemKind, Severity};
 use super::reader::{Document, Item};
 use super::sections::Reading;
 use super::words;
-use crate::options::{Args, Effect, Expected, HOOK_NAMES, WATCHER_OPTIONS, WatcherOption, WatcherOptions, python};
+use crate::options::{
+    Args, Effect, Expected, HOOK_NAMES, Overflow, WATCHER_OPTIONS, WatcherOption, WatcherOptions, python,
+};
 use crate::streams;
 use std::cell::RefCell;
 
@@ -83,6 +85,9 @@ impl Reading<'_> {
         }
         if watcher.virtualenv.is_some() && !watcher.copy_env {
             self.note_at("virtualenv", Severity::LeftOut, ProblemKind::NeedsCopyEnv("virtualenv"));
+        }
+        if watcher.overflow == Overflow::Spill && watcher.spill_dir.is_none() {
+            self.note_at("overflow", Severity::LeftOut, ProblemKind::NeedsSpillDir);
         }
         self.limits(watcher);
         self.streams(watcher);

@@ -1,6 +1,7 @@
 //! `[watcher:NAME]`.
 
-use super::{Seconds, Signal, SocketOptions, StreamOptions};
+use super::{Overflow, Seconds, Signal, SocketOptions, StreamOptions};
+use ringmaster_protocol::limits::DEFAULT_RING;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -39,6 +40,9 @@ pub enum RlimitValue {
     /// In the unit of setrlimit(2).
     At(u64),
 }
+
+/// `spill_quota`: a night of a talkative process.
+const DEFAULT_SPILL_QUOTA: u64 = 1 << 30;
 
 /// One watcher section (spec a.5), typed. Built by `config`, changed by `set`.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,6 +106,14 @@ pub struct WatcherOptions {
     pub stdout_stream: Option<StreamOptions>,
     /// stderr's stream.
     pub stderr_stream: Option<StreamOptions>,
+    /// When nobody reads the output.
+    pub overflow: Overflow,
+    /// Bytes of each stream's buffer in the core.
+    pub ring_size: u64,
+    /// Where output is spilled.
+    pub spill_dir: Option<PathBuf>,
+    /// Bytes that each stream may have there.
+    pub spill_quota: u64,
     /// fd 0 is /dev/null (default true).
     pub close_child_stdin: bool,
     /// fd 1 is /dev/null.
@@ -178,6 +190,10 @@ impl WatcherOptions {
             env: BTreeMap::new(),
             stdout_stream: None,
             stderr_stream: None,
+            overflow: Overflow::DropOldest,
+            ring_size: DEFAULT_RING,
+            spill_dir: None,
+            spill_quota: DEFAULT_SPILL_QUOTA,
             close_child_stdin: true,
             close_child_stdout: false,
             close_child_stderr: false,

@@ -4,7 +4,8 @@
 //! `set`, `add` and help follow from the row.
 
 use super::kind::{Kind, field};
-use super::{Expected, OptionError, WatcherOptions};
+use super::{Expected, OptionError, SizeRange, WatcherOptions};
+use ringmaster_protocol::limits::{MAX_RING, MAX_SPILL, MIN_RING};
 use serde_json::{Map, Value};
 
 /// What a change by `set` leads to (spec c.8).
@@ -117,6 +118,8 @@ impl WatcherOption {
             | Kind::Period(_)
             | Kind::Signal(_)
             | Kind::Retries(_)
+            | Kind::Size(..)
+            | Kind::Overflow(_)
             | Kind::Env(_)
             | Kind::Rlimits(_)
             | Kind::Family(_)
@@ -250,9 +253,12 @@ use Change::{Manage, Reload};
 use Effect::{Ignored, NotYet};
 use Kind::{
     Args, Count, Directory, Env, Flag, FloatSeconds, Hooks, Identity, Integer, MaybeFlag, MaybePath, MaybeText,
-    Retries, Rlimits, Signal, Stream, Text, Whole, WholeSeconds,
+    Overflow, Retries, Rlimits, Signal, Size, Stream, Text, Whole, WholeSeconds,
 };
 use Shown::{As, Hidden, Null, WhenGiven};
+
+const RING_SIZES: SizeRange = SizeRange { least: MIN_RING, most: MAX_RING };
+const SPILL_SIZES: SizeRange = SizeRange { least: MIN_RING, most: MAX_SPILL };
 
 /// Every option of a watcher. Keys that match no row are custom options, kept as text in `extra`.
 #[rustfmt::skip]
@@ -306,6 +312,14 @@ pub const WATCHER_OPTIONS: &[WatcherOption] = &[
         .family('.').shown(As("stdout_stream_conf")),
     row("stderr_stream", Stream("stderr_stream", field!(stderr_stream)), Reload, "stderr_stream.KEY: where errors go")
         .family('.').shown(As("stderr_stream_conf")),
+    // While nobody reads it: ours, not Circus's.
+    row("overflow", Overflow(field!(overflow)), Reload, "a full buffer that nobody reads: drop-oldest, block, drop-newest or spill")
+        .shown(WhenGiven),
+    row("ring_size", Size(field!(ring_size), RING_SIZES), Reload, "the buffer of each stream, in memory; 64K to 1G")
+        .shown(WhenGiven),
+    row("spill_dir", MaybePath(field!(spill_dir)), Reload, "the directory for overflow = spill").shown(WhenGiven),
+    row("spill_quota", Size(field!(spill_quota), SPILL_SIZES), Reload, "what each stream may take there; 64K to 1T")
+        .shown(WhenGiven),
     row("close_child_stdin", Flag(field!(close_child_stdin)), Manage, "standard input is /dev/null"),
     row("close_child_stdout", Flag(field!(close_child_stdout)), Manage, "standard output is /dev/null"),
     row("close_child_stderr", Flag(field!(close_child_stderr)), Manage, "standard error is /dev/null"),

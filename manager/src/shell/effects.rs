@@ -116,7 +116,9 @@ impl Hands {
         spawn.groups = credentials.groups;
         match inherited.into_iter().map(copy).collect() {
             Ok(fds) => {
-                self.outbox.send(Outgoing { request: Request::Spawn(spawn), fds, purpose: Purpose::Spawn(ticket) })
+                let asks_more = spawn.keeping().is_some();
+                let purpose = if asks_more { Purpose::SpawnKeeping(ticket) } else { Purpose::Spawn(ticket) };
+                self.outbox.send(Outgoing { request: Request::Spawn(spawn), fds, purpose })
             }
             Err(error) => self.tell(failed(format!("cannot pass a descriptor on: {error}"))),
         }

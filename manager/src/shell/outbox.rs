@@ -5,19 +5,29 @@
 use crate::arbiter::{AfterSignal, Event, SpawnFailure};
 use crate::kernel_link::{KernelLink, LinkError, PendingReply};
 use crate::process::SpawnTicket;
-use ringmaster_protocol::message::{Forget, ProcessId, Refusal, RemoveValue, Reply, Request, SetValue, SpawnStep};
+use ringmaster_protocol::message::{
+    Forget, Keeping, ProcessId, Refusal, RemoveValue, Reply, Request, SetValue, SpawnStep,
+};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
+use std::sync::Once;
 use tokio::sync::mpsc;
 
 /// Requests under way at the same time: half of what the link takes, so that it never refuses one.
 pub const UNDER_WAY: usize = 512;
+
+/// Said once in the life of a circusd, however many processes it concerns.
+const OLD_CORE: &str = "this core knows neither overflow = drop-newest nor spill: it keeps ring_size of each stream in memory \
+     and drops the oldest output; `papa upgrade` or a new start of the core helps";
+static TELL_OLD_CORE: Once = Once::new();
 
 /// What becomes of an answer.
 #[derive(Debug)]
 pub enum Purpose {
     /// `Event::Spawned`.
     Spawn(SpawnTicket),
+    /// The same, of a process with `overflow = drop-newest` or `spill`, of which an old core knows nothing.
+    SpawnKeeping(SpawnTicket),
     /// `Event::Signalled`.
     Signal(AfterSignal),
     /// Nobody waits for it; a failure is told.
@@ -112,6 +122,14 @@ async fn report(pending: PendingReply, purpose: Purpose, events: mpsc::Sender<Ev
     let answer = pending.await;
     let event = match purpose {
         Purpose::Spawn(ticket) => Event::Spawned { ticket, result: spawned(answer) },
+        Purpose::SpawnKeeping(ticket) => {
+            if let Ok((Reply::Spawned(spawned), _)) = &answer
+                && !Keeping::is_known(spawned)
+            {
+                TELL_OLD_CORE.call_once(|| tracing::warn!("{OLD_CORE}"));
+            }
+            Event::Spawned { ticket, result: spawned(answer) }
+        }
         Purpose::Signal(then) => Event::Signalled { then, result: signalled(answer) },
         Purpose::Keep => {
             if let Err(reason) = signalled(answer) {

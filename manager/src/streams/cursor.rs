@@ -1,7 +1,7 @@
 //! How far one stream of one process has been taken, and the next portion of it.
 
 use super::journal::Position;
-use super::loss::Loss;
+use super::loss::{Loss, LossReason};
 use super::tap::Tap;
 use ringmaster_protocol::message::StreamState;
 use ringmaster_protocol::ring::{Record, Stream};
@@ -43,7 +43,9 @@ pub(super) struct Cursor {
     /// What the core knew to be written when its file was opened.
     acknowledged: u64,
     /// They were lost before this circusd looked.
-    pub(super) inherited: bool,
+    inherited: bool,
+    /// When it began to look.
+    attached_ns: u64,
 }
 
 /// The next bytes of a stream, with what is known about them. Its buffers are used again and again.
@@ -131,7 +133,7 @@ impl Cursor {
     pub(super) fn new(
         stream: Stream,
         state: &StreamState,
-        (position, started_ns): (Option<Position>, u64),
+        (position, started_ns, now_ns): (Option<Position>, u64, u64),
         tap: &Tap,
     ) -> Self {
         let position = position.filter(|position| position.offset <= state.head);
@@ -156,6 +158,7 @@ impl Cursor {
             since_ns: position.map_or(started_ns, |position| position.at_ns),
             untold,
             acknowledged: state.low,
+            attached_ns: now_ns,
             inherited: untold > 0,
         }
     }
@@ -194,7 +197,7 @@ impl Cursor {
         {
             return Ok(Loaded::Nothing);
         }
-        let mut end = self.head.min(self.offset.saturating_add(BATCH));
+        let mut end = self.head.min(self.offset.saturating_add(BATCH.min(tap.capacity(self.stream))));
         if wish.records {
             let limit = self.records.unwrap_or(u64::MAX);
             let range = self.offset..end;
@@ -213,7 +216,7 @@ impl Cursor {
 
     /// Looks at the bytes that came since an unfinished line was held back.
     fn still_unfinished(&mut self, held: Held, tap: &Tap, portion: &mut Portion) -> std::io::Result<bool> {
-        if self.head - self.offset >= BATCH {
+        if self.head - self.offset >= BATCH.min(tap.capacity(self.stream)) {
             return Ok(false);
         }
         let fresh = portion.resize(self.head.saturating_sub(held.scanned));
@@ -233,7 +236,8 @@ impl Cursor {
         };
         // A place that was not written yet, or in an earlier round, has an offset that has passed.
         let record = tap.record(self.stream, number)?;
-        Ok((record.seq > 0 && record.offset >= self.head && self.open).then_some(record.seq))
+        let comes = record.seq > 0 && record.offset >= self.head && !record.is_gap();
+        Ok((comes && self.open).then_some(record.seq))
     }
 
     /// Remembers that what follows `offset` waits: for the end of a line, or (`lines`) whole lines for earlier ones of the other
@@ -256,12 +260,24 @@ impl Cursor {
         }
     }
 
-    /// When the first byte at or after `offset` arrived, in nanoseconds of the Unix epoch; `None`: none has come.
-    pub(super) fn arrival(&self, tap: &Tap, offset: u64) -> Option<u64> {
+    /// The record that covers `offset`; `None`: nothing is there yet.
+    fn record_of(&self, tap: &Tap, offset: u64) -> Option<Record> {
         let mut records = Vec::new();
         let limit = self.records.unwrap_or(u64::MAX);
         tap.records(self.stream, self.record, limit, offset..self.head, &mut records).ok()?;
-        records.first().map(|record| record.realtime_ns)
+        records.first().copied()
+    }
+
+    /// What is known of a gap before `to`, at `now_ns`.
+    pub(super) fn loss(&self, tap: &Tap, (bytes, to): (u64, u64), now_ns: u64) -> Loss {
+        let began = self.record_of(tap, self.offset).filter(Record::is_gap).map(|record| record.realtime_ns);
+        let away = self.inherited || began.is_some_and(|began| began < self.attached_ns);
+        Loss {
+            bytes,
+            since_ns: began.unwrap_or(self.since_ns),
+            until_ns: self.record_of(tap, to).map_or(now_ns, |record| record.realtime_ns),
+            reason: if away { LossReason::Away } else { LossReason::TooSlow },
+        }
     }
 
     /// Takes everything without looking at it.

@@ -1,9 +1,10 @@
 //! One batch: what a process has for one target, from its file through plan and rendering.
 
+use super::commit::nanoseconds;
 use super::{HOLD, Worker};
 use crate::streams::compose::{Input, compose, compose_gap};
 use crate::streams::cursor::{Loaded, Portion, Step, Wish};
-use crate::streams::loss::{Loss, LossReason};
+use crate::streams::loss::Loss;
 use crate::streams::moment::Moment;
 use crate::streams::per_stream::PerStream;
 use crate::streams::plan::{Part, plan};
@@ -109,14 +110,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             if let Loaded::Gap { lost, to } = loaded {
                 let (from, before) = (cursor.offset, cursor.previous.unwrap_or(b'\n'));
                 let step = Step { from, before, offset: to, previous: b'\n', record: None, lost: None };
-                let arrival = cursor.arrival(tap, to);
-                let now_ns = u64::try_from(now.wall.as_nanosecond()).unwrap_or(0);
-                let loss = Loss {
-                    bytes: lost,
-                    since_ns: cursor.since_ns,
-                    until_ns: arrival.unwrap_or(now_ns),
-                    reason: if cursor.inherited { LossReason::Away } else { LossReason::TooSlow },
-                };
+                let loss = cursor.loss(tap, (lost, to), nanoseconds(now));
                 return Ok(Some((stream, step, loss)));
             }
         }

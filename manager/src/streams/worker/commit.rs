@@ -232,7 +232,8 @@ impl<R: Fn(ScribeReport)> Worker<R> {
     }
 }
 
-fn nanoseconds(now: Moment) -> u64 {
+/// The date, as records have it.
+pub(super) fn nanoseconds(now: Moment) -> u64 {
     u64::try_from(now.wall.as_nanosecond()).unwrap_or(0)
 }
 

@@ -127,7 +127,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             self.sinks.values_mut().for_each(Sink::close);
         }
         for (process, orders) in wanted.processes {
-            self.apply_to_process(process, orders);
+            self.apply_to_process(process, orders, now);
         }
         self.finish_closing();
         if wanted.flush.is_some() {
@@ -150,7 +150,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         self.prune();
     }
 
-    fn apply_to_process(&mut self, id: ProcessId, mut orders: ProcessOrders) {
+    fn apply_to_process(&mut self, id: ProcessId, mut orders: ProcessOrders, now: Moment) {
         if orders.detach {
             self.processes.remove(&id);
             self.early.remove(&id);
@@ -158,7 +158,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         }
         if let Some(attach) = orders.attach.take() {
             let known = self.journal.attach(id, attach.started_ns);
-            let (process, error) = Process::attach(attach, &known);
+            let (process, error) = Process::attach(attach, &known, commit::nanoseconds(now));
             self.tell_known(id, &process);
             self.processes.insert(id, process);
             if let Some(error) = error {

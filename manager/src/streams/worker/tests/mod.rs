@@ -84,10 +84,18 @@ impl Rig {
         }
     }
 
-    /// Gives orders and lets the worker come to rest.
+    /// Gives orders and lets the worker come to rest. As by the core, all output is told before an end.
     fn orders(&mut self, orders: impl IntoIterator<Item = Order>) {
         let mut wanted = Wanted::default();
-        orders.into_iter().for_each(|order| wanted.fold(order));
+        for order in orders {
+            if let Order::Ended { process, heads } = &order {
+                for (stream, head) in Stream::ALL.into_iter().zip(*heads) {
+                    // At the end all records count.
+                    wanted.fold(Order::Advance { process: *process, stream, head, records: u64::MAX });
+                }
+            }
+            wanted.fold(order);
+        }
         self.worker.apply(wanted, self.moment());
         self.rest();
     }
