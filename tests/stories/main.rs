@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 mod circus_on_papa;
+mod clients;
 mod errors;
+mod events;
 mod kill_under_load;
 mod lifetimes;
 mod log_check;
@@ -13,8 +15,12 @@ mod prober;
 mod quickstart;
 mod real_client;
 mod runtime_changes;
+mod sockets;
 mod supervision;
+mod surroundings;
 mod terminal;
+mod tools;
+mod upgrade;
 
 use ringmaster_tests::venv::Venv;
 use std::path::Path;

@@ -4,6 +4,7 @@ use ringmaster_manager::options::{
     GLOBAL_OPTIONS, HOOK_NAMES, Kind, RLIMIT_NAMES, SIGNAL_NAMES, Shown, WATCHER_OPTIONS, WatcherOption,
 };
 
+use crate::commands::tail::STREAMS;
 use crate::commands::{COMMANDS, Command, Complete};
 use crate::completion::Shell;
 use crate::parser::parser;
@@ -102,6 +103,7 @@ fn words_of(what: Complete, watchers: Watchers<'_>) -> Vec<Candidate> {
         }
         Complete::GlobalOption => GLOBAL_OPTIONS.iter().map(|name| candidate(*name, "")).collect(),
         Complete::Signal => SIGNAL_NAMES.iter().map(|(name, number)| candidate(*name, number.to_string())).collect(),
+        Complete::Stream => STREAMS.iter().map(|name| candidate(*name, "")).collect(),
         Complete::Topic => {
             let own = watchers().into_iter().map(|(name, _)| {
                 let topic = name.to_lowercase().replace(' ', "_");

@@ -103,6 +103,7 @@ impl Core {
             Request::Signal(signal) => self.may_rule(to.client, signal.process),
             Request::Ack(ack) => self.may_rule(to.client, ack.process),
             Request::Forget(forget) => self.may_rule(to.client, forget.process),
+            Request::SetLifetime(set) => self.may_rule(to.client, set.process),
             Request::SetValue(set) => {
                 peer.must_own(&set.name)?;
                 let his = self.values.keys().filter(|name| name.starts_with(&namespace(peer.uid)));

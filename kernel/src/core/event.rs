@@ -4,7 +4,8 @@ use super::Holes;
 use super::authority::Peer;
 use super::ring::{Capture, Captured, Ring};
 use ringmaster_protocol::message::{
-    Exit, ExitStatus, Listen, Notice, ProcessId, Refusal, Reply, Request, Rusage, SocketAddress, Spawn, Target,
+    Exit, ExitStatus, Lifetime, Listen, Notice, ProcessId, Refusal, Reply, Request, Rusage, SocketAddress, Spawn,
+    Target,
 };
 use ringmaster_protocol::ring::Stream;
 
@@ -294,6 +295,13 @@ pub enum Effect {
         process: ProcessId,
         /// The end.
         exit: Exit,
+    },
+    /// Note another lifetime of a process for a later core.
+    SaveLifetime {
+        /// Which.
+        process: ProcessId,
+        /// From now on.
+        lifetime: Lifetime,
     },
     /// Forget a process: its slot, its file.
     Release {

@@ -232,6 +232,7 @@ impl Core {
                 Request::ListValues(m) => Ok(Some(self.list_values(&m))),
                 Request::RemoveValue(m) => self.remove_value(&m, out),
                 Request::OpenProcess(m) => self.open_process(to, &m, out),
+                Request::SetLifetime(m) => self.set_lifetime(to, &m, out),
                 Request::Upgrade(m) => {
                     out.push(Effect::Upgrade { to, program: m.program });
                     Ok(None)

@@ -9,7 +9,7 @@ use crate::limits::{FD_RESERVE, FDS_PER_PROCESS, MAX_PROCESSES};
 use ringmaster_protocol::limits::MAX_PAGE;
 use ringmaster_protocol::message::{
     Exit, Forget, Keeping, Lifetime, List, Listing, OpenProcess, ProcessFile, ProcessId, ProcessInfo, Refusal, Reply,
-    Signal, Signalled, Spawn, Spawned, Stdin, StopPlan, Target,
+    SetLifetime, Signal, Signalled, Spawn, Spawned, Stdin, StopPlan, Target,
 };
 
 /// One process.
@@ -227,6 +227,19 @@ impl Core {
             Life::Exited(_) => {}
         }
         self.release(forget.process, out);
+        Ok(Some(super::done()))
+    }
+
+    pub(super) fn set_lifetime(&mut self, to: ReplyTo, set: &SetLifetime, out: &mut Effects) -> Answer {
+        self.may_change(to.client)?;
+        self.find(set.process)?;
+        if set.lifetime == Lifetime::Leased && !self.lease.is_held_by(to.client) {
+            return Err(Refusal::NoLease);
+        }
+        if let Some(process) = self.processes.get_mut(&set.process) {
+            process.lifetime = set.lifetime;
+            out.push(Effect::SaveLifetime { process: set.process, lifetime: set.lifetime });
+        }
         Ok(Some(super::done()))
     }
 

@@ -272,5 +272,6 @@ fn extensions(request: &Request) -> &Ext {
         Request::OpenProcess(m) => &m.ext,
         Request::Upgrade(m) => &m.ext,
         Request::ExitIfIdle(m) => &m.ext,
+        Request::SetLifetime(m) => &m.ext,
     }
 }

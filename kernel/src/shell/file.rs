@@ -9,7 +9,7 @@ use super::ledger::Ledger;
 use crate::core::Holes;
 use crate::core::of;
 use ringmaster_protocol::limits::MAX_BODY;
-use ringmaster_protocol::message::{Keeping, ProcessId, Request, Spawn, Stdout};
+use ringmaster_protocol::message::{Keeping, Lifetime, ProcessId, Request, Spawn, Stdout};
 use ringmaster_protocol::ring::{MAGIC, PAGE, Record, Stream, StreamEntry, layout};
 use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags};
 use std::ffi::OsStr;
@@ -85,10 +85,20 @@ impl ProcessFile {
                 return Err(io::ErrorKind::InvalidData.into());
             }
         }
-        let end = entries.iter().map(|entry| entry.data_at + entry.capacity).max().unwrap_or(0).max(PAGE);
-        let spawn = read_spawn(&file, end)?;
+        let spawn = read_spawn(&file, request_at(&entries))?;
         let file = Some(file);
         Ok((Self { file, entries }, spawn))
+    }
+
+    /// Notes another lifetime in the kept request. One byte of it differs, so that a death in between leaves either.
+    pub fn save_lifetime(&self, ledger: &Ledger, index: usize, id: ProcessId, lifetime: Lifetime) -> io::Result<()> {
+        let Some(file) = &self.file else {
+            let spawn = ledger.find(index, id).ok_or(io::ErrorKind::NotFound)?;
+            return ledger.enter(index, id, &encode(&Spawn { lifetime, ..spawn })).map(drop);
+        };
+        let at = request_at(&self.entries);
+        let spawn = read_spawn(file, at)?;
+        file.write_all_at(&encode(&Spawn { lifetime, ..spawn }), at + 8)
     }
 
     /// Of a process that is in the ledger.
@@ -202,6 +212,11 @@ fn write_new(file: &File, entries: &[StreamEntry; 2], size: u64, body: &[u8]) ->
         head.extend(entry.encode());
     }
     file.write_all_at(&head, 0)
+}
+
+/// Where the request lies: behind the rings.
+fn request_at(entries: &[StreamEntry; 2]) -> u64 {
+    entries.iter().map(|entry| entry.data_at + entry.capacity).max().unwrap_or(0).max(PAGE)
 }
 
 fn read_spawn(file: &File, at: u64) -> io::Result<Spawn> {

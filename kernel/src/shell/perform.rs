@@ -43,6 +43,13 @@ impl Shell {
             }
             Effect::Thin { process, stream, holes } => self.children.get(&process)?.file.give_back(stream, &holes),
             Effect::SaveExit { process, exit } => self.save_exit(process, exit),
+            Effect::SaveLifetime { process, lifetime } => {
+                let child = self.children.get(&process)?;
+                let saved = child.file.save_lifetime(self.launcher.ledger(), child.index, process, lifetime);
+                if let Err(error) = saved {
+                    self.log(&format!("process {}: a later core will not know its lifetime: {error}", process.0));
+                }
+            }
             Effect::Release { process } => {
                 self.release(process);
                 self.text.forget(process);

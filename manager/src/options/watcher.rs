@@ -84,7 +84,7 @@ pub struct WatcherOptions {
     pub singleton: bool,
     /// Children inherit all sockets.
     pub use_sockets: bool,
-    /// Start on the first connection (not acted on yet).
+    /// Start on the first connection to a socket that the watcher holds.
     pub on_demand: bool,
     /// Start with circusd.
     pub autostart: bool,
@@ -98,7 +98,7 @@ pub struct WatcherOptions {
     pub rlimits: BTreeMap<String, RlimitValue>,
     /// Start from circusd's environment.
     pub copy_env: bool,
-    /// Add PYTHONPATH (not acted on yet).
+    /// Set PYTHONPATH to the module folders of python3.
     pub copy_path: bool,
     /// The complete environment for children before `$NAME` substitution (spec a.8): copy_env, `[env]`, `[env:…]` merged.
     pub env: BTreeMap<String, String>,
@@ -126,11 +126,11 @@ pub struct WatcherOptions {
     pub use_papa: bool,
     /// Hook name to `(dotted.name or exec:…, ignore failure)` as written; run by a later part.
     pub hooks: BTreeMap<String, (String, bool)>,
-    /// virtualenv path (not acted on yet).
+    /// virtualenv path; `env` has its folders in front already.
     pub virtualenv: Option<String>,
-    /// Python version of the virtualenv, as written (not acted on yet).
+    /// Python version of the virtualenv, as written.
     pub virtualenv_py_ver: Option<String>,
-    /// The file to execute instead of the command's first word (not acted on yet; Circus reads and forgets it).
+    /// The file to execute instead of the command's first word, or of the shell (Circus reads and forgets it).
     pub executable: Option<PathBuf>,
     /// Accepted and shown when given; Circus has no use for it either.
     pub check_flapping: Option<bool>,
@@ -152,10 +152,13 @@ impl WatcherOptions {
 
     /// Whether its processes get this socket, or at least its number (spec f.4, f.12).
     pub fn holds_socket(&self, socket: &SocketOptions) -> bool {
+        if socket.so_reuseport { self.mentions_socket(&socket.name) } else { self.holds(&socket.name) }
+    }
+
+    /// The same of a socket that all processes share, by its name in lower case.
+    pub fn holds(&self, name: &str) -> bool {
         let on_stdin = self.stdin_socket.as_deref();
-        on_stdin.is_some_and(|name| name.to_lowercase() == socket.name)
-            || self.mentions_socket(&socket.name)
-            || (self.use_sockets && !socket.so_reuseport)
+        on_stdin.is_some_and(|stdin| stdin.to_lowercase() == name) || self.mentions_socket(name) || self.use_sockets
     }
 
     /// A watcher of that name with every option at its default (spec a.5), `__name__` not set.

@@ -209,11 +209,16 @@ impl Place<'_> {
         if cmd.trim().is_empty() {
             return Err(LaunchError::NoCommand);
         }
-        if options.shell {
-            return self.shell_argv(cmd);
+        let mut argv = if options.shell { self.shell_argv(cmd)? } else { self.plain_argv(&cmd)? };
+        if let (Some(executable), Some(program)) = (&options.executable, argv.first_mut()) {
+            *program = executable.to_string_lossy().into_owned();
         }
-        let mut argv = split("cmd", &cmd)?;
-        match &options.args {
+        Ok(argv)
+    }
+
+    fn plain_argv(&self, cmd: &str) -> Result<Vec<String>, LaunchError> {
+        let mut argv = split("cmd", cmd)?;
+        match &self.options.args {
             Args::Text(text) => argv.extend(split("args", &self.expand(text))?),
             Args::List(list) => argv.extend(list.iter().map(|word| self.expand(word))),
         }
@@ -337,6 +342,15 @@ mod tests {
             options.shell_args = Some("a 'b c'".to_owned());
         });
         assert_eq!(words, ["/bin/sh", "-c", "echo $HOME | cat", "a", "b c"]);
+    }
+
+    #[test]
+    fn an_executable_stands_in_the_place_of_the_first_word() {
+        let words = argv(|options| {
+            options.cmd = "python3 -V".to_owned();
+            options.executable = Some("/opt/python".into());
+        });
+        assert_eq!(words, ["/opt/python", "-V"]);
     }
 
     #[test]

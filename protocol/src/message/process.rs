@@ -311,6 +311,17 @@ pub struct Ack {
     pub offset: u64,
 }
 
+/// Gives a process another lifetime from now on, also for a later core. Answered by `Done`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetLifetime {
+    /// Which process.
+    pub process: ProcessId,
+    /// `Leased` only from the holder of the lease.
+    pub lifetime: Lifetime,
+    /// Later additions.
+    pub ext: Ext,
+}
+
 /// Forgets an ended process, its status and what is left of its output; its name is free again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forget {

@@ -162,6 +162,7 @@ impl World {
             | Effect::Thin { .. }
             | Effect::SaveAck { .. }
             | Effect::SaveLost { .. }
+            | Effect::SaveLifetime { .. }
             | Effect::SaveLease { .. }
             | Effect::Unbind { .. }
             | Effect::DropValue { .. } => {}
