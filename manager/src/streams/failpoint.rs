@@ -64,7 +64,7 @@ mod real {
     }
 
     pub(in crate::streams) fn hit(_: Failpoint) {
-        if odds().is_some_and(|odds| draw() % odds == 0) {
+        if odds().is_some_and(|odds| draw().is_multiple_of(odds)) {
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         }
     }
