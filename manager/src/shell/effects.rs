@@ -158,7 +158,7 @@ impl Hands {
     }
 
     fn forget(&mut self, process: ProcessId) {
-        self.output.detach(&self.link, process);
+        self.output.detach(process);
         self.outbox.forget(process);
     }
 
@@ -217,8 +217,8 @@ impl Hands {
         });
     }
 
-    /// What the output thread says: acknowledges, and gives a process whose last words are written.
-    pub fn output_report(&mut self, report: OutputReport) -> Option<ProcessId> {
+    /// What the output thread says: acknowledges, and gives what the arbiter has to know.
+    pub fn output_report(&mut self, report: OutputReport) -> Option<Event> {
         self.output.take(report, &self.link)
     }
 
