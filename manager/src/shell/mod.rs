@@ -305,8 +305,9 @@ impl Life {
     /// Takes everything down, in the order in which others depend on it.
     async fn take_down(self, ending: Ending, reports: &mut mpsc::Receiver<OutputReport>) {
         let departure = Departure { ending, leaves_processes: self.arbiter.leaves_processes() };
+        let told = self.arbiter.announced();
         let Self { hands, control, publisher, .. } = self;
-        hands.take_down(departure, reports).await;
+        hands.take_down(departure, told, reports).await;
         let flush = if ending == Ending::Upgrade { SHORT_FLUSH } else { FLUSH };
         let deadline = tokio::time::Instant::now() + flush;
         publisher.flush_and_close(deadline).await;

@@ -7,7 +7,7 @@ use crate::options::StreamOptions;
 use crate::process::Wid;
 use crate::streams::{Attach, Order, Scribe, ScribeReport, WatcherKey};
 use crate::watcher::WatcherId;
-use ringmaster_protocol::message::{ProcessId, ProcessInfo, StreamEnd};
+use ringmaster_protocol::message::{Forget, ProcessId, ProcessInfo, StreamEnd};
 use ringmaster_protocol::ring::Stream;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -220,18 +220,34 @@ impl Output {
         None
     }
 
-    /// Writes everything there is, acknowledges it, and ends the scribe.
-    pub async fn finish(&mut self, link: &KernelLink, reports: &mut mpsc::Receiver<OutputReport>) {
+    /// Writes everything there is, acknowledges it, and ends the scribe. `told` have ended and been announced; the core forgets
+    /// them as soon as their last words are written, so that it is not kept by them.
+    pub async fn finish(
+        &mut self,
+        link: &KernelLink,
+        reports: &mut mpsc::Receiver<OutputReport>,
+        mut told: BTreeSet<ProcessId>,
+    ) {
         self.scribe.order(Order::Flush { token: u64::MAX });
-        let flushed = async {
-            while let Some(report) = reports.recv().await {
-                if let OutputReport::Scribe(ScribeReport::Flushed { token: u64::MAX }) = report {
-                    return;
+        let mut flushed = false;
+        let written = async {
+            while !flushed || !told.is_empty() {
+                match reports.recv().await {
+                    None => return,
+                    Some(OutputReport::Scribe(ScribeReport::Flushed { token: u64::MAX })) => flushed = true,
+                    Some(report) => {
+                        if let Some(Event::Drained(process)) = self.take(report, link)
+                            && told.remove(&process)
+                        {
+                            let request = Forget { process, ext: Vec::new() }.into();
+                            // Nobody waits for the answer; the next request is answered after it.
+                            drop(link.submit(request, Vec::new()));
+                        }
+                    }
                 }
-                self.take(report, link);
             }
         };
-        if tokio::time::timeout(LAST_FLUSH, flushed).await.is_err() {
+        if tokio::time::timeout(LAST_FLUSH, written).await.is_err() {
             tracing::warn!("some output cannot be written now and stays in the core");
         }
         self.scribe.order(Order::Stop);
