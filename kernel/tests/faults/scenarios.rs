@@ -36,6 +36,9 @@ pub struct Act<'a> {
     pub refusal: Option<String>,
     /// Somebody has killed the child between clone and exec.
     pub child_was_killed: bool,
+    /// Both halves were killed at once. What was in the pipe of a child that ends before the next core is there is beyond
+    /// recovery, and its status as well where the system does not keep it (docs/RELIABILITY.md).
+    pub nobody_was_there: bool,
     /// The program that aborts when it takes over.
     aborts: &'a Path,
 }
@@ -69,6 +72,7 @@ impl<'a> Act<'a> {
             address: None,
             refusal: None,
             child_was_killed: false,
+            nobody_was_there: false,
             aborts,
         };
         act.prepare();
@@ -237,19 +241,18 @@ impl<'a> Act<'a> {
         match self.scenario {
             Scenario::Spawn => self.check_spawned(),
             Scenario::Capture => {
-                assert!(self.output(Stream::Stdout) == text(&numbered_lines()), "the output is not what was written");
-                assert_eq!((self.status(), self.reading.as_ref().unwrap().gaps), (ExitStatus::Code(0), 0));
-                self.forget();
+                self.check_ended(&text(&numbered_lines()), ExitStatus::Code(0));
             }
             Scenario::Reap => {
-                assert_eq!((self.output(Stream::Stdout).as_str(), self.status()), ("last words\n", ExitStatus::Code(21)));
-                self.forget();
+                self.check_ended("last words\n", ExitStatus::Code(21));
             }
             Scenario::Listen => {
                 let again = address(self.patient.ok(listen()));
                 assert_eq!(Some(again), self.address, "the same name has the same address");
                 TcpStream::connect(again).unwrap();
                 self.patient.ok(RemoveSocket { name: LISTENER.into(), ext: vec![] });
+                // The last answer brought us the socket itself.
+                self.patient.anew();
                 self.is_closed(again);
             }
             Scenario::SetValue => {
@@ -297,6 +300,16 @@ impl<'a> Act<'a> {
             let said = (self.output(Stream::Stdout), self.output(Stream::Stderr), self.status());
             assert_eq!(said, ("out\n".into(), "err\n".into(), ExitStatus::Signal(9)));
         }
+        self.forget();
+    }
+
+    fn check_ended(&mut self, written: &str, status: ExitStatus) {
+        let out = self.output(Stream::Stdout);
+        let whole = out == written || self.nobody_was_there && written.starts_with(&out);
+        assert!(whole, "{} of {} bytes, or others", out.len(), written.len());
+        let told = self.status() == status || self.nobody_was_there && self.status() == ExitStatus::Unknown;
+        assert!(told, "{:?}", self.status());
+        assert_eq!(self.reading.as_ref().unwrap().gaps, 0);
         self.forget();
     }
 

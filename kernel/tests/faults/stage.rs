@@ -6,7 +6,7 @@ use ringmaster_protocol::instance::file;
 use ringmaster_protocol::message::*;
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
-use std::time::{Duration, Instant};
+use std::path::Path;
 
 /// A client that connects again whenever the core is gone, and repeats what was not answered.
 pub struct Patient<'a> {
@@ -192,27 +192,37 @@ impl Core {
         self.state.catch_up().unwrap();
         let slots = (0..).map_while(|index| self.state.slot(index)).filter(|slot| slot.facts().is_some()).count();
         assert_eq!(slots, 1, "slots in use");
-        self.check_descriptors();
+        self.check_descriptors(&mut client);
     }
 
-    fn check_descriptors(&mut self) {
-        let deadline = Instant::now() + Duration::from_secs(3);
-        loop {
-            let open = self.rig.open_fds();
-            let expected = *self.descriptors.get_or_insert(open);
-            if open == expected {
-                return;
+    /// As many descriptors as always, but for the program that an upgrade has kept for a rollback.
+    fn check_descriptors(&mut self, client: &mut Client) {
+        rig::eventually("the core has let go of the other clients", || {
+            let clients = client.status().clients;
+            (clients == 1).then_some(()).ok_or(clients)
+        });
+        let folder = format!("/proc/{}/fd", self.rig.keeper_pid());
+        let open = || {
+            let links = std::fs::read_dir(&folder).unwrap().flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
+            let links = links.filter(|link| link != Path::new(env!("CARGO_BIN_EXE_papa")));
+            links.map(|link| link.display().to_string()).collect::<Vec<_>>()
+        };
+        let expected = *self.descriptors.get_or_insert_with(|| open().len());
+        rig::eventually("no stray descriptor is left", || {
+            let open = open();
+            (open.len() == expected).then_some(()).ok_or_else(|| format!("{expected} expected: {open:?}"))
+        });
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        // When a test fails the rig ends what is a child of the core; after the death of both halves this one is not.
+        if std::thread::panicking() {
+            self.kill_both();
+            for pid in marked(&self.marker()).into_iter().chain([self.standing.pid]) {
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).ok();
             }
-            if Instant::now() > deadline {
-                let folder = format!("/proc/{}/fd", self.rig.keeper_pid());
-                let open: Vec<String> = std::fs::read_dir(folder)
-                    .unwrap()
-                    .flatten()
-                    .map(|entry| format!("{:?} {:?}", entry.file_name(), std::fs::read_link(entry.path())))
-                    .collect();
-                panic!("{} descriptors, expected {expected}: {open:#?}", open.len());
-            }
-            std::thread::park_timeout(Duration::from_millis(2));
         }
     }
 }
