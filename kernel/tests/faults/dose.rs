@@ -143,7 +143,9 @@ impl Dose {
                 number += 1;
                 // exit, exit_group and rt_sigreturn do not come back.
                 if number % step == 0 && ![15, 60, 231].contains(&stop.call) {
-                    self.point(scenario, half, Aim { at, deed });
+                    if self.point(scenario, half, Aim { at, deed }).is_none() {
+                        eprintln!("that was call {}, by a child: {}", stop.call, stop.child);
+                    }
                 }
             }
         }
@@ -156,6 +158,8 @@ impl Dose {
         self.core = None;
         self.point(scenario, half, aim)?;
         if let Some(core) = &mut self.core {
+            // A half that was started anew has opened less.
+            core.rig.kill_kernel();
             core.descriptors = None;
         }
         self.point(scenario, half, aim)

@@ -14,6 +14,8 @@ use std::process::{Child, Command, Stdio};
 /// epoll_wait, epoll_pwait, epoll_pwait2, rt_sigtimedwait on x86-64: calls in which a half is at rest.
 const REST: [i64; 4] = [232, 281, 441, 128];
 
+const CLOSE: i64 = 3;
+
 /// Which side of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Side {
@@ -251,7 +253,9 @@ impl<'a> Tracer<'a> {
             Deed::KillBoth => (self.kill_both)(),
             Deed::Fail(errno) => {
                 self.bent.insert(pid.as_raw(), (regs, Some(errno)));
-                ptrace::setregs(pid, nix::libc::user_regs_struct { orig_rax: u64::MAX, ..regs }).ok();
+                // close(2) has let go of the descriptor whatever it says.
+                let number = if call == CLOSE { regs.orig_rax } else { u64::MAX };
+                ptrace::setregs(pid, nix::libc::user_regs_struct { orig_rax: number, ..regs }).ok();
             }
             Deed::Short => {
                 self.bent.insert(pid.as_raw(), (regs, None));
