@@ -120,7 +120,7 @@ impl Shell {
     pub(super) fn watch(&mut self, id: ProcessId) {
         let pidfd = self.children.get(&id).and_then(|child| child.pidfd.as_ref());
         if let Some(Err(error)) = pidfd.map(|pidfd| self.poll.add(pidfd, Token::Pidfd(id))) {
-            self.log(&format!("process {}: its end will not be seen: {error}", id.0));
+            self.missed(Token::Pidfd(id), &error);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::scenarios::{Act, Scenario, program_that_aborts};
 use crate::stage::Core;
-use crate::tracer::{Aim, Deed, Over, Seen, Tracer, has_length};
+use crate::tracer::{Aim, Deed, Over, Seen, Tracer, has_length, removes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -158,8 +158,6 @@ impl Dose {
         self.core = None;
         self.point(scenario, half, aim)?;
         if let Some(core) = &mut self.core {
-            // A half that was started anew has opened less.
-            core.rig.kill_kernel();
             core.descriptors = None;
         }
         self.point(scenario, half, aim)
@@ -222,6 +220,10 @@ fn one(core: &mut Core, scenario: Scenario, half: Half, aim: Aim, aborts: &Path)
         assert_eq!(act.refusal, None, "the next request is served");
     }
     act.check();
+    if matches!(aim.deed, Deed::Fail(_)) && seen.hit.is_some_and(|stop| removes(stop.call)) {
+        // A file that could not be removed goes at the next start, and does not come to life again.
+        core.rig.kill_kernel();
+    }
     core.check();
     let after = core.state.header().deaths();
     (seen, refusal, (after.kernel, after.keeper) != (deaths.kernel, deaths.keeper))

@@ -304,6 +304,11 @@ pub fn has_length(call: i64) -> bool {
     [0, 1, 17, 18, 275].contains(&call)
 }
 
+/// unlink, unlinkat.
+pub fn removes(call: i64) -> bool {
+    [87, 263].contains(&call)
+}
+
 /// read, write, pread64 and pwrite64 have it in their third argument, splice in its fifth.
 fn shortened(regs: nix::libc::user_regs_struct) -> nix::libc::user_regs_struct {
     let half = |length: u64| if length > 1 { length / 2 } else { length };
