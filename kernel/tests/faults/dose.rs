@@ -106,7 +106,10 @@ impl Dose {
             return;
         };
         let deeds = match half {
-            Half::Kernel => [Deed::KillHalf { hold: false }, Deed::KillHalf { hold: true }, Deed::KillItself, Deed::KillBoth].as_slice(),
+            Half::Kernel => {
+                [Deed::KillHalf { hold: false }, Deed::KillHalf { hold: true }, Deed::KillItself, Deed::KillBoth]
+                    .as_slice()
+            }
             Half::Keeper => [Deed::KillItself, Deed::KillBoth].as_slice(),
         };
         for deed in deeds {
@@ -116,7 +119,8 @@ impl Dose {
                 continue;
             }
             for at in (first % step..).step_by(step) {
-                let only_children = matches!(deed, Deed::KillHalf { hold: true } | Deed::KillItself) && half == Half::Kernel;
+                let only_children =
+                    matches!(deed, Deed::KillHalf { hold: true } | Deed::KillItself) && half == Half::Kernel;
                 if only_children && seen.stops.get(at).is_none_or(|stop| !stop.child) {
                     if at > seen.stops.len() {
                         break;
@@ -220,12 +224,12 @@ fn one(core: &mut Core, scenario: Scenario, half: Half, aim: Aim, aborts: &Path)
         assert_eq!(act.refusal, None, "the next request is served");
     }
     act.check();
+    let after = core.state.header().deaths();
     if matches!(aim.deed, Deed::Fail(_)) && seen.hit.is_some_and(|stop| removes(stop.call)) {
         // A file that could not be removed goes at the next start, and does not come to life again.
         core.rig.kill_kernel();
     }
     core.check();
-    let after = core.state.header().deaths();
     (seen, refusal, (after.kernel, after.keeper) != (deaths.kernel, deaths.keeper))
 }
 

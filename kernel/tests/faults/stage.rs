@@ -30,7 +30,9 @@ impl<'a> Patient<'a> {
                 let lease = TakeLease { holder: "faults".into(), grace_ms: 30_000, ext: vec![] };
                 match client.attempt(lease).ok_or("it died")? {
                     Ok(_) => {}
-                    Err(refusal) => return Err(if refusal.to_string().contains("safe mode") { "safe mode" } else { "no lease" }),
+                    Err(refusal) => {
+                        return Err(if refusal.to_string().contains("safe mode") { "safe mode" } else { "no lease" });
+                    }
                 }
                 client.attempt(Watch::default()).ok_or("it died")?.map_err(|_refusal| "no watch")?;
                 Ok(client)
@@ -189,7 +191,11 @@ impl Core {
         let rings: Vec<String> = files(&self.rig.directory().join(file::RINGS));
         assert_eq!(rings, [self.standing.id.0.to_string()], "ring files");
         assert_eq!(files(&self.rig.directory().join(file::VALUES)), Vec::<String>::new(), "value files");
-        assert_eq!(files(&self.rig.directory().join(ringmaster_kernel::instance::SOCKETS)), Vec::<String>::new(), "socket files");
+        assert_eq!(
+            files(&self.rig.directory().join(ringmaster_kernel::instance::SOCKETS)),
+            Vec::<String>::new(),
+            "socket files"
+        );
         assert!(!self.rig.directory().join("state.trial").exists(), "the copy for a dry run is left");
         self.state.catch_up().unwrap();
         let slots = (0..).map_while(|index| self.state.slot(index)).filter(|slot| slot.facts().is_some()).count();
@@ -205,7 +211,8 @@ impl Core {
         });
         let folder = format!("/proc/{}/fd", self.rig.keeper_pid());
         let open = || {
-            let links = std::fs::read_dir(&folder).unwrap().flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
+            let links =
+                std::fs::read_dir(&folder).unwrap().flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
             let links = links.filter(|link| link != Path::new(env!("CARGO_BIN_EXE_papa")));
             links.map(|link| link.display().to_string()).collect::<Vec<_>>()
         };
@@ -250,7 +257,8 @@ fn children_of(pid: i32) -> Vec<i32> {
 /// Living processes with that word in their environment.
 pub fn marked(marker: &str) -> Vec<i32> {
     let pids = std::fs::read_dir("/proc").unwrap().flatten();
-    let pids = pids.filter_map(|entry| entry.file_name().as_bytes().first().filter(|byte| byte.is_ascii_digit()).map(|_| entry));
+    let pids = pids
+        .filter_map(|entry| entry.file_name().as_bytes().first().filter(|byte| byte.is_ascii_digit()).map(|_| entry));
     pids.filter_map(|entry| {
         let environ = std::fs::read(entry.path().join("environ")).ok()?;
         let found = environ.windows(marker.len()).any(|window| window == marker.as_bytes());
