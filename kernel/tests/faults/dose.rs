@@ -146,10 +146,11 @@ impl Dose {
             for deed in ERRORS.map(Deed::Fail).into_iter().chain(short) {
                 number += 1;
                 // rt_sigreturn, exit and exit_group do not come back; waitid(2) with WNOHANG has none of these errors.
-                if number % step == 0 && ![15, 60, 231, 247].contains(&stop.call) {
-                    if self.point(scenario, half, Aim { at, deed }).is_none() {
-                        eprintln!("that was call {}, by a child: {}", stop.call, stop.child);
-                    }
+                if number % step == 0
+                    && ![15, 60, 231, 247].contains(&stop.call)
+                    && self.point(scenario, half, Aim { at, deed }).is_none()
+                {
+                    eprintln!("that was call {}, by a child: {}", stop.call, stop.child);
                 }
             }
         }
