@@ -10,5 +10,6 @@ pub mod processes;
 pub mod program;
 pub mod sandbox;
 pub mod stack;
+pub mod terminal;
 pub mod venv;
 pub mod wait;

@@ -1,16 +1,21 @@
 //! The process file: made before its process, found again by its id.
 //!
-//! A process without captured output has none: its request is in the ledger (`shell/ledger.rs`). Behind the regions of the protocol's layout lies what never changes: the request that made the process, without its
-//! program and environment, as a message body with its length.
+//! A process without captured output has none: its request is in the ledger (`shell/ledger.rs`). Behind the regions of the protocol's
+//! layout lies what never changes: the request that made the process, without its program and environment, as a message
+//! body with its length. A file whose rings are spilled lies in the directory that the request names; what is in the rings
+//! folder then is a symbolic link to it, made before it and removed after it.
 
 use super::ledger::Ledger;
+use crate::core::Holes;
 use crate::core::of;
 use ringmaster_protocol::limits::MAX_BODY;
-use ringmaster_protocol::message::{ProcessId, Request, Spawn, Stdout};
+use ringmaster_protocol::message::{Keeping, Lifetime, ProcessId, Request, Spawn, Stdout};
 use ringmaster_protocol::ring::{MAGIC, PAGE, Record, Stream, StreamEntry, layout};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
@@ -22,13 +27,16 @@ pub struct ProcessFile {
     entries: [StreamEntry; 2],
 }
 
+/// Bytes of the magic and both entries (`ringmaster_protocol::ring`).
+const HEAD: usize = 192;
+
 impl ProcessFile {
     /// Makes the file of a process in the rings folder, or enters it in the ledger.
     pub fn create(
         folder: BorrowedFd<'_>,
         ledger: &Ledger,
         index: usize,
-        id: ProcessId,
+        (instance, id): (u64, ProcessId),
         spawn: &Spawn,
     ) -> io::Result<Self> {
         let captured = [spawn.stdout, spawn.stderr].map(|stdout| stdout == Stdout::Captured);
@@ -36,42 +44,67 @@ impl ProcessFile {
         if captured == [false, false] && ledger.enter(index, id, &body)? {
             return Ok(Self::nowhere());
         }
-        let (entries, size) = layout(captured, spawn.ring.next_multiple_of(PAGE));
+        let name = id.0.to_string();
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(folder, id.0.to_string(), flags, Mode::RUSR | Mode::WUSR)?;
-        let file = File::from(file);
-        let made = write_new(&file, &entries, size, &body);
+        let mode = Mode::RUSR | Mode::WUSR;
+        let (opened, ring) = match spawn.keeping() {
+            Some(Keeping::Spill { directory, quota }) => {
+                let path = [directory, format!("/papa-{instance:016x}-{name}").into_bytes()].concat();
+                rustix::fs::symlinkat(path.as_slice(), folder, &name)?;
+                (rustix::fs::openat(CWD, path.as_slice(), flags, mode), quota)
+            }
+            Some(Keeping::DropNewest) | None => (rustix::fs::openat(folder, &name, flags, mode), spawn.ring),
+        };
+        let (entries, size) = layout(captured, ring.next_multiple_of(PAGE));
+        let made = opened.map_err(io::Error::from).map(File::from).and_then(|file| {
+            write_new(&file, &entries, size, &body)?;
+            Ok(Self { file: Some(file), entries })
+        });
         if made.is_err() {
             Self::remove(folder, id);
         }
-        made.map(|()| Self { file: Some(file), entries })
+        made
     }
 
-    /// Opens the file of a process of a former core, with the request that made it.
-    pub fn open(folder: BorrowedFd<'_>, ledger: &Ledger, index: usize, id: ProcessId) -> io::Result<(Self, Spawn)> {
-        if let Some(spawn) = ledger.find(index, id) {
+    /// Opens the file of a process of a former core, with the request that made it. One whose output is not captured may be in
+    /// the ledger instead.
+    pub fn open(
+        folder: BorrowedFd<'_>,
+        ledger: &Ledger,
+        (index, id): (usize, ProcessId),
+        captured: bool,
+    ) -> io::Result<(Self, Spawn)> {
+        if !captured && let Some(spawn) = ledger.find(index, id) {
             return Ok((Self::nowhere(), spawn));
         }
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // Nobody but us can put a link there.
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::openat(folder, id.0.to_string(), flags, Mode::empty())?);
-        let mut magic = [0; 8];
-        file.read_exact_at(&mut magic, 0)?;
-        if magic != MAGIC {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
+        let mut head = [0; HEAD];
+        file.read_exact_at(&mut head, 0)?;
         let mut entries = [StreamEntry::default(); 2];
         for (entry, stream) in entries.iter_mut().zip(Stream::ALL) {
-            let mut bytes = [0; 64];
-            file.read_exact_at(&mut bytes, StreamEntry::position(stream))?;
-            *entry = StreamEntry::decode(&bytes);
-            if !entry.is_sound() {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
+            let at = usize::try_from(StreamEntry::position(stream)).unwrap_or(HEAD);
+            let bytes = head.get(at..).and_then(|rest| rest.first_chunk::<64>());
+            *entry = bytes.map(StreamEntry::decode).filter(StreamEntry::is_sound).ok_or(io::ErrorKind::InvalidData)?;
         }
-        let end = entries.iter().map(|entry| entry.data_at + entry.capacity).max().unwrap_or(0).max(PAGE);
-        let spawn = read_spawn(&file, end)?;
+        if !head.starts_with(&MAGIC) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let spawn = read_spawn(&file, request_at(&entries))?;
         let file = Some(file);
         Ok((Self { file, entries }, spawn))
+    }
+
+    /// Notes another lifetime in the kept request. One byte of it differs, so that a death in between leaves either.
+    pub fn save_lifetime(&self, ledger: &Ledger, index: usize, id: ProcessId, lifetime: Lifetime) -> io::Result<()> {
+        let Some(file) = &self.file else {
+            let spawn = ledger.find(index, id).ok_or(io::ErrorKind::NotFound)?;
+            return ledger.enter(index, id, &encode(&Spawn { lifetime, ..spawn })).map(drop);
+        };
+        let at = request_at(&self.entries);
+        let spawn = read_spawn(file, at)?;
+        file.write_all_at(&encode(&Spawn { lifetime, ..spawn }), at + 8)
     }
 
     /// Of a process that is in the ledger.
@@ -85,7 +118,27 @@ impl ProcessFile {
 
     /// Removes the file of a process; one that is not there is fine.
     pub fn remove(folder: BorrowedFd<'_>, id: ProcessId) {
-        let _ = rustix::fs::unlinkat(folder, id.0.to_string(), AtFlags::empty());
+        Self::remove_entry(folder, OsStr::new(&id.0.to_string()));
+    }
+
+    /// Removes what is called so in the rings folder, and the file elsewhere for which it stands.
+    pub fn remove_entry(folder: BorrowedFd<'_>, name: &OsStr) {
+        if let Ok(spilled) = rustix::fs::readlinkat(folder, name, Vec::new()) {
+            let _ = rustix::fs::unlink(spilled);
+        }
+        let _ = rustix::fs::unlinkat(folder, name, AtFlags::empty());
+    }
+
+    /// Gives pages back. Where the file system cannot, they only stay.
+    pub fn give_back(&self, stream: Stream, holes: &Holes) {
+        let entry = self.entry(stream);
+        let Range { start, end } = holes.records;
+        let region = StreamEntry { data_at: entry.records_at, capacity: entry.records * Record::SIZE, ..entry };
+        let records = region.pieces(start * Record::SIZE, end * Record::SIZE);
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        for hole in entry.pieces(holes.bytes.start, holes.bytes.end).chain(records) {
+            let _ = self.file.as_ref().map(|file| rustix::fs::fallocate(file, flags, hole.at, hole.length));
+        }
     }
 
     /// The geometry of a stream; capacity 0 when it is not captured.
@@ -139,9 +192,10 @@ impl ProcessFile {
     }
 }
 
-/// What is kept of a request: everything but program and environment.
+/// What is kept of a request: everything but program, environment and additions that mean nothing to us.
 pub(super) fn encode(spawn: &Spawn) -> Vec<u8> {
-    let kept = Spawn { argv: Vec::new(), env: Vec::new(), ext: Vec::new(), ..spawn.clone() };
+    let ext = spawn.keeping().map(|keeping| keeping.addition()).into_iter().collect();
+    let kept = Spawn { argv: Vec::new(), env: Vec::new(), ext, ..spawn.clone() };
     Request::Spawn(kept).body()
 }
 
@@ -166,14 +220,26 @@ fn write_new(file: &File, entries: &[StreamEntry; 2], size: u64, body: &[u8]) ->
     file.write_all_at(&head, 0)
 }
 
+/// Where the request lies: behind the rings.
+fn request_at(entries: &[StreamEntry; 2]) -> u64 {
+    entries.iter().map(|entry| entry.data_at + entry.capacity).max().unwrap_or(0).max(PAGE)
+}
+
+/// Most requests are as long or shorter, and so read at once.
+const USUAL: usize = 1024;
+
 fn read_spawn(file: &File, at: u64) -> io::Result<Spawn> {
-    let mut length = [0; 8];
-    file.read_exact_at(&mut length, at)?;
-    let length = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; USUAL];
+    let count = file.read_at(&mut bytes, at)?;
+    bytes.truncate(count);
+    let (length, _) = bytes.split_first_chunk::<8>().ok_or(io::ErrorKind::InvalidData)?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
     if length > MAX_BODY {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    let mut body = vec![0; length];
-    file.read_exact_at(&mut body, at + 8)?;
-    decode(&body)
+    let have = bytes.len().min(8 + length);
+    bytes.resize(8 + length, 0);
+    let rest = bytes.get_mut(have..).unwrap_or_default();
+    file.read_exact_at(rest, at + u64::try_from(have).unwrap_or(u64::MAX))?;
+    decode(bytes.get(8..).unwrap_or_default())
 }

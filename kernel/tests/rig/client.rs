@@ -26,7 +26,15 @@ pub struct Client {
 
 impl Client {
     pub fn connect(rig: &Rig) -> Self {
-        let mut client = Self::raw(rig);
+        Self::greet(Self::raw(rig))
+    }
+
+    /// Over a connection that somebody else has made.
+    pub fn over(socket: UnixStream) -> Self {
+        Self::greet(Self::around(socket))
+    }
+
+    fn greet(mut client: Self) -> Self {
         client.send(&PREFACE, &[]);
         let hello = Hello { oldest: 1, newest: 1, build: "test".into(), role: Role::Manager, ext: vec![] };
         match client.ok(hello) {
@@ -38,10 +46,10 @@ impl Client {
 
     /// Without a greeting.
     pub fn raw(rig: &Rig) -> Self {
-        Self::over(UnixStream::connect(rig.socket()).unwrap())
+        Self::around(UnixStream::connect(rig.socket()).unwrap())
     }
 
-    fn over(socket: UnixStream) -> Self {
+    fn around(socket: UnixStream) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         Self {
@@ -68,7 +76,7 @@ impl Client {
     /// A connection with a greeting; `None` when nobody answers, as while a core is replaced.
     pub fn try_connect(rig: &Rig) -> Option<Self> {
         let socket = UnixStream::connect(rig.socket()).ok()?;
-        let mut client = Self::over(socket);
+        let mut client = Self::around(socket);
         client.try_send(&PREFACE).then_some(())?;
         let hello = Hello { oldest: 1, newest: 1, build: "test".into(), role: Role::Manager, ext: vec![] };
         match client.attempt(hello)? {

@@ -1,11 +1,13 @@
 //! What can wake the arbiter. What is not here cannot.
 
-use super::Rebound;
 use super::effect::{AfterSignal, Asker};
+use super::{Rebound, Stored};
 use crate::config::Config;
 use crate::endpoints::ClientId;
 use crate::process::SpawnTicket;
+use crate::streams::Loss;
 use ringmaster_protocol::message::{Exited, ProcessId, ProcessInfo};
+use ringmaster_protocol::ring::Stream;
 use serde_json::{Map, Value};
 
 /// A spawn that failed, in words for the log.
@@ -25,6 +27,8 @@ pub enum OwnSignal {
     Hup,
     /// SIGWINCH
     Winch,
+    /// SIGUSR2
+    Usr2,
 }
 
 impl OwnSignal {
@@ -36,6 +40,7 @@ impl OwnSignal {
             Self::Quit => "SIG_QUIT",
             Self::Hup => "SIG_HUP",
             Self::Winch => "SIG_WINCH",
+            Self::Usr2 => "SIG_USR2",
         }
     }
 }
@@ -72,6 +77,15 @@ pub enum Event {
     Exited(Exited),
     /// The last words of an ended process are in its log.
     Drained(ProcessId),
+    /// Output of a process is lost; its log has a line about it.
+    Lost {
+        /// Whose.
+        process: ProcessId,
+        /// Which output.
+        stream: Stream,
+        /// How much, when and why.
+        loss: Loss,
+    },
     /// Facts from /proc are there.
     Sampled {
         /// Who asked.
@@ -92,6 +106,19 @@ pub enum Event {
     ConfigRead(Result<Box<Config>, String>),
     /// What became of the sockets.
     Rebound(Rebound),
+    /// Somebody has connected to the socket of that name, for which on-demand watchers wait.
+    Knocked(String),
+    /// The version of the program on disk, or why it is not fit to replace this one.
+    Tried(Result<String, String>),
+    /// What became of a value that the core was to keep.
+    Stored {
+        /// Its name.
+        name: String,
+        /// Which write of it.
+        number: u64,
+        /// Whether it is settled.
+        outcome: Stored,
+    },
     /// A deadline has come.
     Wake,
     /// circusd got a signal.

@@ -40,6 +40,11 @@ impl Tap {
         Ok(Self { file, entries })
     }
 
+    /// Bytes of the ring: more lie between two offsets only when there is a gap.
+    pub(super) fn capacity(&self, stream: Stream) -> u64 {
+        self.entries.get(stream).capacity
+    }
+
     /// The lowest offset that can still be read.
     pub fn low(&self, stream: Stream) -> std::io::Result<u64> {
         let mut word = [0; 8];
@@ -67,6 +72,13 @@ impl Tap {
         let low = self.low(stream).ok()?;
         let [byte] = byte;
         (low <= before).then_some(byte)
+    }
+
+    /// Record number `number`, or what is in its place.
+    pub(super) fn record(&self, stream: Stream, number: u64) -> std::io::Result<Record> {
+        let mut place = [0; 32];
+        self.file.read_exact_at(&mut place, self.entries.get(stream).record_position(number))?;
+        Ok(Record::decode(&place))
     }
 
     /// Reads the records that describe `[offset, end)`, from record number `from` on and below number `limit`, into `out`:
