@@ -145,11 +145,7 @@ impl Dose {
             let short = has_length(stop.call).then_some(Deed::Short);
             for deed in ERRORS.map(Deed::Fail).into_iter().chain(short) {
                 number += 1;
-                // rt_sigreturn, exit and exit_group do not come back; waitid(2) with WNOHANG has none of these errors.
-                if number % step == 0
-                    && ![15, 60, 231, 247].contains(&stop.call)
-                    && self.point(scenario, half, Aim { at, deed }).is_none()
-                {
+                if number % step == 0 && self.point(scenario, half, Aim { at, deed }).is_none() {
                     eprintln!("that was call {}, by a child: {}", stop.call, stop.child);
                 }
             }
@@ -255,7 +251,9 @@ fn kill_all(step: usize) {
 
 fn fail_all(step: usize) {
     let (mut dose, began) = (Dose::new(), Instant::now());
-    for (scenario, half) in chosen() {
+    // The calls of an upgrade are not made to fail yet: what the core must still be able to do then is not written down.
+    let upgrade = |scenario| matches!(scenario, Scenario::Upgrade | Scenario::UpgradeThatAborts);
+    for (scenario, half) in chosen().into_iter().filter(|(scenario, _)| !upgrade(*scenario)) {
         dose.fail(scenario, half, (seed(), step));
     }
     dose.end(began);
