@@ -261,12 +261,12 @@ fn fail_all(step: usize) {
 
 #[test]
 fn the_core_dies_at_some_calls() {
-    kill_all(97);
+    kill_all(211);
 }
 
 #[test]
 fn some_calls_fail() {
-    fail_all(397);
+    fail_all(797);
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn the_core_dies_at_every_call() {
 }
 
 #[test]
-#[ignore = "an hour: docs/TESTING.md"]
+#[ignore = "minutes: docs/TESTING.md"]
 fn every_call_fails() {
     fail_all(1);
 }
