@@ -4,9 +4,7 @@
 mod errors;
 mod kill_under_load;
 mod lifetimes;
-mod log_check;
 mod papa_package;
-mod prober;
 mod quickstart;
 mod real_client;
 mod runtime_changes;

@@ -1,0 +1,591 @@
+//! The manager of the nemesis: holds the lease, starts children all the time, reads every byte, checks every end; and comes
+//! back whenever its connection breaks. It knows what must come and counts what does not.
+
+use crate::tally::Tally;
+use anyhow::{Context, Result, bail};
+use ringmaster_protocol::limits::DEFAULT_RING;
+use ringmaster_protocol::message::*;
+use ringmaster_protocol::ring::{Stream, StreamEntry};
+use ringmaster_tests::dice::Dice;
+use ringmaster_tests::link::Link;
+use ringmaster_tests::numbered::{LINE, bytes_at, offset_of};
+use ringmaster_tests::processes;
+use ringmaster_tests::wait::pass;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Children that write all the time.
+pub const WRITERS: usize = 50;
+
+/// Bytes a second that each writes on each of its two streams: 26 MB/s in all, of which outages cost some.
+const RATE: u64 = 260_000;
+
+/// Children that accept on the socket.
+const ACCEPTORS: usize = 2;
+
+/// Short-lived children at once at most.
+const SHORT_ONES: usize = 6;
+
+/// The longest life of one, in milliseconds.
+const LONGEST_LIFE: u64 = 400;
+
+/// Between two starts of short-lived children at least.
+const START_EVERY: Duration = Duration::from_millis(25);
+
+/// How long the end may take: everything that is left is read and every code is there.
+const LAST: Duration = Duration::from_secs(120);
+
+/// What a child does, and what must come of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Role {
+    /// Writes until it is told to stop.
+    Writer,
+    /// Accepts until it is killed.
+    Acceptor,
+    /// Says a sentence and ends.
+    Short,
+}
+
+/// One child that was asked for.
+struct Expected {
+    spawn: Spawn,
+    role: Role,
+    code: ExitStatus,
+    /// It ended while both halves were dead, or may have.
+    may_be_unknown: bool,
+    was_told: bool,
+    seen: Option<Seen>,
+}
+
+/// What the core has said of it.
+struct Seen {
+    id: ProcessId,
+    pid: i32,
+    file: Option<File>,
+    /// How far each stream was read.
+    at: [u64; 2],
+    ended: [bool; 2],
+    exit: Option<Exit>,
+    /// What a short-lived one said.
+    words: Vec<u8>,
+}
+
+/// What the director and the manager tell each other.
+#[derive(Default)]
+pub struct Shared {
+    /// Short-lived children that are out, and their pids when they are known.
+    pub out: BTreeMap<String, Option<i32>>,
+    /// Of them, those whose code may be unknown.
+    pub excused: Vec<String>,
+    /// Pids that must stay, by name.
+    pub lasting: BTreeMap<String, i32>,
+    /// Everything is to come to its end.
+    pub finish: bool,
+    /// Give up: a violation has been found that makes waiting pointless.
+    pub abort: bool,
+    pub tally: Tally,
+}
+
+/// The manager's whole memory.
+pub struct Manager {
+    socket: PathBuf,
+    folder: PathBuf,
+    actor: String,
+    port: u16,
+    dice: Dice,
+    shared: Arc<Mutex<Shared>>,
+    expected: BTreeMap<String, Expected>,
+    names: HashMap<ProcessId, String>,
+    started: u64,
+    next_start: Instant,
+    killed_acceptors: bool,
+}
+
+impl Manager {
+    pub fn new(socket: PathBuf, folder: PathBuf, port: u16, dice: Dice, shared: Arc<Mutex<Shared>>) -> Result<Self> {
+        let actor = ringmaster_tests::program::profile_dir()?.join("nemesis-actor").display().to_string();
+        let mut manager = Self {
+            socket,
+            folder,
+            actor,
+            port,
+            dice,
+            shared,
+            expected: BTreeMap::new(),
+            names: HashMap::new(),
+            started: 0,
+            next_start: Instant::now(),
+            killed_acceptors: false,
+        };
+        for number in 0..WRITERS {
+            let (name, code) = (format!("w{number}"), 40 + number);
+            let folder = manager.folder.display().to_string();
+            let spawn = manager.spawn(&name, &["write", &name, &RATE.to_string(), &folder, &code.to_string()]);
+            manager.expect(spawn, Role::Writer, ExitStatus::Code(i32::try_from(code)?));
+        }
+        for number in 0..ACCEPTORS {
+            let spawn = manager.spawn(&format!("a{number}"), &["accept"]);
+            let spawn = Spawn { stdin: Stdin::Socket("web".into()), ..spawn };
+            manager.expect(spawn, Role::Acceptor, ExitStatus::Signal(9));
+        }
+        Ok(manager)
+    }
+
+    /// How many children are to live to the end.
+    pub fn lasting(&self) -> usize {
+        self.expected.len()
+    }
+
+    fn spawn(&mut self, name: &str, words: &[&str]) -> Spawn {
+        Spawn {
+            name: name.into(),
+            token: self.dice.below(u64::MAX),
+            lifetime: Lifetime::Persistent,
+            stop: StopPlan { signal: 15, grace_ms: 5000 },
+            argv: [self.actor.as_str()].iter().chain(words).map(|word| word.as_bytes().to_vec()).collect(),
+            env: vec![
+                (b"PATH".to_vec(), b"/usr/bin:/bin".to_vec()),
+                (b"NEMESIS".to_vec(), self.folder.display().to_string().into_bytes()),
+            ],
+            cwd: Some(self.folder.display().to_string().into_bytes()),
+            uid: None,
+            gid: None,
+            groups: None,
+            rlimits: vec![],
+            umask: None,
+            stdin: Stdin::Null,
+            stdout: Stdout::Captured,
+            stderr: Stdout::Captured,
+            sockets: vec![],
+            ring: DEFAULT_RING,
+            // What cannot be read has to wait, so that not one byte may be missing.
+            overflow: Overflow::Block,
+            note: vec![],
+            ext: vec![],
+        }
+    }
+
+    fn expect(&mut self, spawn: Spawn, role: Role, code: ExitStatus) {
+        let expected = Expected { spawn, role, code, may_be_unknown: false, was_told: false, seen: None };
+        self.expected.insert(expected.spawn.name.clone(), expected);
+    }
+
+    /// Until everything has come to its end.
+    pub fn run(mut self) -> Result<()> {
+        let mut last: Option<Instant> = None;
+        loop {
+            match self.session(&mut last) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.downcast_ref::<io::Error>().is_some() => pass(Duration::from_millis(2)),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn shared(&self) -> std::sync::MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn complain(&self, text: String) {
+        self.shared().tally.complain(text);
+    }
+
+    /// One connection. An I/O error is its end; anything else the end of the run.
+    fn session(&mut self, last: &mut Option<Instant>) -> Result<()> {
+        if self.shared().abort {
+            bail!("the director gave up");
+        }
+        let mut link = Link::connect(&self.socket)?;
+        self.shared().tally.sessions += 1;
+        match link.request(TakeLease { holder: "nemesis".into(), grace_ms: 60_000, ext: vec![] })? {
+            Ok(_) => {}
+            // The core has not seen the end of our former connection yet.
+            Err(refusal @ (Refusal::LeaseHeld { .. } | Refusal::NotPermitted { .. })) => {
+                return Err(io::Error::other(refusal).into());
+            }
+            Err(refusal) => bail!("the lease: {refusal}"),
+        }
+        self.look(&mut link)?;
+        link.request(Watch::default())?.map_err(io::Error::other)?;
+        loop {
+            self.take_orders();
+            self.start_some(&mut link)?;
+            // Short enough that children are started on time.
+            if let Some(notice) = link.notice(Duration::from_millis(5))? {
+                self.hear(&mut link, notice)?;
+            }
+            let (finish, abort) = { let shared = self.shared(); (shared.finish, shared.abort) };
+            if abort {
+                bail!("the director gave up");
+            }
+            if finish && self.is_finished(&mut link, last)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// After each connection: everybody who must be there is there, with the pid that it had.
+    fn look(&mut self, link: &mut Link) -> Result<()> {
+        self.names.clear();
+        link.request(self.socket_wanted())?.map_err(|refusal| anyhow::anyhow!("the socket: {refusal}"))?;
+        let mut found = BTreeMap::new();
+        let mut after = ProcessId(0);
+        loop {
+            let list = link.request(List { after, prefix: String::new(), ext: vec![] })?;
+            let Ok(Reply::Listing(page)) = list else { bail!("no list: {list:?}") };
+            after = page.processes.last().map_or(after, |process| process.id);
+            found.extend(page.processes.into_iter().map(|process| (process.name.clone(), process)));
+            if !page.more {
+                break;
+            }
+        }
+        let mut lost = Vec::new();
+        for (name, expected) in &mut self.expected {
+            match (found.remove(name), &mut expected.seen) {
+                (Some(process), Some(seen)) => {
+                    if process.pid != seen.pid || process.id != seen.id {
+                        lost.push(format!("{name} was {:?} {}, is {:?} {}", seen.id, seen.pid, process.id, process.pid));
+                    }
+                    // The file is opened anew, as a manager that was started anew has to.
+                    (seen.file, seen.ended) = (None, [false; 2]);
+                    self.names.insert(process.id, name.clone());
+                }
+                // It was made, and the answer did not reach us; asking again must not make another.
+                (Some(_), None) | (None, None) => {}
+                (None, Some(seen)) if expected.was_told && seen.exit.is_some() => {}
+                (None, Some(_)) => lost.push(format!("{name} is not known any more")),
+            }
+        }
+        let strangers: Vec<String> = found.into_keys().collect();
+        let mut shared = self.shared();
+        shared.tally.pids_changed += u64::try_from(lost.len())?;
+        for text in lost {
+            shared.tally.complain(text);
+        }
+        if !strangers.is_empty() {
+            shared.tally.complain(format!("nobody asked for {strangers:?}, or they were forgotten before"));
+        }
+        Ok(())
+    }
+
+    fn socket_wanted(&self) -> Listen {
+        Listen {
+            name: "web".into(),
+            address: SocketAddress::Inet(([127, 0, 0, 1], self.port).into()),
+            kind: SocketType::Stream,
+            backlog: 128,
+            umask: None,
+            replace: false,
+            reuse_port: false,
+            interface: None,
+            blocking: true,
+            persistent: true,
+            ext: vec![],
+        }
+    }
+
+    fn take_orders(&mut self) {
+        let excused = std::mem::take(&mut self.shared().excused);
+        for name in excused {
+            if let Some(expected) = self.expected.get_mut(&name) {
+                expected.may_be_unknown = true;
+            }
+        }
+    }
+
+    /// Children that are not there yet, and a short-lived one from time to time.
+    fn start_some(&mut self, link: &mut Link) -> Result<()> {
+        let short = self.expected.values().filter(|expected| expected.role == Role::Short).count();
+        if short < SHORT_ONES && self.next_start <= Instant::now() && !self.shared().finish {
+            self.next_start = Instant::now() + START_EVERY;
+            self.draw_short_one();
+        }
+        let missing = self.expected.iter().filter(|(_, expected)| expected.seen.is_none());
+        for name in missing.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.start_one(link, &name)?;
+        }
+        Ok(())
+    }
+
+    fn draw_short_one(&mut self) {
+        self.started += 1;
+        let name = format!("s{}", self.started);
+        let (code, word) = match self.dice.below(8) {
+            0 => (ExitStatus::Signal(9), "s9".to_owned()),
+            1 => (ExitStatus::Signal(15), "s15".to_owned()),
+            _ => {
+                let code = self.dice.below(256);
+                (ExitStatus::Code(i32::try_from(code).unwrap_or(0)), code.to_string())
+            }
+        };
+        let life = self.dice.below(LONGEST_LIFE);
+        let folder = self.folder.display().to_string();
+        let spawn = self.spawn(&name, &["end", &name, &life.to_string(), &folder, &word]);
+        self.expect(spawn, Role::Short, code);
+    }
+
+    fn start_one(&mut self, link: &mut Link, name: &str) -> Result<()> {
+        let expected = self.expected.get(name).context("it is expected")?;
+        if expected.role == Role::Short {
+            self.shared().out.insert(name.to_owned(), None);
+        }
+        let process = match link.request(expected.spawn.clone())? {
+            Ok(Reply::Spawned(spawned)) => spawned.process,
+            other => bail!("{name} is not started: {other:?}"),
+        };
+        self.names.insert(process.id, name.to_owned());
+        let mut shared = self.shared();
+        if expected.role == Role::Short {
+            shared.out.insert(name.to_owned(), Some(process.pid));
+        } else {
+            shared.lasting.insert(name.to_owned(), process.pid);
+        }
+        drop(shared);
+        let (id, pid) = (process.id, process.pid);
+        let seen = Seen { id, pid, file: None, at: [0; 2], ended: [false; 2], exit: None, words: Vec::new() };
+        self.expected.get_mut(name).context("it is expected")?.seen = Some(seen);
+        Ok(())
+    }
+
+    fn hear(&mut self, link: &mut Link, notice: Notice) -> Result<()> {
+        let id = match &notice {
+            Notice::Output(Output { process, .. })
+            | Notice::StreamEnd(StreamEnd { process, .. })
+            | Notice::Exited(Exited { process, .. }) => *process,
+            Notice::LeaseLost(_) => bail!("somebody else has the lease"),
+        };
+        let Some(name) = self.names.get(&id).cloned() else {
+            // Forgotten a moment ago, or made a moment ago by a request whose answer was lost: told again then.
+            return Ok(());
+        };
+        match notice {
+            Notice::Output(output) => self.read(link, &name, output.stream, output.head)?,
+            Notice::StreamEnd(end) => {
+                self.read(link, &name, end.stream, end.head)?;
+                if let Some(seen) = self.seen(&name) {
+                    seen.ended[end.stream.index()] = true;
+                }
+            }
+            Notice::Exited(exited) => {
+                if let Some(seen) = self.seen(&name) {
+                    seen.exit = Some(exited.exit);
+                }
+            }
+            Notice::LeaseLost(_) => {}
+        }
+        self.judge(link, &name)
+    }
+
+    fn seen(&mut self, name: &str) -> Option<&mut Seen> {
+        self.expected.get_mut(name)?.seen.as_mut()
+    }
+
+    /// Reads a stream up to `head`, compares every byte, and lets the core have the room again.
+    fn read(&mut self, link: &mut Link, name: &str, stream: Stream, head: u64) -> Result<()> {
+        let expected = self.expected.get_mut(name).context("it is expected")?;
+        let is_short = expected.role == Role::Short;
+        let seen = expected.seen.as_mut().context("it was started")?;
+        if seen.file.is_none() {
+            match link.request(OpenProcess { process: seen.id, ext: vec![] })? {
+                Ok(_) => seen.file = Some(File::from(link.take_descriptor().context("no descriptor came")?)),
+                Err(refusal) => bail!("{name}: {refusal}"),
+            }
+        }
+        let file = seen.file.as_ref().context("it was opened")?;
+        let from = seen.at[stream.index()];
+        if head < from {
+            self.complain(format!("{name}: {} went back from {from} to {head}", stream.name()));
+            return Ok(());
+        }
+        let (fresh, low) = fetch(file, stream, from, head)?;
+        seen.at[stream.index()] = head;
+        let process = seen.id;
+        if is_short {
+            seen.words.extend_from_slice(&fresh);
+        }
+        link.cast(Ack { process, stream, offset: head })?;
+        let mut shared = self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if low > from {
+            shared.tally.lost_bytes += low - from;
+            shared.tally.complain(format!("{name}: {} bytes of {} were dropped at {from}", low - from, stream.name()));
+        }
+        if !is_short {
+            let tag = format!("{name}.{}", if stream == Stream::Stdout { "out" } else { "err" });
+            compare(&tag, low, &fresh, &mut shared.tally);
+        }
+        Ok(())
+    }
+
+    /// A child that has ended, whose last words are read, is checked and forgotten.
+    fn judge(&mut self, link: &mut Link, name: &str) -> Result<()> {
+        let Some(expected) = self.expected.get_mut(name) else { return Ok(()) };
+        let Some(seen) = &expected.seen else { return Ok(()) };
+        let (Some(exit), [true, true]) = (seen.exit, seen.ended) else { return Ok(()) };
+        if !expected.was_told {
+            expected.was_told = true;
+            let verdict = verdict(name, expected, exit, &self.folder);
+            let mut shared = self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let tally = &mut shared.tally;
+            match verdict {
+                Verdict::Right => tally.codes_right += 1,
+                Verdict::Excused => tally.codes_unknown_allowed += 1,
+                Verdict::Wrong(text) => {
+                    tally.codes_wrong += 1;
+                    tally.complain(text);
+                }
+                Verdict::Missing(text) => {
+                    tally.codes_missing += 1;
+                    tally.complain(text);
+                }
+                Verdict::LostWords(bytes, text) => {
+                    tally.lost_bytes += bytes;
+                    tally.complain(text);
+                }
+            }
+        }
+        let process = self.seen(name).context("it was started")?.id;
+        match link.request(Forget { process, ext: vec![] })? {
+            // It was forgotten, and the answer did not reach us.
+            Ok(_) | Err(Refusal::NotFound { .. }) => {}
+            Err(refusal) => bail!("{name}: {refusal}"),
+        }
+        self.names.remove(&process);
+        self.expected.remove(name);
+        self.shared().out.remove(name);
+        Ok(())
+    }
+
+    fn is_finished(&mut self, link: &mut Link, last: &mut Option<Instant>) -> Result<bool> {
+        let begin = *last.get_or_insert_with(Instant::now);
+        std::fs::write(self.folder.join("stop"), "")?;
+        let only_acceptors = self.expected.values().all(|expected| expected.role == Role::Acceptor);
+        if only_acceptors && !self.killed_acceptors {
+            self.killed_acceptors = true;
+            for process in self.expected.values().filter_map(|expected| Some(expected.seen.as_ref()?.id)) {
+                let kill = Signal { process, signal: 9, target: Target::Main, ext: vec![] };
+                link.request(kill)?.map_err(io::Error::other)?;
+            }
+        }
+        if begin.elapsed() > LAST {
+            let left: Vec<String> = self.expected.iter().map(|(name, expected)| describe(name, expected)).collect();
+            self.shared().tally.codes_missing += u64::try_from(left.len())?;
+            self.complain(format!("still expected: {left:?}"));
+            return Ok(true);
+        }
+        Ok(self.expected.is_empty())
+    }
+
+    /// Short-lived children that ran more than once.
+    pub fn ran_twice(folder: &std::path::Path) -> BTreeMap<String, usize> {
+        let mut ran = BTreeMap::new();
+        for name in std::fs::read_to_string(folder.join("ran")).unwrap_or_default().lines() {
+            *ran.entry(name.to_owned()).or_insert(0) += 1;
+        }
+        ran.retain(|_, count| *count > 1);
+        ran
+    }
+}
+
+fn describe(name: &str, expected: &Expected) -> String {
+    let seen = expected.seen.as_ref().map(|seen| {
+        format!("pid {} alive {}, read {:?}, ended {:?}, exit {:?}", seen.pid, processes::is_alive(seen.pid), seen.at, seen.ended, seen.exit)
+    });
+    format!("{name}: {seen:?}")
+}
+
+/// What is in the file from `from` to `head`, as the protocol says: data first, then `low`; what lies below it is gone.
+fn fetch(file: &File, stream: Stream, from: u64, head: u64) -> Result<(Vec<u8>, u64)> {
+    let mut bytes = [0; 64];
+    file.read_exact_at(&mut bytes, StreamEntry::position(stream))?;
+    let entry = StreamEntry::decode(&bytes);
+    let begin = from.max(entry.low).min(head);
+    let mut fresh = vec![0; usize::try_from(head - begin)?];
+    let mut done = 0;
+    for piece in entry.pieces(begin, head) {
+        let length = usize::try_from(piece.length)?;
+        file.read_exact_at(&mut fresh[done..done + length], piece.at)?;
+        done += length;
+    }
+    let mut low = [0; 8];
+    file.read_exact_at(&mut low, StreamEntry::position(stream) + StreamEntry::LOW_AT)?;
+    let low = u64::from_le_bytes(low).clamp(begin, head);
+    fresh.drain(..usize::try_from(low - begin)?);
+    Ok((fresh, low))
+}
+
+/// Compares with what was written; a difference is told in lines.
+fn compare(tag: &str, offset: u64, found: &[u8], tally: &mut Tally) {
+    let wanted = bytes_at(tag, offset, found.len());
+    if wanted == found {
+        tally.right_bytes += u64::try_from(found.len()).unwrap_or(0);
+        return;
+    }
+    let same = wanted.iter().zip(found).take_while(|(one, other)| one == other).count();
+    let at = offset + u64::try_from(same).unwrap_or(0);
+    // The first whole line after the difference says how far the two are apart.
+    let next = found[same..].windows(LINE).take(4 * LINE).find_map(|line| offset_of(tag, line));
+    let place = found[same..].windows(LINE).take(4 * LINE).position(|line| offset_of(tag, line).is_some());
+    let text = match (next, place) {
+        (Some(belongs), Some(place)) => {
+            let is = at + u64::try_from(place).unwrap_or(0);
+            tally.lost_bytes += belongs.saturating_sub(is);
+            tally.repeated_bytes += is.saturating_sub(belongs);
+            format!("at {is} comes what belongs to {belongs}")
+        }
+        _ => {
+            tally.wrong_bytes += u64::try_from(found.len() - same).unwrap_or(0);
+            let shown = &found[same..(same + 200).min(found.len())];
+            format!("at {at} comes {:?}", String::from_utf8_lossy(shown))
+        }
+    };
+    tally.complain(format!("{tag}: {text}"));
+}
+
+enum Verdict {
+    Right,
+    Excused,
+    Wrong(String),
+    Missing(String),
+    LostWords(u64, String),
+}
+
+/// Whether a child's end is as it must be.
+fn verdict(name: &str, expected: &Expected, exit: Exit, folder: &std::path::Path) -> Verdict {
+    if exit.status == ExitStatus::Unknown {
+        return if expected.may_be_unknown {
+            Verdict::Excused
+        } else {
+            Verdict::Missing(format!("{name}: nobody knows how it ended; right is {:?}", expected.code))
+        };
+    }
+    if exit.status != expected.code {
+        return Verdict::Wrong(format!("{name}: ended with {:?}; right is {:?}", exit.status, expected.code));
+    }
+    let Some(seen) = &expected.seen else { return Verdict::Right };
+    match expected.role {
+        Role::Acceptor => Verdict::Right,
+        Role::Short => {
+            let wanted = format!("last words of {name}\n");
+            if seen.words == wanted.as_bytes() || (expected.may_be_unknown && seen.words.is_empty()) {
+                return Verdict::Right;
+            }
+            let found = String::from_utf8_lossy(&seen.words);
+            let missing = u64::try_from(wanted.len().saturating_sub(seen.words.len())).unwrap_or(0);
+            Verdict::LostWords(missing.max(1), format!("{name}: its last words are {found:?}"))
+        }
+        Role::Writer => {
+            let total = std::fs::read_to_string(folder.join(format!("{name}.total"))).unwrap_or_default();
+            let totals: Vec<u64> = total.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+            if totals == seen.at {
+                return Verdict::Right;
+            }
+            let lost = totals.iter().zip(seen.at).map(|(wrote, read)| wrote.abs_diff(read)).sum();
+            Verdict::LostWords(lost, format!("{name}: wrote {totals:?}, came {:?}", seen.at))
+        }
+    }
+}
