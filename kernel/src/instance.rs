@@ -3,6 +3,7 @@
 use ringmaster_protocol::instance::file;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::Pid;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,9 @@ pub const SOCKETS: &str = "sockets";
 
 /// The requests of processes without captured output, in the instance directory (`shell/ledger.rs`).
 pub const LEDGER: &str = "uncaptured";
+
+/// Directories in which cores of this instance made cgroups, a line for each (`shell/groups.rs`).
+pub const GROUPS: &str = "groups";
 
 /// What came of the last upgrade, one line.
 pub const UPGRADE_REPORT: &str = "upgrade";
@@ -129,10 +133,16 @@ impl Instance {
         })
     }
 
+    /// Whom the pid file names: the keeper that took charge last.
+    pub fn pid(&self) -> Option<Pid> {
+        let text = std::fs::read_to_string(through(self.directory.as_fd(), file::PID)).ok()?;
+        Pid::from_raw(text.trim().parse().ok()?)
+    }
+
     /// Removes what a core that ends with nothing left to own leaves behind, the lock last. Best effort: what stays
     /// is taken over by the next core.
     pub fn remove(self) {
-        for name in [file::SOCKET, file::PID, file::STATE, LEDGER, UPGRADE_REPORT] {
+        for name in [file::SOCKET, file::PID, file::STATE, LEDGER, GROUPS, UPGRADE_REPORT] {
             let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
         }
         for name in [file::RINGS, file::VALUES, SOCKETS] {

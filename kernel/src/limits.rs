@@ -51,6 +51,14 @@ pub const MAX_GRACE_MS: u64 = 86_400_000;
 /// Descendants remembered per process between two signals.
 pub const MAX_REMEMBERED: usize = 4096;
 
+/// How much less likely than others the core is killed when memory runs out (proc(5), `oom_score_adj`; -1000 is never): next
+/// to last, so that a core that eats all memory itself can still be stopped.
+pub const OOM_SCORE_ADJ: i32 = -900;
+
+/// Groups that are looked at below the group of one process, which its members may make if they have the right to: a
+/// container runtime makes a few for each container. Killing needs no list and reaches all.
+pub const MAX_NESTED_GROUPS: usize = 1024;
+
 /// How long a client that says nothing is taken for one that sends its preface; then it is greeted in Papa's manner.
 pub const GREETING_DELAY: Duration = Duration::from_millis(25);
 

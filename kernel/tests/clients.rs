@@ -206,7 +206,7 @@ fn too_many_descriptors_cut_off() {
 
 #[test]
 fn a_full_table_of_descriptors_costs_newcomers_only() {
-    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None };
+    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None, groups: "on" };
     let mut command = std::process::Command::new("sh");
     command.args(["-c", "ulimit -n 120; exec \"$0\"", env!("CARGO_BIN_EXE_papa")]);
     command.env("CIRCUS_RUN_DIR", rig.run.path());

@@ -28,8 +28,9 @@ fn cpu(pid: i32) -> Duration {
     Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
 }
 
-fn sleeper(n: u32) -> Spawn {
-    program(&format!("p{n}"), &["/bin/sleep", "1000"])
+/// Of a watcher of a thousand processes, or of one of one.
+fn sleeper(watchers: &str, n: u32) -> Spawn {
+    program(&format!("circus.{watchers}{n}"), &["/bin/sleep", "1000"])
 }
 
 fn ends(client: &mut rig::Client, mut left: HashSet<ProcessId>) {
@@ -43,7 +44,8 @@ fn ends(client: &mut rig::Client, mut left: HashSet<ProcessId>) {
 fn quiet_core() -> Rig {
     let memory = std::path::Path::new("/dev/shm");
     let run = if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() };
-    let mut rig = Rig { run, papa: None };
+    let groups = if std::env::var("CIRCUS_CGROUP").is_ok_and(|value| value == "off") { "off" } else { "on" };
+    let mut rig = Rig { run, papa: None, groups };
     rig.papa = Some(rig.command().stdin(Stdio::null()).spawn().unwrap());
     rig::eventually("the core accepts connections", || {
         std::os::unix::net::UnixStream::connect(rig.socket()).map(|_| ())
@@ -52,10 +54,10 @@ fn quiet_core() -> Rig {
 }
 
 /// All requests first, then all answers, as a manager starts its watchers.
-fn start_all(client: &mut rig::Client) -> Vec<ProcessId> {
+fn start_all(client: &mut rig::Client, watchers: &str) -> Vec<ProcessId> {
     let mut bytes = Vec::new();
     for n in 0..COUNT {
-        assert!(Request::from(sleeper(n)).frame(1_000_000 + n).encode(&mut bytes));
+        assert!(Request::from(sleeper(watchers, n)).frame(1_000_000 + n).encode(&mut bytes));
     }
     let mut writer = client.socket.try_clone().unwrap();
     let sender = std::thread::spawn(move || writer.write_all(&bytes).unwrap());
@@ -76,6 +78,16 @@ fn start_all(client: &mut rig::Client) -> Vec<ProcessId> {
 #[test]
 #[ignore = "a measurement"]
 fn starting_a_thousand_and_stopping_them_one_by_one() {
+    measure("web.");
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn the_same_with_a_thousand_watchers() {
+    measure("w");
+}
+
+fn measure(watchers: &str) {
     let rig = quiet_core();
     let mut client = rig.manager();
     client.spawn(program("warm", &["/bin/sleep", "1000"]));
@@ -97,7 +109,7 @@ fn starting_a_thousand_and_stopping_them_one_by_one() {
     }
 
     let (begun, before) = (Instant::now(), cpu(rig.kernel_pid()));
-    let ids = start_all(&mut client);
+    let ids = start_all(&mut client, watchers);
     let (wall, used) = (begun.elapsed(), cpu(rig.kernel_pid()) - before);
     eprintln!(
         "start of {COUNT}: {wall:?}, bare {reference:?}, ratio {:.2}; core {:?} each",
@@ -117,7 +129,7 @@ fn starting_a_thousand_and_stopping_them_one_by_one() {
         client.ok(Forget { process: id, ext: vec![] });
     }
 
-    let ids: HashSet<ProcessId> = start_all(&mut client).into_iter().collect();
+    let ids: HashSet<ProcessId> = start_all(&mut client, watchers).into_iter().collect();
     let (begun, before) = (Instant::now(), cpu(rig.kernel_pid()));
     for id in &ids {
         client.signal(*id, 9, Target::Tree);

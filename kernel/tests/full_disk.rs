@@ -44,7 +44,8 @@ fn output_waits_in_the_pipe_until_there_is_room() {
         eprintln!("skipped: a file system can be mounted by root only");
         return;
     };
-    let mut rig = Rig { run: tempfile::Builder::new().tempdir_in(small.place.path()).unwrap(), papa: None };
+    let mut rig =
+        Rig { run: tempfile::Builder::new().tempdir_in(small.place.path()).unwrap(), papa: None, groups: "on" };
     rig.start();
     let mut client = rig.manager();
     let lines = 200_000u64;

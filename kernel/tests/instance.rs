@@ -62,7 +62,7 @@ fn status_is_told_to_programs_and_absence_is_an_exit_status() {
         "lost_bytes",
         "guarantees",
     ] {
-        assert!(said.contains(&format!("\"{field}\": ")), "{field} is not in {said}");
+        assert!(said.contains(&format!("\"{field}\":")), "{field} is not in {said}");
     }
     rig.kill();
     let output = rig.command().arg("status").output().unwrap();
@@ -97,7 +97,7 @@ fn a_daemon_keeps_nothing_of_its_starter_and_children_keep_the_umask() {
     let long = run.path().join("x".repeat(90));
     std::fs::create_dir(&long).unwrap();
     std::fs::set_permissions(&long, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-    let mut rig = Rig { run, papa: None };
+    let mut rig = Rig { run, papa: None, groups: "on" };
     let status = std::process::Command::new("sh")
         .args(["-c", "umask 013; exec \"$0\" --daemonize", env!("CARGO_BIN_EXE_papa")])
         .env("CIRCUS_RUN_DIR", &long)
@@ -153,7 +153,7 @@ fn an_idle_core_sleeps() {
 #[test]
 fn a_directory_that_others_could_use_is_refused() {
     use std::os::unix::fs::PermissionsExt;
-    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None };
+    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None, groups: "on" };
     std::fs::create_dir(rig.directory()).unwrap();
     std::fs::set_permissions(rig.directory(), PermissionsExt::from_mode(0o755)).unwrap();
     let said = |rig: &Rig| {
@@ -172,7 +172,7 @@ fn a_directory_that_others_could_use_is_refused() {
 #[test]
 fn signals_of_a_terminal_mean_nothing_to_a_daemon() {
     use rustix::process::{Pid, Signal as Number, kill_process};
-    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None };
+    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None, groups: "on" };
     let pid = daemon(&rig);
     for number in [Number::INT, Number::HUP] {
         kill_process(Pid::from_raw(pid).unwrap(), number).unwrap();
@@ -201,7 +201,7 @@ fn daemon(rig: &Rig) -> i32 {
 
 #[test]
 fn a_starter_that_ignores_signals_hides_no_end_of_a_child() {
-    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None };
+    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None, groups: "on" };
     let mut command = std::process::Command::new("python3");
     let script = "import os, signal, sys\nfor s in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1):\n signal.signal(s, signal.SIG_IGN)\nos.execv(sys.argv[1], sys.argv[1:])";
     command.args(["-I", "-S", "-c", script, env!("CARGO_BIN_EXE_papa")]);

@@ -342,7 +342,7 @@ fn a_late_binary_client_is_understood() {
 #[test]
 fn text_over_tcp_for_our_own_user() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None };
+    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None, groups: "on" };
     let mut command = rig.command();
     command.args(["-p", &port.to_string()]).stdin(Stdio::null());
     rig.papa = Some(command.spawn().unwrap());

@@ -14,6 +14,8 @@
 //! the oldest bytes; it writes the new `low` into the stream entry *before* the first byte is overwritten. A reader
 //! therefore reads data, then `low` ([`StreamEntry::LOW_AT`]), and treats what lies below `low` as a gap.
 
+use crate::limits::MAX_RING;
+
 /// Bytes of the header and alignment of all regions.
 pub const PAGE: u64 = 4096;
 
@@ -96,6 +98,19 @@ impl StreamEntry {
     pub fn decode(bytes: &[u8; 64]) -> Self {
         let [records_at, records, data_at, capacity, low] = words(bytes);
         Self { records_at, records, data_at, capacity, low }
+    }
+
+    /// Whether the geometry is one that can be: not captured, or regions behind the header, no larger than the largest ring
+    /// asks for, at positions that a file can have. What is not sound is not used.
+    pub fn is_sound(&self) -> bool {
+        let positions = PAGE..1 << 40;
+        let sizes = self.records <= MAX_RING / 256 && self.capacity <= MAX_RING;
+        let regions = positions.contains(&self.records_at) && positions.contains(&self.data_at);
+        match (self.records, self.capacity) {
+            (0, 0) => self.records_at == 0 && self.data_at == 0,
+            (0, _) | (_, 0) => false,
+            _ => sizes && regions,
+        }
     }
 
     /// Where to find `[offset, end)` in the file: one piece, or two when it wraps. Empty pieces are left out.

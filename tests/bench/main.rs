@@ -8,6 +8,7 @@
 mod capture;
 mod child;
 mod control;
+mod halves;
 mod idle;
 mod respawn;
 mod start;
@@ -55,6 +56,7 @@ const ROWS: &[Row] = &[
     ("capture", capture::measure),
     ("control", control::measure),
     ("idle", idle::measure),
+    ("halves", halves::measure),
 ];
 
 /// Medians of this many rounds.

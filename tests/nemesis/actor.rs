@@ -70,8 +70,10 @@ impl Output {
 }
 
 fn write(name: &str, rate: u64, folder: &Path, code: &str) -> Result<ExitCode> {
-    let mut streams =
-        [Output::new(&format!("{name}.out"), std::io::stdout())?, Output::new(&format!("{name}.err"), std::io::stderr())?];
+    let mut streams = [
+        Output::new(&format!("{name}.out"), std::io::stdout())?,
+        Output::new(&format!("{name}.err"), std::io::stderr())?,
+    ];
     let (begin, mut due, mut last) = (Instant::now(), 0, 0);
     let stop = folder.join("stop");
     while !stop.exists() {

@@ -1,10 +1,10 @@
 //! `kill -9` of circusd at random moments, again and again, under load: nothing changes for the services.
 
+use anyhow::{Result, ensure};
+use ringmaster_tests::daemon::subject;
 use ringmaster_tests::dice::Dice;
 use ringmaster_tests::log_check::{self, Tally};
 use ringmaster_tests::prober::Prober;
-use anyhow::{Result, ensure};
-use ringmaster_tests::daemon::subject;
 use ringmaster_tests::stack::Stack;
 use ringmaster_tests::wait::pass;
 use std::collections::BTreeMap;

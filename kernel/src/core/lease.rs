@@ -74,10 +74,10 @@ impl Core {
                 return Err(Refusal::LeaseHeld { pid: *pid, holder: holder.clone() });
             }
             Lease::Held { .. } => {}
-            Lease::Free => self.epoch += 1,
+            Lease::Free => self.epoch = self.epoch.saturating_add(1),
             Lease::Grace { until } => {
                 self.timers.remove(&(*until, Timer::Lease));
-                self.epoch += 1;
+                self.epoch = self.epoch.saturating_add(1);
             }
         }
         let Some(pid) = self.clients.get(&to.client).map(|client| client.pid) else {

@@ -134,7 +134,7 @@ impl Core {
             Plan::Hold { until } => self.hold(id, stream, until, out),
             Plan::Capture(capture) => {
                 if let Some((_, record)) = &capture.record {
-                    process.captures.seq = record.seq + 1;
+                    process.captures.seq = record.seq.saturating_add(1);
                     process.captures.newest = Some(stream);
                 }
                 out.push(Effect::Capture { process: id, stream, capture });

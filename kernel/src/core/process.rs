@@ -328,7 +328,7 @@ impl Core {
         }
         let lost = process.captures.lost();
         if lost > 0 {
-            self.lost += lost;
+            self.lost = self.lost.saturating_add(lost);
             out.push(Effect::SaveLost { bytes: self.lost });
         }
         out.push(Effect::Release { process: id });

@@ -12,6 +12,9 @@ use std::collections::VecDeque;
 
 const MS: u64 = 1_000_000;
 
+/// No stream comes so far: a century at 1 GB/s.
+const MAX_OFFSET: u64 = 1 << 62;
+
 /// How far one stream has come, and where its readable part begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ring {
@@ -112,7 +115,7 @@ pub fn carry_out(capture: &Capture, store: &mut impl RingStore) -> Captured {
         if let Err(errno) = store.write_record(*number, record) {
             return Captured::Failed(errno);
         }
-        store.store_records(number + 1, record.seq + 1);
+        store.store_records(number + 1, record.seq.saturating_add(1));
     }
     store.splice(capture.length)
 }
@@ -132,6 +135,19 @@ pub struct Remains {
     pub first_record: u64,
     /// The number of the next record.
     pub records: u64,
+}
+
+impl Remains {
+    /// The same when a core wrote it; a damaged file gives what can at least be reckoned with: nothing is beyond `head`,
+    /// no more is kept than there are places for, and no number is near its end.
+    fn plausible(self, capacity: u64, places: u64) -> Self {
+        let head = self.head.min(MAX_OFFSET);
+        let acked = self.acked.min(head);
+        let lost = self.lost.min(head - acked).max((head - acked).saturating_sub(capacity));
+        let records = self.records.min(MAX_OFFSET);
+        let first_record = self.first_record.clamp(records.saturating_sub(places), records);
+        Self { acked, lost, head, header_low: self.header_low.min(head), first_record, records }
+    }
 }
 
 impl Ring {
@@ -160,18 +176,16 @@ impl Ring {
         now: Now,
         read: impl Fn(u64) -> Option<Record>,
     ) -> Self {
-        let low = (remains.acked + remains.lost).min(remains.head);
-        // The header is written before the slot: bytes below it may be gone although they were not counted yet.
-        let uncounted = remains.header_low.min(remains.head).saturating_sub(low);
+        let Remains { head, acked, lost, header_low, first_record, records } = remains.plausible(capacity, places);
         let mut ring = Self::new(capacity, places, now);
-        ring.acked = remains.acked;
-        ring.lost = remains.lost + uncounted;
-        ring.head = remains.head;
-        ring.header_low = remains.header_low;
+        ring.acked = acked;
+        // The header is written before the slot: bytes below it may be gone although they were not counted yet.
+        ring.lost = lost + header_low.saturating_sub(acked + lost);
+        ring.head = head;
+        ring.header_low = header_low;
         ring.saved_lost = ring.lost;
-        ring.first_record = remains.first_record.max(remains.records.saturating_sub(places));
-        let records = (ring.first_record..remains.records).filter_map(read);
-        ring.offsets = records.map(|record| record.offset.min(remains.head)).collect();
+        ring.first_record = first_record;
+        ring.offsets = (first_record..records).filter_map(read).map(|record| record.offset.min(head)).collect();
         ring.release_records();
         ring
     }

@@ -82,7 +82,7 @@ impl Core {
             values: count(self.values.len()),
             clients: count(self.clients.len()),
             buffered_bytes: captures().map(super::output::Captures::buffered).sum(),
-            lost_bytes: self.lost + captures().map(super::output::Captures::lost).sum::<u64>(),
+            lost_bytes: captures().map(super::output::Captures::lost).fold(self.lost, u64::saturating_add),
             lease: self.lease.info(self.epoch),
             guarantees: self.facts.guarantees.clone(),
             ext: self.more_status(),

@@ -36,7 +36,7 @@ pub enum ResumeError {
 }
 
 /// Options that have a value.
-const VALUED: [&str; 11] = [
+const VALUED: [&str; 12] = [
     "--directory",
     "--directory-fd",
     "--lock-fd",
@@ -45,6 +45,7 @@ const VALUED: [&str; 11] = [
     "--previous-fd",
     "--umask",
     "--open-files",
+    "--oom-score-adj",
     "-u",
     "-p",
     "--dry-run",
@@ -120,6 +121,7 @@ impl Words {
         Ok(Original {
             umask: u32::from_str_radix(&umask, 8).map_err(|_digits| wrong("--umask", &umask, "an octal number"))?,
             open_files: limits.ok_or_else(|| wrong("--open-files", &files, "SOFT:HARD"))?,
+            oom_score_adj: self.number("--oom-score-adj")?,
         })
     }
 }
@@ -139,14 +141,16 @@ pub fn resume(words: impl IntoIterator<Item = OsString>) -> Result<u8, ResumeErr
     let [directory, lock, listener] = ["--directory-fd", "--lock-fd", "--listener-fd"]
         .map(|option| words.descriptor(option).and_then(|descriptor| needed(option, descriptor)));
     let directory = directory?;
+    let state = crate::shell::open_state(&directory)?;
+    let instance = Instance::adopt(&options.directory, directory, lock?);
     let ward = Ward {
-        state: crate::shell::open_state(&directory)?,
-        instance: Instance::adopt(&options.directory, directory, lock?),
+        guarantees: start::guarantees(&instance, &state)?,
+        state,
+        instance,
         listener: listener?,
         tcp: words.descriptor("--tcp-fd")?,
         previous: words.descriptor("--previous-fd")?,
         original: words.original()?,
-        guarantees: start::guarantees(),
         options,
     };
     ward.take_charge()?;

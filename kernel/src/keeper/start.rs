@@ -2,7 +2,10 @@
 
 use super::{Keeper, Original, Ward};
 use crate::instance::{Instance, InstanceError, through};
+use crate::limits::OOM_SCORE_ADJ;
+use crate::shell::groups::Groups;
 use crate::shell::{Options, ServeError, guarantees, tcp};
+use crate::state::StateFile;
 use crate::sys;
 use ringmaster_protocol::instance::file;
 use ringmaster_protocol::message::Guarantee;
@@ -26,10 +29,10 @@ fn fail<E: Into<io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> Serv
 pub fn serve(options: &Options, umask: u32, ready: impl FnOnce()) -> Result<u8, ServeError> {
     // First of all: a starter that ignores SIGCHLD would leave us without any child's end.
     own_signals()?;
-    let guarantees = guarantees();
     let instance = Instance::open(&options.directory)?;
-    let original = Original { umask, open_files: raise_open_files()? };
+    let original = Original { umask, open_files: raise_open_files()?, oom_score_adj: lower_oom_score() };
     let state = crate::shell::open_state(instance.as_fd())?;
+    let guarantees = guarantees(&instance, &state)?;
     let listener = listen(&instance, options.socket.as_deref())?;
     let tcp = options.port.map(|port| tcp::listen(port).map_err(fail(format!("listening on 127.0.0.1:{port}"))));
     let tcp = tcp.transpose()?;
@@ -48,8 +51,19 @@ pub fn own_signals() -> Result<(), ServeError> {
 }
 
 /// Which of the promises hold on this host.
-pub fn guarantees() -> Vec<Guarantee> {
-    guarantees::list(guarantees::exit_info_supported())
+pub fn guarantees(instance: &Instance, state: &StateFile) -> Result<Vec<Guarantee>, ServeError> {
+    let mut groups = Groups::find(instance.as_fd(), state.header().instance());
+    Ok(guarantees::find(instance.folder(file::RINGS)?.as_fd(), &mut groups))
+}
+
+/// When memory runs out, a child is to go and not the core. Gives the starter's value, which children get back; `None` when
+/// it is low already, or unknown. Whether it worked is a guarantee's business.
+fn lower_oom_score() -> Option<i32> {
+    let before = std::fs::read_to_string(guarantees::OOM_FILE).ok()?.trim().parse().ok()?;
+    if before <= OOM_SCORE_ADJ {
+        return None;
+    }
+    std::fs::write(guarantees::OOM_FILE, OOM_SCORE_ADJ.to_string()).ok().map(|()| before)
 }
 
 /// Every child costs descriptors, so the core takes what it may have; children get back what the starter had.

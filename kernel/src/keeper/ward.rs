@@ -21,6 +21,8 @@ pub struct Original {
     pub umask: u32,
     /// The starter's limit of open files; the core raises its own.
     pub open_files: Rlimit,
+    /// The starter's `oom_score_adj`, when the core has lowered its own.
+    pub oom_score_adj: Option<i32>,
 }
 
 /// An instance, and the way in which it is served.
@@ -99,6 +101,7 @@ impl Ward {
         words.extend(number("--listener-fd", self.listener.as_raw_fd()));
         words.extend(text("--umask", format!("{:o}", self.original.umask).as_bytes()));
         words.extend(text("--open-files", format!("{}:{}", limit(files.current), limit(files.maximum)).as_bytes()));
+        words.extend(self.original.oom_score_adj.iter().flat_map(|score| number("--oom-score-adj", *score)));
         words.extend(self.tcp.iter().flat_map(|tcp| number("--tcp-fd", tcp.as_raw_fd())));
         words.extend(previous.iter().flat_map(|program| number("--previous-fd", *program)));
         words.extend(self.options.socket.iter().flat_map(|path| text("-u", path.as_os_str().as_bytes())));

@@ -1,6 +1,7 @@
 //! What the shell holds for one process, and capture into its file.
 
 use super::file::ProcessFile;
+use super::groups::GroupName;
 use super::tree::{self, Identity};
 use crate::core::of;
 use crate::core::ring::{Capture, Captured, RingStore, carry_out};
@@ -54,6 +55,8 @@ pub struct Child {
     pub file: ProcessFile,
     /// Ends of ours, while they are open.
     pub pipes: [Option<Pipe>; 2],
+    /// The group that it was made in.
+    pub group: Option<GroupName>,
     /// Descendants seen at earlier signals.
     pub remembered: Vec<Identity>,
 }

@@ -17,6 +17,12 @@ fn nanoseconds(time: Timespec) -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
+/// A moment of `CLOCK_BOOTTIME` in the ticks of proc(5), in which the system tells the starts of processes.
+pub fn ticks(boot_ns: u64) -> u64 {
+    let (per_second, second) = (rustix::param::clock_ticks_per_second(), 1_000_000_000);
+    boot_ns / second * per_second + boot_ns % second * per_second / second
+}
+
 /// Not to wait at all.
 pub const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 

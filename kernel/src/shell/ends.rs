@@ -16,6 +16,7 @@ impl Shell {
     pub(super) fn take_in(&mut self, id: ProcessId, child: Child) {
         if child.facts.phase == Phase::Running {
             self.by_pid.insert(child.facts.pid, id);
+            child.group.iter().for_each(|group| self.groups.lives(group, true));
         }
         self.children.insert(id, child);
         for stream in Stream::ALL {
@@ -30,6 +31,7 @@ impl Shell {
             self.process_ended(id);
         }
         self.drive(Input::OrphanEnded);
+        self.groups.remove_left();
     }
 
     /// A process has ended: one of the keeper's, whose end is in the slot now or in a moment, or one whose parent the keeper
@@ -92,7 +94,9 @@ impl Shell {
         if let Some(pidfd) = child.pidfd.take() {
             self.poll.remove(pidfd);
         }
-        self.by_pid.remove(&pid);
+        if self.by_pid.remove(&pid).is_some() {
+            child.group.iter().for_each(|group| self.groups.lives(group, false));
+        }
     }
 
     /// Forgets a process.
@@ -107,6 +111,9 @@ impl Shell {
         }
         self.state.release(child.index);
         super::file::ProcessFile::remove(self.launcher.rings(), id);
+        if let Some(group) = &child.group {
+            self.groups.leave(group);
+        }
     }
 
     /// Waits for the end of a process.

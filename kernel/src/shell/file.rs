@@ -64,6 +64,9 @@ impl ProcessFile {
             let mut bytes = [0; 64];
             file.read_exact_at(&mut bytes, StreamEntry::position(stream))?;
             *entry = StreamEntry::decode(&bytes);
+            if !entry.is_sound() {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
         }
         let end = entries.iter().map(|entry| entry.data_at + entry.capacity).max().unwrap_or(0).max(PAGE);
         let spawn = read_spawn(&file, end)?;

@@ -32,6 +32,8 @@ impl Inherited {
                 continue;
             }
             if let Some(descriptor) = sys::inherited(number) {
+                // Whoever executed this program let everything stay.
+                sys::keep_across_exec(number, false);
                 left.sort(descriptor, &pidfds);
             }
         }

@@ -3,12 +3,13 @@
 use super::child::{Child, Origin, Pipe};
 use super::descriptors::{Ends, Inheritable, Stage, fresh_sockets, sources};
 use super::file::ProcessFile;
+use super::groups::{GroupName, Groups, Without};
 use super::ledger::Ledger;
 use super::{clock, tree};
-use crate::core::{Made, Passed, ring::Ring};
+use crate::core::{Made, Now, Passed, ring::Ring};
 use crate::keeper::Original;
 use crate::state::{Facts, Phase, StateFile};
-use crate::sys::{self, CHILD_STEPS, ResourceLimit, ResultWords, SpawnStack};
+use crate::sys::{self, CHILD_STEPS, Kin, OOM_SCORE, Parent, ResourceLimit, ResultWords, SpawnStack};
 use ringmaster_protocol::message::{ProcessId, Refusal, Spawn, SpawnStep};
 use ringmaster_protocol::ring::Stream;
 use rustix::fs::{Mode, OFlags};
@@ -21,6 +22,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// `RLIMIT_NOFILE` as Linux numbers it (asm-generic/resource.h; the same on x86-64 and arm64).
 const RLIMIT_NOFILE: u32 = 7;
+
+/// A process that was made.
+pub struct Started {
+    /// For the core.
+    pub made: Box<Made>,
+    /// For the shell.
+    pub child: Child,
+    /// What kept it from a group.
+    pub ungrouped: Option<Without>,
+}
+
+/// Where a process is about to be made.
+struct Opened {
+    index: usize,
+    slot: crate::state::Slot,
+    id: ProcessId,
+    group: GroupName,
+}
 
 /// Makes processes.
 pub struct Launcher {
@@ -56,19 +75,26 @@ impl Launcher {
         passed: &[OwnedFd],
         sockets: &BTreeMap<String, Inheritable>,
         state: &mut StateFile,
-    ) -> Result<(Box<Made>, Child), Refusal> {
+        groups: &mut Groups,
+    ) -> Result<Started, Refusal> {
         if passed.len() < usize::from(spawn.passed()) {
             return Err(Refusal::Malformed { reason: "descriptors that it names did not come with it".into() });
         }
         let id = state.header().draw_id();
         let (index, slot) =
             state.take().map_err(|error| Refusal::System { action: error.to_string(), errno: libc::ENOSPC })?;
-        let made = self.start_in(index, slot, id, spawn, passed, sockets);
-        if made.is_err() {
+        let group = groups.name(&spawn.name);
+        groups.enter(&group);
+        let opened = Opened { index, slot, id, group: group.clone() };
+        let started = self.start_in(opened, spawn, passed, sockets, groups);
+        if !started.as_ref().is_ok_and(|started| started.child.group.is_some()) {
+            groups.leave(&group);
+        }
+        if started.is_err() {
             state.release(index);
             ProcessFile::remove(self.rings.as_fd(), id);
         }
-        made
+        started
     }
 
     /// Runs a program that is to say whether it can take over; gives what it says, and its pidfd.
@@ -81,7 +107,9 @@ impl Launcher {
         let mut plan = sys::Plan { argv, programs: vec![c"/proc/self/fd/3".to_owned()], ..self.bare_plan() };
         (plan.descriptors, plan.table_end) = (staged.placements, staged.table_end);
         let [pid, pidfd, failure] = [const { AtomicU64::new(0) }; 3];
-        let spawned = sys::spawn(&mut self.stack, &plan, &ResultWords { pid: &pid, pidfd: &pidfd, failure: &failure });
+        let words = ResultWords { pid: &pid, pidfd: &pidfd, failure: &failure };
+        let kin = Kin { parent: Parent::Ours, group: None };
+        let spawned = sys::spawn(&mut self.stack, &plan, &words, &kin);
         self.stage.clear();
         let (_, pidfd) = spawned.map_err(failed)?;
         match i32::try_from(failure.load(Ordering::Acquire) & 0xffff_ffff).unwrap_or(libc::ENOEXEC) {
@@ -101,6 +129,7 @@ impl Launcher {
             uid: None,
             limits: Vec::new(),
             umask: self.original.umask,
+            oom_score_adj: None,
             descriptors: Vec::new(),
             table_end: None,
         }
@@ -108,13 +137,13 @@ impl Launcher {
 
     fn start_in(
         &mut self,
-        index: usize,
-        slot: crate::state::Slot,
-        id: ProcessId,
+        opened: Opened,
         spawn: &Spawn,
         passed: &[OwnedFd],
         sockets: &BTreeMap<String, Inheritable>,
-    ) -> Result<(Box<Made>, Child), Refusal> {
+        groups: &mut Groups,
+    ) -> Result<Started, Refusal> {
+        let Opened { index, slot, id, group } = opened;
         let file = ProcessFile::create(self.rings.as_fd(), &self.ledger, index, id, spawn)
             .map_err(|error| prepare("the process file", &error))?;
         let pipes = [
@@ -140,12 +169,15 @@ impl Launcher {
         let sources = sources(&self.null, spawn, passed, sockets, &fresh, &pipes)?;
         let staged = self.stage.place(&sources);
         let words = ResultWords { pid: slot.pid(), pidfd: slot.pidfd(), failure: slot.failure() };
+        let before = clock::now();
         let spawned = staged.map(|staged| {
             (plan.descriptors, plan.table_end) = (staged.placements, staged.table_end);
-            sys::spawn(&mut self.stack, &plan, &words)
+            spawn_in(groups, &group, |group| {
+                sys::spawn(&mut self.stack, &plan, &words, &Kin { parent: Parent::Ours, group })
+            })
         });
         self.stage.clear();
-        let spawned = spawned.map_err(|error| prepare("the descriptors", &error))?;
+        let (spawned, ungrouped) = spawned.map_err(|error| prepare("the descriptors", &error))?;
         let (pid, pidfd) = spawned.map_err(|error| Refusal::SpawnFailed {
             step: SpawnStep::Clone,
             subject: spawn.name.clone(),
@@ -157,7 +189,7 @@ impl Launcher {
             return Err(spawn_failure(failure, spawn));
         }
         facts.pid = pid;
-        facts.start_ticks = tree::stat(pid).map_or(0, |stat| stat.identity.start);
+        facts.start_ticks = start_ticks(pid, before);
         facts.phase = Phase::Running;
         slot.publish(Some(&facts));
         let rings = Stream::ALL.map(|stream| {
@@ -173,9 +205,10 @@ impl Launcher {
             pidfd: Some(pidfd),
             file,
             pipes: pipes.map(|ends| ends.map(|ends| Pipe::new(ends.read))),
+            group: (groups.are_made().is_ok() && ungrouped.is_none()).then_some(group),
             remembered: Vec::new(),
         };
-        Ok((Box::new(made), child))
+        Ok(Started { made: Box::new(made), child, ungrouped })
     }
 
     fn plan(&self, spawn: &Spawn) -> Result<sys::Plan, Refusal> {
@@ -185,6 +218,7 @@ impl Launcher {
         let pairs = spawn.env.iter().map(|(key, value)| [key.as_slice(), b"=", value].concat());
         let env = pairs.map(|pair| text(&pair)).collect::<Result<_, _>>()?;
         let programs = programs(spawn).iter().map(|path| text(path)).collect::<Result<_, _>>()?;
+        let oom_score_adj = self.original.oom_score_adj.map(|score| text(score.to_string().as_bytes())).transpose()?;
         let own = rlimit(RLIMIT_NOFILE, self.original.open_files);
         let restore = spawn.rlimits.iter().all(|limit| limit.resource != own.resource).then_some(own);
         let asked = spawn.rlimits.iter().map(|limit| ResourceLimit {
@@ -201,9 +235,41 @@ impl Launcher {
             uid: spawn.uid,
             limits: asked.chain(restore).collect(),
             umask: spawn.umask.unwrap_or(self.original.umask),
+            oom_score_adj,
             ..self.bare_plan()
         })
     }
+}
+
+/// Spawns into a group; without one where that cannot be: a group must never keep a process from starting. A core that comes
+/// up beside us may take an empty one for a leftover, so a second is tried.
+fn spawn_in<T>(
+    groups: &mut Groups,
+    name: &GroupName,
+    mut spawn: impl FnMut(Option<BorrowedFd<'_>>) -> io::Result<T>,
+) -> (io::Result<T>, Option<Without>) {
+    let mut ungrouped = None;
+    for _ in 0..2 {
+        match groups.make(name) {
+            Ok(None) => break,
+            Ok(Some(group)) => match spawn(Some(group)) {
+                Ok(made) => return (Ok(made), None),
+                Err(error) => {
+                    ungrouped = Some(Without::Clone(error));
+                    groups.look_again();
+                }
+            },
+            Err(why) => ungrouped = Some(why),
+        }
+    }
+    (spawn(None), ungrouped)
+}
+
+/// The start of a process that was made after `before`, as proc(5) has it. The file is not read when no tick lies between
+/// then and now.
+fn start_ticks(pid: i32, before: Now) -> u64 {
+    let (first, last) = (clock::ticks(before.boot_ns), clock::ticks(clock::now().boot_ns));
+    if first == last { first } else { tree::stat(pid).map_or(0, |stat| stat.identity.start) }
 }
 
 fn prepare(subject: &str, error: &io::Error) -> Refusal {
@@ -239,7 +305,8 @@ fn spawn_failure(word: u64, spawn: &Spawn) -> Refusal {
     let subject = match step {
         SpawnStep::Rlimit => {
             let index = usize::try_from(subject).unwrap_or(usize::MAX);
-            spawn.rlimits.get(index).map_or_else(|| "NOFILE".into(), |limit| format!("limit {}", limit.resource))
+            let limit = spawn.rlimits.get(index).map(|limit| format!("limit {}", limit.resource));
+            limit.unwrap_or_else(|| if subject == OOM_SCORE { "oom_score_adj".into() } else { "NOFILE".into() })
         }
         SpawnStep::WorkingDirectory => lossy(spawn.cwd.as_ref()),
         SpawnStep::Gid => format!("gid {}", spawn.gid.unwrap_or(0)),

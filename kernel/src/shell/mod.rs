@@ -8,6 +8,7 @@ mod connection;
 mod descriptors;
 mod ends;
 mod file;
+pub mod groups;
 pub mod guarantees;
 mod inherited;
 mod launch;
@@ -36,6 +37,7 @@ use crate::sys;
 use child::Child;
 use connection::{Connection, Dropped, Look, Speech};
 use descriptors::Inheritable;
+use groups::Groups;
 use launch::Launcher;
 use poll::{Poll, Ready, Token};
 use ringmaster_protocol::frame::{GREETING, Kind};
@@ -73,6 +75,7 @@ pub struct Shell {
     upgrade: upgrade::Upgrade,
     state: StateFile,
     launcher: Launcher,
+    groups: Groups,
     values: Store,
     socket_store: Store,
     connections: HashMap<ClientId, Connection>,

@@ -2,6 +2,7 @@
 
 use super::connection::Speech;
 use super::descriptors::Inheritable;
+use super::launch::Started;
 use super::{Shell, Verdict, socket};
 use crate::core::{Attachment, ClientId, Effect, Input, ReplyTo};
 use ringmaster_protocol::frame::Frame;
@@ -136,9 +137,12 @@ impl Shell {
         let count = usize::from(spawn.passed());
         let connection = self.connections.get_mut(&to.client);
         let passed = connection.map(|connection| connection.take_descriptors(count)).unwrap_or_default();
-        let started = self.launcher.start(&spawn, &passed, &self.sockets, &mut self.state);
-        let outcome = started.map(|(made, child)| {
+        let started = self.launcher.start(&spawn, &passed, &self.sockets, &mut self.state, &mut self.groups);
+        let outcome = started.map(|Started { made, child, ungrouped }| {
             self.debug(&format!("process {} {}: pid {}", made.id.0, spawn.name, made.pid));
+            if let Some(why) = ungrouped {
+                self.log(&format!("process {} {} has no cgroup: {why}", made.id.0, spawn.name));
+            }
             self.take_in(made.id, child);
             made
         });

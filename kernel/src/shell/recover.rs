@@ -33,6 +33,7 @@ impl Shell {
             }
         }
         self.remove_stray_files();
+        self.groups.clean();
         self.recover_sockets(left);
         for number in self.values.numbers() {
             match self.values.value_name(number) {
@@ -78,7 +79,9 @@ impl Shell {
             Some(stat) if stat.parent == self.keeper_pid => Origin::Ours,
             Some(_) | None => Origin::Former,
         };
-        let child = Child { index, slot, facts, origin, pidfd, file, pipes, remembered: Vec::new() };
+        let group = Some(self.groups.name(&spawn.name)).filter(|group| self.groups.pids(group).is_some());
+        group.iter().for_each(|group| self.groups.enter(group));
+        let child = Child { index, slot, facts, origin, pidfd, file, pipes, group, remembered: Vec::new() };
         self.take_in(id, child);
         self.drive(Input::Adopted { spawn: Box::new(spawn), made });
         match facts.phase {

@@ -1,11 +1,12 @@
 //! The kernel half from its first instruction to its last: state, what was left in the table, recovery, loop.
 
+use super::groups::{Groups, Without};
 use super::inherited::Inherited;
 use super::launch::Launcher;
 use super::ledger::Ledger;
 use super::poll::{Poll, Token};
 use super::store::Store;
-use super::{Shell, Verbosity, clock, settle, tree};
+use super::{Shell, Verbosity, clock, guarantees, settle, tree};
 use crate::core::{Conduct, Core, Facts, Inheritance};
 use crate::instance::{InstanceError, SOCKETS};
 use crate::keeper::{UPGRADE_SIGNAL, Ward};
@@ -92,14 +93,14 @@ const FAILED: i32 = 1;
 pub fn serve(ward: &Ward, keeper: Pid, conduct: Conduct) -> Verdict {
     let watch = pidfd_open(keeper, PidfdFlags::empty()).ok().filter(|_| rustix::process::getppid() == Some(keeper));
     let Some(watch) = watch else {
-        return verdict_without_keeper(ward);
+        return verdict_without_keeper(ward, keeper);
     };
     // What it holds is not let go of, whatever the verdict: the next kernel half finds it in the table.
     let shell = prepare(ward, keeper, watch, conduct).map(ManuallyDrop::new);
     let ended = shell.and_then(|mut shell| shell.run().map_err(fail("waiting for events")));
     match ended {
         Ok(Verdict::Idle) => std::process::exit(0),
-        Ok(Verdict::KeeperIsGone) => verdict_without_keeper(ward),
+        Ok(Verdict::KeeperIsGone) => verdict_without_keeper(ward, keeper),
         Err(error) => {
             let _ = io::stderr().write_all(format!("papa: {error}\n").as_bytes());
             std::process::exit(FAILED)
@@ -107,10 +108,17 @@ pub fn serve(ward: &Ward, keeper: Pid, conduct: Conduct) -> Verdict {
     }
 }
 
-/// The keeper is gone. In the middle of an upgrade it is for the old kernel half to be the keeper, as long as that lives.
-fn verdict_without_keeper(ward: &Ward) -> Verdict {
+/// The keeper is gone. In the middle of an upgrade it is for the old kernel half to be the keeper, as long as that lives; and
+/// when it has become that, the pid file says so, also to one of the abandoned program's that was slow to start.
+fn verdict_without_keeper(ward: &Ward, keeper: Pid) -> Verdict {
     sys::alarm(0);
-    if super::upgrade::old_lives(ward.state.header()) {
+    let in_charge = ward.instance.pid();
+    let another = in_charge.is_some_and(|pid| {
+        pid != keeper
+            && pid != rustix::process::getpid()
+            && tree::stat(pid.as_raw_nonzero().get()).is_some_and(|stat| !stat.zombie)
+    });
+    if another || super::upgrade::old_lives(ward.state.header()) {
         std::process::exit(FAILED);
     }
     Verdict::KeeperIsGone
@@ -151,6 +159,10 @@ fn equip(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct, state: Stat
     let ledger = Ledger::open(ward.instance.as_fd()).map_err(fail("opening the ledger of processes"))?;
     let launcher = Launcher::new(ward.original, rings, ledger).map_err(fail("preparing to start processes"))?;
     let header = state.header();
+    let mut groups = Groups::find(ward.instance.as_fd(), header.instance());
+    if !ward.guarantees.iter().any(|row| row.name == guarantees::TREES && row.holds) {
+        groups.give_up(Without::Probed);
+    }
     let (epoch, leased, grace_ms) = header.lease();
     let facts = Facts {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -175,6 +187,7 @@ fn equip(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct, state: Stat
         upgrade: super::upgrade::Upgrade::new(ward).map_err(fail("preparing for upgrades"))?,
         state,
         launcher,
+        groups,
         values: Store::new(ward.instance.folder(file::VALUES)?),
         socket_store: Store::new(ward.instance.folder(SOCKETS)?),
         connections: HashMap::new(),

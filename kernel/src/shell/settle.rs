@@ -3,7 +3,7 @@
 //! Nobody was told of such a process, so both answers are safe as long as they are true: a request that is repeated starts
 //! it once, whatever happened before.
 
-use super::tree;
+use super::{clock, tree};
 use crate::state::{Facts, Phase, Slot, StateFile};
 use crate::sys;
 use rustix::event::{PollFd, PollFlags};
@@ -46,8 +46,7 @@ pub fn settle(slot: Slot, mut facts: Facts) -> Option<Facts> {
         return None;
     }
     let stat = tree::stat(pid)?;
-    let opened = facts.opened_ns / 1_000_000_000 * ticks_per_second()
-        + facts.opened_ns % 1_000_000_000 * ticks_per_second() / 1_000_000_000;
+    let opened = clock::ticks(facts.opened_ns);
     let start = stat.identity.start;
     if start + TICK_SLACK < opened || start > opened + OPENING_TICKS {
         return None;
@@ -79,14 +78,9 @@ fn is_still_ours(pid: i32) -> bool {
     }
 }
 
-fn ticks_per_second() -> u64 {
-    rustix::param::clock_ticks_per_second()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shell::clock;
     use crate::state::StateFile;
     use ringmaster_protocol::message::ProcessId;
     use std::process::{Child, Command, Stdio};

@@ -1,6 +1,7 @@
 //! Signals to processes and what belongs to them.
 
 use super::child::{Child, Origin};
+use super::groups::GroupName;
 use super::tree::{self, Identity, Kinship, Snapshot};
 use super::{Shell, socket};
 use crate::sys;
@@ -9,8 +10,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 
-/// Rounds of killing a tree that makes new members meanwhile. Each round sees all members of its moment; a bomb that
-/// outruns so many needs a cgroup.
+/// Rounds of killing a tree that has no group and makes new members meanwhile. Each round sees all members of its moment.
 const KILL_ROUNDS: usize = 10;
 
 impl Shell {
@@ -29,12 +29,12 @@ impl Shell {
                 tree::signal_all(&targets, signal).map_err(fail)
             }
             Target::Descendants => {
-                let targets = self.look(id, Around::Below, |child, snapshot, _| child.descendants(snapshot));
+                let targets = self.members(id, Around::Below);
                 tree::signal_all(&targets, signal).map_err(fail)
             }
             Target::Tree => self.signal_tree(id, signal).map_err(fail),
             Target::Descendant(pid) => {
-                let mut targets = self.members(id);
+                let mut targets = self.members(id, Around::Everywhere);
                 targets.retain(|member| member.pid == pid);
                 tree::signal_all(&targets, signal).map_err(fail)
             }
@@ -55,18 +55,33 @@ impl Shell {
         }
     }
 
-    /// Whoever descends from it now is known to belong to it later, when it has ended and they are orphans.
+    /// Whoever descends from it now is known to belong to it later, when it has ended and they are orphans. A group of its
+    /// own knows that without being asked.
     fn remember(&mut self, id: ProcessId) {
-        if self.kinship == Kinship::Lists {
+        if self.kinship == Kinship::Lists && self.own_group(id).is_none() {
             self.look(id, Around::Below, |child, snapshot, _| child.descendants(snapshot));
         }
     }
 
-    /// The process first, then the rest of its tree; with SIGKILL until nobody new is found.
+    /// The process first, then the rest of its tree; with SIGKILL all at once, or until nobody new is found.
     fn signal_tree(&mut self, id: ProcessId, signal: i32) -> io::Result<Vec<i32>> {
+        if signal == libc::SIGKILL
+            && let Some((group, pids)) = self.own_group(id)
+            && (pids.is_empty() || self.groups.kill(&group))
+        {
+            return Ok(pids);
+        }
+        let mut frozen = None;
+        let reached = self.sweep_tree(id, signal, &mut frozen);
+        frozen.iter().for_each(|group| self.groups.freeze(group, false));
+        reached
+    }
+
+    /// Looks for the members and signals them, one by one. Those that multiply meanwhile are `frozen` with their group.
+    fn sweep_tree(&mut self, id: ProcessId, signal: i32, frozen: &mut Option<GroupName>) -> io::Result<Vec<i32>> {
         let mut seen: Vec<Identity> = Vec::new();
         // Who belongs to it is looked up before it is gone.
-        let mut members = self.members(id);
+        let mut members = self.members(id, Around::Everywhere);
         let mut reached = self.signal_main(id, signal)?;
         let rounds = if signal == libc::SIGKILL { KILL_ROUNDS } else { 1 };
         for round in 0..rounds {
@@ -75,21 +90,46 @@ impl Shell {
             if members.is_empty() && (round > 0 || reached.is_empty()) {
                 break;
             }
+            if round > 0 && frozen.is_none() {
+                *frozen = self.children.get(&id).and_then(|child| child.group.clone());
+                frozen.iter().for_each(|group| self.groups.freeze(group, true));
+            }
             reached.extend(tree::signal_all(&members, signal)?);
             seen.append(&mut members);
             if rounds > 1 {
                 self.snapshot = None;
-                members = self.members(id);
+                members = self.members(id, Around::Everywhere);
             }
         }
         Ok(reached)
     }
 
-    fn members(&mut self, id: ProcessId) -> Vec<Identity> {
-        let us = self.keeper_pid;
-        self.look(id, Around::Everywhere, |child, snapshot, mains| {
-            child.tree(snapshot, us, |pid| mains.contains_key(&pid))
-        })
+    /// Who belongs to it, without itself: the members of its own group, else those who are found `around`.
+    fn members(&mut self, id: ProcessId, around: Around) -> Vec<Identity> {
+        let Some(main) = self.children.get(&id).map(Child::identity) else {
+            return Vec::new();
+        };
+        let Some((group, pids)) = self.own_group(id) else {
+            let adopter = self.keeper_pid;
+            return self.look(id, around, |child, snapshot, mains| match around {
+                Around::Below => child.descendants(snapshot),
+                Around::Everywhere => child.tree(snapshot, adopter, |pid| mains.contains_key(&pid)),
+            });
+        };
+        let others = pids.into_iter().filter(|pid| *pid != main.pid).collect();
+        self.groups.members(&group, others)
+    }
+
+    /// Its group and who is in it, when it shares the group with no process of ours that lives, and has not left it.
+    fn own_group(&self, id: ProcessId) -> Option<(GroupName, Vec<i32>)> {
+        let child = self.children.get(&id)?;
+        let group = child.group.clone()?;
+        let lives = child.pidfd.is_some();
+        if self.groups.living(&group) > usize::from(lives) {
+            return None;
+        }
+        let pids = self.groups.pids(&group)?;
+        (!lives || pids.contains(&child.facts.pid)).then_some((group, pids))
     }
 
     /// Asks about one process in a snapshot that shows all that may belong to it.

@@ -61,6 +61,8 @@ enum Outcome {
 impl Upgrade {
     /// Knows how the ward is handed on.
     pub fn new(ward: &Ward) -> io::Result<Self> {
+        // Left by a kernel half that died during a dry run.
+        let _ = std::fs::remove_file(through(ward.instance.as_fd(), COPY));
         Ok(Self {
             words: ward.words(ward.previous())?,
             copy: CString::new(ward.options.directory.join(COPY).as_os_str().as_bytes())?,
@@ -263,13 +265,20 @@ impl Shell {
     /// The first act of a new kernel half that is ready to serve: the old one is not needed any more.
     pub(super) fn commit_upgrade(&mut self) {
         let header = self.state.header();
-        if header.upgrade() == UpgradePhase::None {
-            return;
-        }
         let (old, began, _) = header.handed_over();
-        if !header.move_upgrade(UpgradePhase::HandedOver, UpgradePhase::Committed) && old_lives(header) {
-            // The old half has decided to go on, and ends us in a moment.
-            std::process::exit(1);
+        match header.upgrade() {
+            UpgradePhase::None => return,
+            UpgradePhase::Committed => {}
+            UpgradePhase::HandedOver if header.move_upgrade(UpgradePhase::HandedOver, UpgradePhase::Committed) => {}
+            UpgradePhase::HandedOver | UpgradePhase::Abandoned | UpgradePhase::NotExecuted => {
+                if old_lives(header) && old != self.keeper_pid {
+                    // The old half has decided to go on, and ends us in a moment.
+                    std::process::exit(1);
+                }
+                // It went on, and is the keeper that made us, or died since.
+                header.end_upgrade();
+                return;
+            }
         }
         if tree::stat(old).is_some_and(|stat| stat.parent == self.keeper_pid)
             && let Some(pid) = Pid::from_raw(old)

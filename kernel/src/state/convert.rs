@@ -13,6 +13,9 @@ use std::os::fd::BorrowedFd;
 /// The header's size, to read no more of a file that needs nothing.
 const HEADER: u64 = 4096;
 
+/// What is read of a file at most: twice what a core of layout 1 made. What lies behind it is nobody's.
+const MAX_BYTES: u64 = 32 << 20;
+
 /// Converts the file `name`, when it is of an older layout that this build reads.
 pub fn convert(directory: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     let mut file = File::open(through(directory, name))?;
@@ -21,7 +24,7 @@ pub fn convert(directory: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     if !is_old(&bytes) {
         return Ok(());
     }
-    file.read_to_end(&mut bytes)?;
+    Read::by_ref(&mut file).take(MAX_BYTES).read_to_end(&mut bytes)?;
     let converted = converted(&bytes).ok_or(io::ErrorKind::InvalidData)?;
     let new = through(directory, &format!("{name}.new"));
     File::create(&new)?.write_all(&converted)?;

@@ -3,6 +3,7 @@
 use super::convert::convert;
 use super::facts::Phase;
 use super::slot::{SLOT_WORDS, Slot};
+use crate::limits::MAX_PROCESSES;
 use crate::sys;
 use ringmaster_protocol::message::ProcessId;
 use rustix::fs::{FallocateFlags, Mode, OFlags};
@@ -16,6 +17,9 @@ pub(super) const HEADER_BYTES: usize = 4096;
 pub(super) const CHUNK_SLOTS: usize = 64;
 const CHUNK_BYTES: usize = CHUNK_SLOTS * SLOT_WORDS * 8;
 
+/// Twice what the core's processes need, so that a slot is free for those that are about to be made.
+const MAX_BYTES: usize = HEADER_BYTES + 2 * MAX_PROCESSES / CHUNK_SLOTS * CHUNK_BYTES;
+
 /// Why the state cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -26,6 +30,14 @@ pub enum StateError {
         action: &'static str,
         /// Why.
         source: io::Error,
+    },
+    /// No core makes one of that size.
+    #[error(
+        "the state file has {found} bytes, at most {MAX_BYTES} are expected; it is damaged: remove it and start again"
+    )]
+    Size {
+        /// As found.
+        found: i64,
     },
     /// It is not ours.
     #[error(
@@ -120,7 +132,7 @@ impl Header {
     /// A process id that was never given before.
     pub fn draw_id(self) -> ProcessId {
         let id = self.get(at::NEXT_ID).max(1);
-        self.set(at::NEXT_ID, id + 1);
+        self.set(at::NEXT_ID, id.saturating_add(1));
         ProcessId(id)
     }
 
@@ -237,11 +249,10 @@ impl StateFile {
         }
         let file = rustix::fs::openat(directory, name, flags, Mode::RUSR | Mode::WUSR).map_err(system("opening"))?;
         let size = rustix::fs::fstat(&file).map_err(system("reading its size"))?.st_size;
-        let mut size = usize::try_from(size).unwrap_or(0);
-        if size < HEADER_BYTES {
-            allocate(&file, 0, HEADER_BYTES)?;
-            size = HEADER_BYTES;
-        }
+        let fits = usize::try_from(size).ok().filter(|size| *size <= MAX_BYTES);
+        let mut size = fits.ok_or(StateError::Size { found: size })?.max(HEADER_BYTES);
+        // A file with holes would end us when it is touched and the disk is full.
+        allocate(&file, 0, size)?;
         let words = sys::map_words(file.as_fd(), 0, HEADER_BYTES).map_err(mapping)?;
         let header = Header { words };
         let known = header.get(at::MAGIC) == MAGIC;

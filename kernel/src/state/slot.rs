@@ -124,7 +124,7 @@ impl Slot {
     /// What the slot says, or `None` when it is free or neither copy has its checksum.
     pub fn facts(self) -> Option<Facts> {
         let generation = self.word::<SELECTOR>().load(Ordering::Acquire);
-        let words = read(self.copy(generation)).or_else(|| read(self.copy(generation + 1)))?;
+        let words = read(self.copy(generation)).or_else(|| read(self.copy(generation.wrapping_add(1))))?;
         Facts::decode(&words)
     }
 
@@ -262,9 +262,10 @@ impl StreamWords {
         if current.load(Ordering::Acquire) < data_at + capacity {
             return current;
         }
-        let next = self.lap(base + 1);
+        let after = base.wrapping_add(1);
+        let next = self.lap(after);
         next.store(data_at, Ordering::Release);
-        self.base().store(base + 1, Ordering::Release);
+        self.base().store(after, Ordering::Release);
         next
     }
 

@@ -29,6 +29,9 @@ const UID: u64 = 5;
 const DESCRIPTORS: u64 = 6;
 const EXEC: u64 = 7;
 
+/// The subject of the step [`RLIMIT`] when it is not a limit but the score for the killer of processes.
+pub const OOM_SCORE: u64 = 0xff_ffff;
+
 /// Exit status of a child that could not become its program, as a shell has it. Nobody sees it.
 const STATUS: libc::c_long = 127;
 
@@ -73,6 +76,8 @@ pub struct Plan {
     pub limits: Vec<ResourceLimit>,
     /// File mode mask.
     pub umask: u32,
+    /// What to write into /proc/self/oom_score_adj (proc(5)), when the core has another value than the child is to have.
+    pub oom_score_adj: Option<CString>,
     /// Descriptors in ascending order of `target`.
     pub descriptors: Vec<Placement>,
     /// Every source lies below it: the child copies only that part of the table. `None`: the whole table.
@@ -113,6 +118,9 @@ fn prepare(plan: &Plan) -> Result<(), Failure> {
         call(DESCRIPTORS, 0, libc::SYS_close_range, [i64::from(end), all, unshare, 0])?;
     }
     call(SESSION, 0, libc::SYS_setsid, [0; 4])?;
+    if let Some(text) = &plan.oom_score_adj {
+        write_oom_score(text)?;
+    }
     for (index, limit) in (0u64..).zip(&plan.limits) {
         let value = pointer(&raw const limit.limit);
         call(RLIMIT, index, libc::SYS_prlimit64, [0, i64::from(limit.resource), value, 0])?;
@@ -134,6 +142,16 @@ fn prepare(plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Sets the child's own value: the one who writes is a vfork child, whose memory's other users keep theirs (Linux,
+/// fs/proc/base.c). The descriptor is closed with all that have no place.
+fn write_oom_score(text: &CString) -> Result<(), Failure> {
+    let path = pointer(c"/proc/self/oom_score_adj".as_ptr());
+    let (here, flags) = (i64::from(libc::AT_FDCWD), i64::from(libc::O_WRONLY));
+    let file = call(RLIMIT, OOM_SCORE, libc::SYS_openat, [here, path, flags, 0])?;
+    let length = i64::try_from(text.count_bytes()).unwrap_or(0);
+    call(RLIMIT, OOM_SCORE, libc::SYS_write, [file, pointer(text.as_ptr()), length, 0]).map(drop)
+}
+
 /// Puts every descriptor at its number and closes all others.
 fn place(descriptors: &[Placement]) -> Result<(), Failure> {
     let mut free_from: i64 = 0;
@@ -149,7 +167,7 @@ fn place(descriptors: &[Placement]) -> Result<(), Failure> {
         }
         free_from = target + 1;
     }
-    call(DESCRIPTORS, 0, libc::SYS_close_range, [free_from, i64::from(u32::MAX), 0, 0])
+    call(DESCRIPTORS, 0, libc::SYS_close_range, [free_from, i64::from(u32::MAX), 0, 0]).map(drop)
 }
 
 /// An empty mask. Every signal has its default action already: the core has seen to that at its start.
@@ -170,7 +188,7 @@ fn exec(orders: &Orders<'_>) -> i32 {
             Err((_, _, libc::EACCES)) => verdict = libc::EACCES,
             Err((_, _, libc::ENOENT | libc::ENOTDIR)) => {}
             Err((_, _, errno)) => return errno,
-            Ok(()) => return 0,
+            Ok(_) => return 0,
         }
     }
     verdict
@@ -181,12 +199,12 @@ fn pointer<T>(value: *const T) -> i64 {
     value as i64
 }
 
-fn call(step: u64, subject: u64, number: libc::c_long, arguments: [i64; 4]) -> Result<(), Failure> {
+fn call(step: u64, subject: u64, number: libc::c_long, arguments: [i64; 4]) -> Result<i64, Failure> {
     let [a, b, c, d] = arguments;
     // SAFETY: the callers pass numbers, or addresses of objects that outlive the call and that the system only reads.
     let result = unsafe { libc::syscall(number, a, b, c, d) };
     if result >= 0 {
-        return Ok(());
+        return Ok(result);
     }
     // SAFETY: errno belongs to the one thread of parent and child, and the parent waits.
     let errno = unsafe { *libc::__errno_location() };

@@ -4,7 +4,7 @@ use super::child::{Orders, Plan, child_main};
 use std::arch::asm;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes of the child's stack: its deepest path is a few hundred bytes; four pages leave room for debug builds.
@@ -58,7 +58,7 @@ pub struct ResultWords<'a> {
     pub failure: &'a AtomicU64,
 }
 
-/// The system's argument of clone3(2), first published size.
+/// The system's argument of clone3(2), as Linux 5.7 has it.
 #[repr(C)]
 #[derive(Default)]
 struct CloneArgs {
@@ -70,11 +70,40 @@ struct CloneArgs {
     stack: u64,
     stack_size: u64,
     tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
 }
 
-/// Makes a process, a child of our parent (`CLONE_PARENT`: it has our own exit signal), and returns when it has become its program or failed to. `Err` is clone3's own failure; what
-/// happened after that is in the words. Gives the pid and the pidfd (close-on-exec by nature).
-pub fn spawn(stack: &mut SpawnStack, plan: &Plan, words: &ResultWords<'_>) -> io::Result<(i32, OwnedFd)> {
+/// `CLONE_INTO_CGROUP` of linux/sched.h (Linux 5.7); it does not fit the C library's type.
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
+
+/// Whose child a process becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parent {
+    /// Ours.
+    Us,
+    /// Our parent's (`CLONE_PARENT`: it has our own exit signal).
+    Ours,
+}
+
+/// Where a process belongs.
+#[derive(Debug, Clone, Copy)]
+pub struct Kin<'a> {
+    /// Whose child it is.
+    pub parent: Parent,
+    /// The directory of its cgroup; `None`: ours.
+    pub group: Option<BorrowedFd<'a>>,
+}
+
+/// Makes a process and returns when it has become its program or failed to. `Err` is clone3's own failure; what happened
+/// after that is in the words. Gives the pid and the pidfd (close-on-exec by nature).
+pub fn spawn(
+    stack: &mut SpawnStack,
+    plan: &Plan,
+    words: &ResultWords<'_>,
+    kin: &Kin<'_>,
+) -> io::Result<(i32, OwnedFd)> {
     let argv = pointers(&plan.argv);
     let env = pointers(&plan.env);
     let orders = Orders { plan, argv: &argv, env: &env, failure: words.failure };
@@ -83,9 +112,16 @@ pub fn spawn(stack: &mut SpawnStack, plan: &Plan, words: &ResultWords<'_>) -> io
     }
     let table = if plan.table_end.is_some() { libc::CLONE_FILES } else { 0 };
     let result_words = libc::CLONE_PIDFD | libc::CLONE_PARENT_SETTID;
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PARENT | result_words | table;
+    let (parent, exit_signal) = match kin.parent {
+        Parent::Us => (0, libc::SIGCHLD),
+        Parent::Ours => (libc::CLONE_PARENT, 0),
+    };
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | parent | result_words | table;
+    let flags = u64::try_from(flags).unwrap_or(0);
     let arguments = CloneArgs {
-        flags: u64::try_from(flags).unwrap_or(0),
+        flags: if kin.group.is_some() { flags | CLONE_INTO_CGROUP } else { flags },
+        exit_signal: u64::try_from(exit_signal).unwrap_or(0),
+        cgroup: kin.group.and_then(|group| u64::try_from(group.as_raw_fd()).ok()).unwrap_or(0),
         pidfd: address(words.pidfd.as_ptr()),
         parent_tid: address(words.pid.as_ptr()),
         stack: address(stack.base),

@@ -14,12 +14,10 @@ mod splice;
 mod table;
 mod words;
 
-pub use child::{CHILD_STEPS, Placement, Plan, ResourceLimit};
-pub use clone::{ResultWords, SpawnStack, spawn};
+pub use child::{CHILD_STEPS, OOM_SCORE, Placement, Plan, ResourceLimit};
+pub use clone::{Kin, Parent, ResultWords, SpawnStack, spawn};
 pub use daemon::{Fork, become_program, fork, fork_sharing_files};
-pub use process::{
-    Ended, Holds, exit_of_pidfd, pidfd_exit_info_supported, pidfd_holds, pidfd_signal, reap, stopped, wait_any_peek,
-};
+pub use process::{Ended, Holds, exit_of_pidfd, pidfd_holds, pidfd_signal, reap, stopped, wait_any_peek};
 pub use signal::{alarm, block_all, default_all, let_alarm_kill, signal_queue, take_signal, wait_signal};
 pub use socket::{bind_to_device, unread_bytes};
 pub use splice::splice_into;

@@ -131,11 +131,6 @@ pub fn exit_of_pidfd(pidfd: BorrowedFd<'_>) -> Option<ExitStatus> {
     }
 }
 
-/// Whether this system tells exit statuses through pidfds. `ended` is the pidfd of a reaped process.
-pub fn pidfd_exit_info_supported(ended: BorrowedFd<'_>) -> bool {
-    exit_of_pidfd(ended).is_some()
-}
-
 /// What a descriptor says of the process that it stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holds {

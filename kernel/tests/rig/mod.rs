@@ -26,23 +26,37 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Rig {
     pub run: tempfile::TempDir,
     pub papa: Option<Child>,
+    /// `CIRCUS_CGROUP` of the core.
+    pub groups: &'static str,
 }
 
 impl Rig {
     pub fn new() -> Self {
-        let mut rig = Self { run: tempfile::tempdir().unwrap(), papa: None };
+        Self::with_groups("on")
+    }
+
+    /// A core that makes cgroups where it can, or (`off`) none.
+    pub fn with_groups(groups: &'static str) -> Self {
+        let mut rig = Self { run: tempfile::tempdir().unwrap(), papa: None, groups };
         rig.start();
         rig
     }
 
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_papa"));
-        command.env("CIRCUS_RUN_DIR", self.run.path());
+        command.env("CIRCUS_RUN_DIR", self.run.path()).env("CIRCUS_CGROUP", self.groups);
         command
     }
 
     pub fn start(&mut self) {
-        let child = self.command().arg("-d").stdin(Stdio::null()).spawn().unwrap();
+        let mut command = self.command();
+        command.arg("-d");
+        self.start_by(command);
+    }
+
+    /// The command becomes the core.
+    pub fn start_by(&mut self, mut command: Command) {
+        let child = command.stdin(Stdio::null()).spawn().unwrap();
         let pid = child.id();
         self.papa = Some(child);
         eventually("the core accepts connections", || {
@@ -116,6 +130,15 @@ impl Rig {
         client
     }
 
+    /// Directories of this instance's cgroups.
+    pub fn group_folders(&self, instance: u64) -> Vec<PathBuf> {
+        let noted = std::fs::read_to_string(self.directory().join("groups")).unwrap_or_default();
+        let entries = noted.lines().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());
+        let ours = format!("papa-{instance:016x}-");
+        let names = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(&ours)));
+        names.map(|entry| entry.path()).collect()
+    }
+
     pub fn open_fds(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.keeper_pid())).unwrap().count()
     }
@@ -148,7 +171,11 @@ impl Drop for Rig {
         for process in list {
             client.request(SignalRequest { process: process.id, signal: 9, target: Target::Tree, ext: vec![] }).ok();
         }
+        let groups = client.welcome.as_ref().map(|welcome| self.group_folders(welcome.instance_id)).unwrap_or_default();
         self.kill();
+        for group in groups.iter().filter(|group| group.exists()) {
+            eventually("the cgroup is empty", || std::fs::remove_dir(group));
+        }
     }
 }
 

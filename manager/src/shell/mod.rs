@@ -44,7 +44,10 @@ const WAITING_EVENTS: usize = 2 * outbox::UNDER_WAY;
 /// How long replies may take to reach their clients after the last one was given.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// Between two attempts to reach a core that is away.
+/// Before the second attempt to reach a core that is away: one half of it takes about so long to replace the other.
+const REACH_SOON: Duration = Duration::from_millis(10);
+
+/// Between two attempts in the long run; each pause before is twice the last.
 const REACH_AGAIN: Duration = Duration::from_millis(200);
 
 /// What one life of circusd starts from.
@@ -230,7 +233,7 @@ impl Life {
 
     /// Until the core is back. Clients wait meanwhile; nothing of theirs is lost.
     async fn reach_again(&self) -> Attached {
-        let mut told = false;
+        let (mut told, mut pause) = (false, REACH_SOON);
         loop {
             match attach::attach(&self.address, &self.config).await {
                 Ok(attached) => {
@@ -243,7 +246,8 @@ impl Life {
                     told = true;
                 }
             }
-            tokio::time::sleep(REACH_AGAIN).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(REACH_AGAIN);
         }
     }
 

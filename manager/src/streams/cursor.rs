@@ -160,7 +160,7 @@ impl Cursor {
         {
             return Ok(Loaded::Nothing);
         }
-        let mut end = self.head.min(self.offset + BATCH);
+        let mut end = self.head.min(self.offset.saturating_add(BATCH));
         if wish.records {
             let limit = self.records.unwrap_or(u64::MAX);
             let range = self.offset..end;

@@ -44,6 +44,7 @@ pub use mailbox::{Attach, Order, WatcherKey};
 pub use report::{Action, ScribeReport, Trouble};
 pub use scribe::Scribe;
 pub use settings::{SettingRow, StreamError};
+pub use tap::Tap;
 
 use crate::options::{StreamClass, StreamOptions};
 use render::Look;

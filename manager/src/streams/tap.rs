@@ -1,6 +1,6 @@
 //! Reading a process file (layout: [`ringmaster_protocol::ring`]). Only pread(2); the file belongs to the core.
 
-use ringmaster_protocol::ring::{MAGIC, PAGE, Record, Stream, StreamEntry};
+use ringmaster_protocol::ring::{MAGIC, Record, Stream, StreamEntry};
 use std::fs::File;
 use std::io::{Error, ErrorKind};
 use std::os::fd::OwnedFd;
@@ -13,14 +13,14 @@ const RECORDS_AT_ONCE: u64 = 1024;
 
 /// An open process file.
 #[derive(Debug)]
-pub(super) struct Tap {
+pub struct Tap {
     file: File,
     entries: PerStream<StreamEntry>,
 }
 
 impl Tap {
     /// Reads the header.
-    pub(super) fn open(fd: OwnedFd) -> std::io::Result<Self> {
+    pub fn open(fd: OwnedFd) -> std::io::Result<Self> {
         let file = File::from(fd);
         let mut magic = [0; MAGIC.len()];
         file.read_exact_at(&mut magic, 0)?;
@@ -32,7 +32,7 @@ impl Tap {
             let mut bytes = [0; 64];
             file.read_exact_at(&mut bytes, StreamEntry::position(stream))?;
             let entry = StreamEntry::decode(&bytes);
-            if entry.records > 0 && (entry.capacity == 0 || entry.data_at < PAGE || entry.records_at < PAGE) {
+            if !entry.is_sound() {
                 return Err(Error::new(ErrorKind::InvalidData, "the header of the process file is damaged"));
             }
             *entries.get_mut(stream) = entry;
@@ -41,17 +41,17 @@ impl Tap {
     }
 
     /// The lowest offset that can still be read.
-    pub(super) fn low(&self, stream: Stream) -> std::io::Result<u64> {
+    pub fn low(&self, stream: Stream) -> std::io::Result<u64> {
         let mut word = [0; 8];
         self.file.read_exact_at(&mut word, StreamEntry::position(stream) + StreamEntry::LOW_AT)?;
         Ok(u64::from_le_bytes(word))
     }
 
     /// Reads bytes from `offset` on into all of `out`. What lies below [`Self::low`] *afterwards* is not what the child wrote.
-    pub(super) fn read(&self, stream: Stream, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+    pub fn read(&self, stream: Stream, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
         let length = u64::try_from(out.len()).unwrap_or(u64::MAX);
         let mut rest = out;
-        for piece in self.entries.get(stream).pieces(offset, offset + length) {
+        for piece in self.entries.get(stream).pieces(offset, offset.saturating_add(length)) {
             let (part, after) = rest.split_at_mut(usize::try_from(piece.length).unwrap_or(0).min(rest.len()));
             self.file.read_exact_at(part, piece.at)?;
             rest = after;
@@ -60,7 +60,7 @@ impl Tap {
     }
 
     /// The byte before `offset`, if it can still be read.
-    pub(super) fn byte_before(&self, stream: Stream, offset: u64) -> Option<u8> {
+    pub fn byte_before(&self, stream: Stream, offset: u64) -> Option<u8> {
         let before = offset.checked_sub(1)?;
         let mut byte = [0];
         self.read(stream, before, &mut byte).ok()?;
@@ -74,7 +74,7 @@ impl Tap {
     /// of them, and the offset up to which they reach.
     ///
     /// A place that was not written yet, or holds a record of an earlier round, has no larger `seq` than the one before it.
-    pub(super) fn records(
+    pub fn records(
         &self,
         stream: Stream,
         from: u64,
