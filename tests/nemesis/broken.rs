@@ -34,7 +34,8 @@ impl Programs {
         programs.write("not-executable", &good)?;
         fs::set_permissions(programs.folder.join("not-executable"), fs::Permissions::from_mode(0o644))?;
         programs.write("aborts", b"#!/bin/sh\nkill -ABRT $$\n")?;
-        programs.write("refuses", b"#!/bin/sh\necho 'the state file is of layout 2; this core reads layout 1'; exit 1\n")?;
+        programs
+            .write("refuses", b"#!/bin/sh\necho 'the state file is of layout 2; this core reads layout 1'; exit 1\n")?;
         programs.write("other-machine", &other)?;
         programs.write("damaged", &good[..5000])?;
         programs.write("silent", b"#!/bin/sh\nexit 0\n")?;

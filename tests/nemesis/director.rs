@@ -6,8 +6,8 @@ use crate::tally::Tally;
 use crate::world::{Phase, World};
 use anyhow::{Context, Result, bail, ensure};
 use ringmaster_tests::dice::Dice;
-use ringmaster_tests::processes;
 use ringmaster_tests::prober::Prober;
+use ringmaster_tests::processes;
 use ringmaster_tests::program::target_dir;
 use ringmaster_tests::wait::{pass, wait_until};
 use std::fs::{self, File};
@@ -158,7 +158,8 @@ fn around_the_gap(shared: &Mutex<Shared>, phase: Phase, out: &mut Vec<String>) {
 
 /// The long-lived children live, as the system says.
 fn look(shared: &mut Shared) {
-    let gone: Vec<String> = shared.lasting.iter().filter(|(_, pid)| !processes::is_alive(**pid)).map(|(name, _)| name.clone()).collect();
+    let gone: Vec<String> =
+        shared.lasting.iter().filter(|(_, pid)| !processes::is_alive(**pid)).map(|(name, _)| name.clone()).collect();
     if !gone.is_empty() {
         shared.tally.pids_changed += u64::try_from(gone.len()).unwrap_or(1);
         shared.tally.complain(format!("they do not live any more: {gone:?}"));

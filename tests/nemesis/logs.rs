@@ -41,8 +41,7 @@ enum Victim {
 }
 
 impl Victim {
-    const ALL: [Self; 5] =
-        [Self::Circusd, Self::Kernel, Self::Keeper, Self::CircusdAndKernel, Self::CircusdAndKeeper];
+    const ALL: [Self; 5] = [Self::Circusd, Self::Kernel, Self::Keeper, Self::CircusdAndKernel, Self::CircusdAndKeeper];
 }
 
 /// So many kills of each kind on the average, at least one of each.
@@ -76,7 +75,8 @@ pub fn run(steps: usize) -> Result<()> {
     let after = pids(&mut stack)?;
     ensure!(before == after, "other processes run (seed {seed}):\n{before:?}\n{after:?}");
     let counted = finish(&stack).with_context(|| format!("seed {seed}"))?;
-    let report = format!("logs, seed {seed}: kills {:?}, {counted:?}", Victim::ALL.iter().zip(counts).collect::<Vec<_>>());
+    let report =
+        format!("logs, seed {seed}: kills {:?}, {counted:?}", Victim::ALL.iter().zip(counts).collect::<Vec<_>>());
     fs::write(folder.join(format!("logs-{seed}.report")), format!("{report}\n"))?;
     eprintln!("{report}");
     ensure!(counted.lost == 0 && counted.broken == 0 && counted.repeated == 0, "{report}");
@@ -119,10 +119,12 @@ fn kill(stack: &mut Stack, victim: Victim) -> Result<()> {
         Victim::Keeper | Victim::CircusdAndKeeper => Some(1),
     };
     let directory = instance(stack)?;
-    let status = || wait_until(PATIENCE, "the core answers", || {
-        let status = Link::connect(&directory.join(file::SOCKET)).and_then(|mut link| link.status());
-        status.map(|status| [status.kernel_pid, status.keeper_pid]).map_err(|error| error.to_string())
-    });
+    let status = || {
+        wait_until(PATIENCE, "the core answers", || {
+            let status = Link::connect(&directory.join(file::SOCKET)).and_then(|mut link| link.status());
+            status.map(|status| [status.kernel_pid, status.keeper_pid]).map_err(|error| error.to_string())
+        })
+    };
     if let Some(half) = half {
         let pid = status()?[half];
         ensure!(processes::signal(pid, Signal::KILL), "the half of the core, pid {pid}, was gone before");

@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 /// Children that write all the time.
 pub const WRITERS: usize = 50;
 
-/// Bytes a second that each writes on each of its two streams: 26 MB/s in all, of which outages cost some.
-const RATE: u64 = 260_000;
+/// Bytes a second that each writes on each of its two streams: 30 MB/s in all, of which outages cost some.
+const RATE: u64 = 300_000;
 
 /// Children that accept on the socket.
 const ACCEPTORS: usize = 2;
@@ -219,7 +219,10 @@ impl Manager {
             if let Some(notice) = link.notice(Duration::from_millis(5))? {
                 self.hear(&mut link, notice)?;
             }
-            let (finish, abort) = { let shared = self.shared(); (shared.finish, shared.abort) };
+            let (finish, abort) = {
+                let shared = self.shared();
+                (shared.finish, shared.abort)
+            };
             if abort {
                 bail!("the director gave up");
             }
@@ -249,7 +252,10 @@ impl Manager {
             match (found.remove(name), &mut expected.seen) {
                 (Some(process), Some(seen)) => {
                     if process.pid != seen.pid || process.id != seen.id {
-                        lost.push(format!("{name} was {:?} {}, is {:?} {}", seen.id, seen.pid, process.id, process.pid));
+                        lost.push(format!(
+                            "{name} was {:?} {}, is {:?} {}",
+                            seen.id, seen.pid, process.id, process.pid
+                        ));
                     }
                     // The file is opened anew, as a manager that was started anew has to.
                     (seen.file, seen.ended) = (None, [false; 2]);
@@ -392,7 +398,7 @@ impl Manager {
         let seen = expected.seen.as_mut().context("it was started")?;
         if seen.file.is_none() {
             match link.request(OpenProcess { process: seen.id, ext: vec![] })? {
-                Ok(_) => seen.file = Some(File::from(link.take_descriptor().context("no descriptor came")?)),
+                Ok(_) => seen.file = Some(File::from(link.newest_descriptor().context("no descriptor came")?)),
                 Err(refusal) => bail!("{name}: {refusal}"),
             }
         }
@@ -402,7 +408,8 @@ impl Manager {
             self.complain(format!("{name}: {} went back from {from} to {head}", stream.name()));
             return Ok(());
         }
-        let (fresh, low) = fetch(file, stream, from, head)?;
+        // Not an I/O error of the connection.
+        let (fresh, low) = fetch(file, stream, from, head).map_err(|error| anyhow::anyhow!("{name}: {error}"))?;
         seen.at[stream.index()] = head;
         let process = seen.id;
         if is_short {
@@ -493,7 +500,14 @@ impl Manager {
 
 fn describe(name: &str, expected: &Expected) -> String {
     let seen = expected.seen.as_ref().map(|seen| {
-        format!("pid {} alive {}, read {:?}, ended {:?}, exit {:?}", seen.pid, processes::is_alive(seen.pid), seen.at, seen.ended, seen.exit)
+        format!(
+            "pid {} alive {}, read {:?}, ended {:?}, exit {:?}",
+            seen.pid,
+            processes::is_alive(seen.pid),
+            seen.at,
+            seen.ended,
+            seen.exit
+        )
     });
     format!("{name}: {seen:?}")
 }

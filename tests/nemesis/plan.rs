@@ -161,7 +161,7 @@ impl Dose {
         add(self.twice, &mut || Action::KillTwice(half(dice), dice.below(30_000)));
         add(self.both, &mut || Action::KillBoth(half(dice)));
         add(self.upgrades, &mut || Action::Upgrade);
-        add(self.upgrades_killed, &mut || Action::UpgradeAndKill(half(dice), dice.below(120_000)));
+        add(self.upgrades_killed, &mut || Action::UpgradeAndKill(half(dice), dice.below(40_000)));
         add(self.rollbacks, &mut || Action::Rollback);
         // Each kind once, before chance has its way.
         let mut kinds = Broken::ALL.into_iter();

@@ -100,7 +100,8 @@ impl World {
     fn await_answer(&mut self, what: &str, is_it: impl Fn(&StatusReply) -> bool) -> Result<()> {
         let socket = self.socket();
         let status = wait_until(PATIENCE, what, || {
-            let status = Link::connect(&socket).and_then(|mut link| link.status()).map_err(|error| error.to_string())?;
+            let status =
+                Link::connect(&socket).and_then(|mut link| link.status()).map_err(|error| error.to_string())?;
             if is_it(&status) { Ok(status) } else { Err(format!("{status:?}")) }
         })?;
         self.now = Some(status);
@@ -153,7 +154,8 @@ impl World {
     /// The pid of the kernel half that the state names.
     fn kernel_in_state(&self) -> i32 {
         let mut word = [0; 8];
-        let read = File::open(self.directory().join(file::STATE)).and_then(|file| file.read_exact_at(&mut word, KERNEL_WORD));
+        let read =
+            File::open(self.directory().join(file::STATE)).and_then(|file| file.read_exact_at(&mut word, KERNEL_WORD));
         if read.is_ok() { i32::try_from(u64::from_le_bytes(word)).unwrap_or(0) } else { 0 }
     }
 
@@ -262,8 +264,7 @@ impl World {
         let program = self.programs.good(self.upgrades);
         let pid = self.pid(half)?;
         let victim = Handle::open(pid).with_context(|| format!("{half:?} {pid} is gone before it was killed"))?;
-        let mut asking =
-            self.ask_upgrade(Some(&program))?.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let mut asking = self.ask_upgrade(Some(&program))?.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         pass(Duration::from_micros(after));
         let begin = Instant::now();
         victim.send(Signal::KILL);

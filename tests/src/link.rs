@@ -25,7 +25,7 @@ pub struct Link {
     reader: FrameReader,
     next: u32,
     notices: VecDeque<Notice>,
-    descriptors: VecDeque<OwnedFd>,
+    descriptors: Vec<OwnedFd>,
     portion: Vec<u8>,
 }
 
@@ -41,7 +41,7 @@ impl Link {
         let socket = UnixStream::connect(socket)?;
         socket.set_read_timeout(Some(ANSWER))?;
         socket.set_write_timeout(Some(ANSWER))?;
-        let (reader, notices, descriptors) = (FrameReader::new(), VecDeque::new(), VecDeque::new());
+        let (reader, notices, descriptors) = (FrameReader::new(), VecDeque::new(), Vec::new());
         let mut link = Self { socket, reader, next: 1, notices, descriptors, portion: vec![0; PORTION] };
         link.socket.write_all(&PREFACE)?;
         let hello =
@@ -109,9 +109,9 @@ impl Link {
         Ok(self.notices.pop_front())
     }
 
-    /// The descriptor that came first and was not taken yet.
-    pub fn take_descriptor(&mut self) -> Option<OwnedFd> {
-        self.descriptors.pop_front()
+    /// The descriptor that came last; those before it, which nobody took, are closed.
+    pub fn newest_descriptor(&mut self) -> Option<OwnedFd> {
+        self.descriptors.drain(..).last()
     }
 
     fn keep(&mut self, frame: &Frame) -> io::Result<()> {
