@@ -3,7 +3,7 @@
 //! `write NAME RATE FOLDER CODE` writes numbered lines on both streams, RATE bytes a second on each, until FOLDER/stop is
 //! there; leaves in FOLDER/NAME.total how many. `end NAME DELAY FOLDER CODE` notes itself in FOLDER/ran, waits DELAY
 //! milliseconds, says its last words and ends with CODE, or of signal N when CODE is `sN`. `accept` serves the listening
-//! socket on descriptor 0. `resume …` says the right words in a dry run; when it is to take over, it does what its own
+//! socket on descriptor 0; `drain NAME FOLDER CODE` serves who waits there, then ends like `end`. `resume …` says the right words in a dry run; when it is to take over, it does what its own
 //! file name says: `dies`, `ends`, `hangs`.
 #![forbid(unsafe_code)]
 
@@ -35,6 +35,7 @@ fn main() -> Result<ExitCode> {
         ["write", name, rate, folder, code] => write(name, rate.parse()?, Path::new(folder), code),
         ["end", name, delay, folder, code] => end(name, delay.parse()?, Path::new(folder), code),
         ["accept"] => accept(),
+        ["drain", name, folder, code] => drain(name, Path::new(folder), code),
         ["resume", words @ ..] => Ok(resume(words)),
         other => bail!("unknown words {other:?}"),
     }
@@ -97,6 +98,16 @@ fn end(name: &str, delay: u64, folder: &Path, code: &str) -> Result<ExitCode> {
     pass(Duration::from_millis(delay));
     File::from(std::io::stdout().as_fd().try_clone_to_owned()?).write_all(words_of(name).as_bytes())?;
     end_with(code)
+}
+
+/// Serves whoever waits, then ends as `end` does.
+fn drain(name: &str, folder: &Path, code: &str) -> Result<ExitCode> {
+    let listener = TcpListener::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    listener.set_nonblocking(true)?;
+    while let Ok((mut connection, _)) = listener.accept() {
+        let _ = connection.write_all(b"served\n");
+    }
+    end(name, 0, folder, code)
 }
 
 fn words_of(name: &str) -> String {

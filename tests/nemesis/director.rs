@@ -11,13 +11,18 @@ use ringmaster_tests::processes;
 use ringmaster_tests::program::target_dir;
 use ringmaster_tests::wait::{pass, wait_until};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long the world may take to come to life.
 const BEGIN: Duration = Duration::from_secs(60);
+
+/// How long a client of the lone socket may wait: a stopped core starts no child for five seconds.
+const LONE: Duration = Duration::from_secs(30);
 
 /// So often the long-lived children are looked at without asking the core.
 const LOOK_EVERY: u64 = 20;
@@ -50,6 +55,7 @@ struct Director {
     log: PathBuf,
     manager: std::thread::JoinHandle<Result<()>>,
     prober: Prober,
+    lone: Lone,
     begin: Instant,
 }
 
@@ -61,8 +67,8 @@ impl Director {
     fn new(name: &str, journal: &PathBuf, dice: Dice) -> Result<Self> {
         let world = World::new(&format!("nemesis-{name}"))?;
         let shared = Arc::new(Mutex::new(Shared::default()));
-        let port = world.sandbox.port(3);
-        let manager = Manager::new(world.socket(), world.sandbox.work(), port, dice, Arc::clone(&shared))?;
+        let ports = [world.sandbox.port(3), world.sandbox.port(4)];
+        let manager = Manager::new(world.socket(), world.sandbox.work(), ports, dice, Arc::clone(&shared))?;
         let lasting = manager.lasting();
         let manager = std::thread::spawn(move || manager.run());
         wait_until(BEGIN, "the children run", || {
@@ -71,8 +77,9 @@ impl Director {
             if count == lasting { Ok(()) } else { Err(format!("{count} of them; the manager runs: {lives}")) }
         })?;
         let (log, journal) = (journal.with_extension("papa.log"), File::create(journal)?);
-        let prober = Prober::start(port);
-        Ok(Self { world, shared, journal, log, manager, prober, begin: Instant::now() })
+        let prober = Prober::start(ports[0]);
+        let lone = Lone::start(ports[1], &shared);
+        Ok(Self { world, shared, journal, log, manager, prober, lone, begin: Instant::now() })
     }
 
     fn carry_out(mut self, plan: &[Step]) -> Result<(Tally, Duration)> {
@@ -111,6 +118,7 @@ impl Director {
     fn finish(self) -> Result<Tally> {
         let _ = fs::copy(self.world.log(), &self.log);
         let count = self.prober.stop()?;
+        let served_alone = self.lone.stop()?;
         let mut shared = lock(&self.shared);
         look(&mut shared);
         shared.finish = true;
@@ -123,8 +131,10 @@ impl Director {
             tally.complain(format!("the manager: {error:#}"));
         }
         tally.connections = count.served;
-        tally.refused = count.refused + u64::try_from(count.failed.len())?;
-        if tally.refused > 0 {
+        tally.connections_lone = served_alone;
+        let refused = count.refused + u64::try_from(count.failed.len())?;
+        tally.refused += refused;
+        if refused > 0 {
             tally.complain(format!("connections: {count:?}"));
         }
         let again = Manager::ran_twice(&self.world.sandbox.work());
@@ -136,7 +146,7 @@ impl Director {
         if tally.is_clean() {
             self.world.end().context("the end of a run in which nobody noticed anything")?;
         }
-        if tally.connections == 0 || tally.right_bytes == 0 || tally.codes_right == 0 {
+        if tally.connections == 0 || tally.connections_lone == 0 || tally.right_bytes == 0 || tally.codes_right == 0 {
             bail!("nothing was measured:\n{tally}");
         }
         Ok(tally)
@@ -147,8 +157,12 @@ impl Director {
 fn around_the_gap(shared: &Mutex<Shared>, phase: Phase, out: &mut Vec<String>) {
     let mut shared = lock(shared);
     match phase {
-        Phase::Before => *out = shared.out.keys().cloned().collect(),
+        Phase::Before => {
+            shared.gaps += 1;
+            *out = shared.out.keys().cloned().collect();
+        }
         Phase::After => {
+            shared.gaps += 1;
             let lives = |name: &String| shared.out.get(name).copied().flatten().is_some_and(processes::is_alive);
             let gone: Vec<String> = out.drain(..).filter(|name| !lives(name)).collect();
             shared.excused.extend(gone);
@@ -163,5 +177,53 @@ fn look(shared: &mut Shared) {
     if !gone.is_empty() {
         shared.tally.pids_changed += u64::try_from(gone.len()).unwrap_or(1);
         shared.tally.complain(format!("they do not live any more: {gone:?}"));
+    }
+}
+
+/// Somebody who connects to the socket that only the core holds, and waits until a short-lived child serves him.
+struct Lone {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<u64>,
+}
+
+impl Lone {
+    fn start(port: u16, shared: &Arc<Mutex<Shared>>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (flag, shared) = (Arc::clone(&stop), Arc::clone(shared));
+        let thread = std::thread::spawn(move || {
+            let mut served = 0;
+            while !flag.load(Ordering::Relaxed) {
+                let gaps = lock(&shared).gaps;
+                match connect_and_wait(port) {
+                    Ok(()) => served += 1,
+                    // Broken off by a core that died whole, or waiting for children that are not started any more.
+                    Err(error) => {
+                        let mut shared = lock(&shared);
+                        if gaps % 2 == 0 && gaps == shared.gaps && !flag.load(Ordering::Relaxed) {
+                            shared.tally.refused += 1;
+                            shared.tally.complain(format!("the lone socket: {error}"));
+                        }
+                    }
+                }
+                pass(Duration::from_millis(3));
+            }
+            served
+        });
+        Self { stop, thread }
+    }
+
+    fn stop(self) -> Result<u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_panic| anyhow::anyhow!("the lone client panicked"))
+    }
+}
+
+fn connect_and_wait(port: u16) -> std::io::Result<()> {
+    let mut connection = TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), LONE)?;
+    connection.set_read_timeout(Some(LONE))?;
+    let mut answer = [0; 16];
+    match connection.read(&mut answer)? {
+        0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
     }
 }

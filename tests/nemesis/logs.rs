@@ -38,10 +38,22 @@ enum Victim {
     Keeper,
     CircusdAndKernel,
     CircusdAndKeeper,
+    /// Both halves of the core; circusd starts another.
+    Core,
+    /// All three.
+    Everybody,
 }
 
 impl Victim {
-    const ALL: [Self; 5] = [Self::Circusd, Self::Kernel, Self::Keeper, Self::CircusdAndKernel, Self::CircusdAndKeeper];
+    const ALL: [Self; 7] = [
+        Self::Circusd,
+        Self::Kernel,
+        Self::Keeper,
+        Self::CircusdAndKernel,
+        Self::CircusdAndKeeper,
+        Self::Core,
+        Self::Everybody,
+    ];
 }
 
 /// So many kills of each kind on the average, at least one of each.
@@ -60,7 +72,7 @@ pub fn run(steps: usize) -> Result<()> {
     let before = pids(&mut stack)?;
     let mut counts = [0_usize; Victim::ALL.len()];
     for step in 0..steps {
-        let which = if step < Victim::ALL.len() { step } else { usize::try_from(dice.below(5))? };
+        let which = if step < Victim::ALL.len() { step } else { usize::try_from(dice.below(7))? };
         let (victim, pause) = (Victim::ALL[which], dice.below(LONGEST_PAUSE));
         counts[which] += 1;
         // Half of the kills hit a circusd that is still starting, the others one that has been at work for a while.
@@ -113,29 +125,36 @@ fn instance(stack: &Stack) -> Result<PathBuf> {
 }
 
 fn kill(stack: &mut Stack, victim: Victim) -> Result<()> {
-    let half = match victim {
-        Victim::Circusd => None,
-        Victim::Kernel | Victim::CircusdAndKernel => Some(0),
-        Victim::Keeper | Victim::CircusdAndKeeper => Some(1),
+    let halves: &[usize] = match victim {
+        Victim::Circusd => &[],
+        Victim::Kernel | Victim::CircusdAndKernel => &[0],
+        Victim::Keeper | Victim::CircusdAndKeeper => &[1],
+        // The keeper is stopped first, so that it cannot do anything about the end of the other.
+        Victim::Core | Victim::Everybody => &[0, 1],
     };
-    let directory = instance(stack)?;
+    let socket = instance(stack)?.join(file::SOCKET);
     let status = || {
         wait_until(PATIENCE, "the core answers", || {
-            let status = Link::connect(&directory.join(file::SOCKET)).and_then(|mut link| link.status());
+            let status = Link::connect(&socket).and_then(|mut link| link.status());
             status.map(|status| [status.kernel_pid, status.keeper_pid]).map_err(|error| error.to_string())
         })
     };
-    if let Some(half) = half {
-        let pid = status()?[half];
-        ensure!(processes::signal(pid, Signal::KILL), "the half of the core, pid {pid}, was gone before");
+    if !halves.is_empty() {
+        let pids = status()?;
+        if halves.len() == 2 {
+            processes::signal(pids[1], Signal::STOP);
+        }
+        for half in halves {
+            let pid = pids[*half];
+            ensure!(processes::signal(pid, Signal::KILL), "the half of the core, pid {pid}, was gone before");
+        }
     }
     match victim {
-        Victim::Circusd | Victim::CircusdAndKernel | Victim::CircusdAndKeeper => {
+        Victim::Circusd | Victim::CircusdAndKernel | Victim::CircusdAndKeeper | Victim::Everybody => {
             stack.kill_daemon()?;
             stack.spawn()
         }
-        // Both halves at once are another matter.
-        Victim::Kernel | Victim::Keeper => status().map(|_| ()),
+        Victim::Kernel | Victim::Keeper | Victim::Core => status().map(|_| ()),
     }
 }
 
@@ -199,7 +218,7 @@ fn finish(stack: &Stack) -> Result<Counted> {
         }
     }
     if counted.lines == 0 {
-        bail!("nothing was measured");
+        bail!("nothing was measured: {counted:?}");
     }
     Ok(counted)
 }

@@ -41,7 +41,7 @@ fn nobody_notices_the_long_dose() -> Result<()> {
 
 #[test]
 fn no_line_of_a_log_is_lost_whoever_dies() -> Result<()> {
-    logs::run(6)
+    logs::run(8)
 }
 
 #[test]

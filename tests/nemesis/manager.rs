@@ -37,6 +37,9 @@ const LONGEST_LIFE: u64 = 400;
 /// Between two starts of short-lived children at least.
 const START_EVERY: Duration = Duration::from_millis(25);
 
+/// One in so many short-lived children serves those who wait at the lone socket.
+const DRAIN_ONE_IN: u64 = 8;
+
 /// How long the end may take: everything that is left is read and every code is there.
 const LAST: Duration = Duration::from_secs(120);
 
@@ -84,6 +87,8 @@ pub struct Shared {
     pub excused: Vec<String>,
     /// Pids that must stay, by name.
     pub lasting: BTreeMap<String, i32>,
+    /// How often a moment without a core has begun or ended: odd in the middle of one.
+    pub gaps: u64,
     /// Everything is to come to its end.
     pub finish: bool,
     /// Give up: a violation has been found that makes waiting pointless.
@@ -91,12 +96,24 @@ pub struct Shared {
     pub tally: Tally,
 }
 
+impl Shared {
+    /// Somebody's connection was refused or broken off; while a half of the core lives, that is a violation. `gaps` is what was
+    /// read before connecting.
+    pub fn refused_outside_of_a_gap(&mut self, gaps: u64, error: &io::Error, who: &str) {
+        let refused = matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound);
+        if refused && gaps % 2 == 0 && gaps == self.gaps {
+            self.tally.refused += 1;
+            self.tally.complain(format!("{who}: {error}"));
+        }
+    }
+}
+
 /// The manager's whole memory.
 pub struct Manager {
     socket: PathBuf,
     folder: PathBuf,
     actor: String,
-    port: u16,
+    ports: [u16; 2],
     dice: Dice,
     shared: Arc<Mutex<Shared>>,
     expected: BTreeMap<String, Expected>,
@@ -107,13 +124,19 @@ pub struct Manager {
 }
 
 impl Manager {
-    pub fn new(socket: PathBuf, folder: PathBuf, port: u16, dice: Dice, shared: Arc<Mutex<Shared>>) -> Result<Self> {
+    pub fn new(
+        socket: PathBuf,
+        folder: PathBuf,
+        ports: [u16; 2],
+        dice: Dice,
+        shared: Arc<Mutex<Shared>>,
+    ) -> Result<Self> {
         let actor = ringmaster_tests::program::profile_dir()?.join("nemesis-actor").display().to_string();
         let mut manager = Self {
             socket,
             folder,
             actor,
-            port,
+            ports,
             dice,
             shared,
             expected: BTreeMap::new(),
@@ -200,7 +223,12 @@ impl Manager {
         if self.shared().abort {
             bail!("the director gave up");
         }
-        let mut link = Link::connect(&self.socket)?;
+        let gaps = self.shared().gaps;
+        let connected = Link::connect(&self.socket);
+        if let Err(error) = &connected {
+            self.shared().refused_outside_of_a_gap(gaps, error, "the manager");
+        }
+        let mut link = connected?;
         self.shared().tally.sessions += 1;
         match link.request(TakeLease { holder: "nemesis".into(), grace_ms: 60_000, ext: vec![] })? {
             Ok(_) => {}
@@ -235,7 +263,9 @@ impl Manager {
     /// After each connection: everybody who must be there is there, with the pid that it had.
     fn look(&mut self, link: &mut Link) -> Result<()> {
         self.names.clear();
-        link.request(self.socket_wanted())?.map_err(|refusal| anyhow::anyhow!("the socket: {refusal}"))?;
+        for (name, port) in ["web", "lone"].into_iter().zip(self.ports) {
+            link.request(socket(name, port))?.map_err(|refusal| anyhow::anyhow!("the socket {name}: {refusal}"))?;
+        }
         let mut found = BTreeMap::new();
         let mut after = ProcessId(0);
         loop {
@@ -279,22 +309,6 @@ impl Manager {
         Ok(())
     }
 
-    fn socket_wanted(&self) -> Listen {
-        Listen {
-            name: "web".into(),
-            address: SocketAddress::Inet(([127, 0, 0, 1], self.port).into()),
-            kind: SocketType::Stream,
-            backlog: 128,
-            umask: None,
-            replace: false,
-            reuse_port: false,
-            interface: None,
-            blocking: true,
-            persistent: true,
-            ext: vec![],
-        }
-    }
-
     fn take_orders(&mut self) {
         let excused = std::mem::take(&mut self.shared().excused);
         for name in excused {
@@ -331,7 +345,13 @@ impl Manager {
         };
         let life = self.dice.below(LONGEST_LIFE);
         let folder = self.folder.display().to_string();
-        let spawn = self.spawn(&name, &["end", &name, &life.to_string(), &folder, &word]);
+        let spawn = if self.dice.below(DRAIN_ONE_IN) == 0 {
+            // Nobody but the core holds that socket, but for these moments.
+            let spawn = self.spawn(&name, &["drain", &name, &folder, &word]);
+            Spawn { stdin: Stdin::Socket("lone".into()), ..spawn }
+        } else {
+            self.spawn(&name, &["end", &name, &life.to_string(), &folder, &word])
+        };
         self.expect(spawn, Role::Short, code);
     }
 
@@ -495,6 +515,23 @@ impl Manager {
         }
         ran.retain(|_, count| *count > 1);
         ran
+    }
+}
+
+/// A socket whose listener blocks, because its acceptors do.
+fn socket(name: &str, port: u16) -> Listen {
+    Listen {
+        name: name.into(),
+        address: SocketAddress::Inet(([127, 0, 0, 1], port).into()),
+        kind: SocketType::Stream,
+        backlog: 128,
+        umask: None,
+        replace: false,
+        reuse_port: false,
+        interface: None,
+        blocking: true,
+        persistent: true,
+        ext: vec![],
     }
 }
 

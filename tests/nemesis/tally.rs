@@ -21,6 +21,8 @@ pub struct Tally {
     pub pids_changed: u64,
     pub second_copies: u64,
     pub connections: u64,
+    /// At the socket that only the core holds.
+    pub connections_lone: u64,
     pub refused: u64,
     /// The manager's connections that broke, or were made.
     pub sessions: u64,
@@ -75,6 +77,7 @@ impl fmt::Display for Tally {
             ("PIDs changed", self.pids_changed),
             ("second copies", self.second_copies),
             ("connections served", self.connections),
+            ("connections served, lone socket", self.connections_lone),
             ("connections refused", self.refused),
             ("connections of the manager", self.sessions),
         ];

@@ -9,10 +9,11 @@ use ringmaster_protocol::status::last_upgrade;
 use ringmaster_tests::link::Link;
 use ringmaster_tests::program::Program;
 use ringmaster_tests::sandbox::Sandbox;
-use ringmaster_tests::wait::{pass, wait_until};
+use ringmaster_tests::wait::{NotYet, pass, wait_until};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ pub struct World {
     papa: Option<Child>,
     now: Option<StatusReply>,
     upgrades: usize,
+    /// At least one half lives, as far as what was done here goes.
+    alive: bool,
 }
 
 /// A process that is not mistaken for another.
@@ -58,7 +61,7 @@ impl World {
     pub fn new(name: &str) -> Result<Self> {
         let sandbox = Sandbox::new(name)?;
         let programs = Programs::new(&sandbox.work().join("programs"))?;
-        let mut world = Self { sandbox, programs, papa: None, now: None, upgrades: 0 };
+        let mut world = Self { sandbox, programs, papa: None, now: None, upgrades: 0, alive: false };
         world.start()?;
         Ok(world)
     }
@@ -86,7 +89,9 @@ impl World {
     /// From outside, as a supervisor does it: again when it did not come up.
     fn start(&mut self) -> Result<()> {
         self.start_papa()?;
-        self.await_answer("the core answers", |_| true)
+        self.await_answer("the core answers", |_| true)?;
+        self.alive = true;
+        Ok(())
     }
 
     fn start_papa(&mut self) -> Result<()> {
@@ -98,11 +103,13 @@ impl World {
 
     /// Waits for an answer of a core that `is_it`.
     fn await_answer(&mut self, what: &str, is_it: impl Fn(&StatusReply) -> bool) -> Result<()> {
-        let socket = self.socket();
+        let (socket, alive) = (self.socket(), self.alive);
         let status = wait_until(PATIENCE, what, || {
-            let status =
-                Link::connect(&socket).and_then(|mut link| link.status()).map_err(|error| error.to_string())?;
-            if is_it(&status) { Ok(status) } else { Err(format!("{status:?}")) }
+            let status = Link::connect(&socket).and_then(|mut link| link.status()).map_err(|error| {
+                let refused = matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound);
+                if alive && refused { NotYet::never(error.to_string()) } else { error.to_string().into() }
+            })?;
+            if is_it(&status) { Ok(status) } else { Err(NotYet::from(format!("{status:?}"))) }
         })?;
         self.now = Some(status);
         Ok(())
@@ -193,6 +200,7 @@ impl World {
         let [one, two] = pids.map(Handle::open);
         let (one, two) = (one.context("a half is gone")?, two.context("a half is gone")?);
         dead(Phase::Before);
+        self.alive = false;
         let begin = Instant::now();
         // The second is stopped, so that it cannot do anything about the end of the first.
         two.send(Signal::STOP);
@@ -205,6 +213,7 @@ impl World {
         self.start_papa()?;
         self.await_others(&pids)?;
         let took = begin.elapsed();
+        self.alive = true;
         dead(Phase::After);
         Ok((took, format!("pids {pids:?}")))
     }

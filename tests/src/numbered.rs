@@ -19,7 +19,7 @@ pub struct Lines {
 impl Lines {
     /// From line `number` on. `tag` says whose they are; at most 12 bytes of it count.
     pub fn new(tag: &str, number: u64) -> Self {
-        let filling = "abcdefghijklmnopqrstuvwxyz0123456789";
+        let filling = "abcdefghijklmnopqrstuvwxyz012345678";
         let text = format!("{tag:<TAG$.TAG$}{number:0DIGITS$}{filling:<0$}", LINE - TAG - DIGITS - 1);
         let mut line = [b'\n'; LINE];
         for (place, byte) in line.iter_mut().zip(text.bytes()) {
