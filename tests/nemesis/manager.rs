@@ -640,3 +640,18 @@ fn verdict(name: &str, expected: &Expected, exit: Exit, folder: &std::path::Path
         }
     }
 }
+
+#[test]
+fn what_is_lost_or_twice_or_wrong_is_counted() {
+    let tag = "w1.out";
+    let count = |bytes: &[u8]| {
+        let mut tally = Tally::default();
+        compare(tag, 100, bytes, &mut tally);
+        [tally.right_bytes, tally.lost_bytes, tally.repeated_bytes, tally.wrong_bytes]
+    };
+    assert_eq!(count(&bytes_at(tag, 100, 5000)), [5000, 0, 0, 0]);
+    let joined = |from| [bytes_at(tag, 100, 1000), bytes_at(tag, from, 2000)].concat();
+    assert_eq!(count(&joined(1107)), [0, 7, 0, 0]);
+    assert_eq!(count(&joined(1050)), [0, 0, 50, 0]);
+    assert_eq!(count(&[bytes_at(tag, 100, 1000), vec![b'?'; 30]].concat()), [0, 0, 0, 30]);
+}
