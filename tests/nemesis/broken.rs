@@ -55,7 +55,7 @@ impl Programs {
 
     /// A good one; they take turns.
     pub fn good(&self, round: usize) -> PathBuf {
-        self.folder.join(if round % 2 == 0 { "good-1" } else { "good-2" })
+        self.folder.join(if round.is_multiple_of(2) { "good-1" } else { "good-2" })
     }
 
     pub fn broken(&self, kind: Broken) -> PathBuf {

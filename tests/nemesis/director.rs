@@ -103,7 +103,7 @@ impl Director {
                 }
             };
             writeln!(self.journal, "{step} # at {at:.3} s: {}", said.replace('\n', " | "))?;
-            if shared.tally.steps % LOOK_EVERY == 0 {
+            if shared.tally.steps.is_multiple_of(LOOK_EVERY) {
                 look(&mut shared);
             }
             // What came first is the finding; what follows from it would bury it.
@@ -199,7 +199,7 @@ impl Lone {
                     // Broken off by a core that died whole, or waiting for children that are not started any more.
                     Err(error) => {
                         let mut shared = lock(&shared);
-                        if gaps % 2 == 0 && gaps == shared.gaps && !flag.load(Ordering::Relaxed) {
+                        if gaps.is_multiple_of(2) && gaps == shared.gaps && !flag.load(Ordering::Relaxed) {
                             shared.tally.refused += 1;
                             shared.tally.complain(format!("the lone socket: {error}"));
                         }

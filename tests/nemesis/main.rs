@@ -2,7 +2,7 @@
 //!
 //! Fifty children write numbered lines, others are started all the time and end with known codes, a client connects all the
 //! time to a socket of the core's. Meanwhile the halves of the core are killed, stopped, and replaced by good and by broken
-//! programs (`plan.rs`, `world.rs`). A manager that is part of the test (`manager.rs`) checks every byte and every code.
+//! programs (`plan.rs`, `world.rs`). A manager that is part of the test (`manager.rs`, `check.rs`) checks every byte and every code.
 //! What is done comes from a seed and is written in a journal; `RINGMASTER_SEED` or `RINGMASTER_JOURNAL` do it again.
 #![forbid(unsafe_code)]
 #![allow(
@@ -16,6 +16,7 @@
 )]
 
 mod broken;
+mod check;
 mod director;
 mod logs;
 mod manager;

@@ -76,10 +76,8 @@ impl Link {
     /// # Errors
     /// As for [`Self::request`]; a refusal is one, too.
     pub fn status(&mut self) -> io::Result<StatusReply> {
-        match self.request(Status::default())?.map_err(io::Error::other)? {
-            Reply::StatusReply(status) => Ok(status),
-            other => Err(io::Error::other(format!("{other:?}"))),
-        }
+        let reply = self.request(Status::default())?.map_err(io::Error::other)?;
+        if let Reply::StatusReply(status) = reply { Ok(status) } else { Err(io::Error::other(format!("{reply:?}"))) }
     }
 
     /// Says something that is not answered.
@@ -111,7 +109,7 @@ impl Link {
 
     /// The descriptor that came last; those before it, which nobody took, are closed.
     pub fn newest_descriptor(&mut self) -> Option<OwnedFd> {
-        self.descriptors.drain(..).last()
+        self.descriptors.drain(..).next_back()
     }
 
     fn keep(&mut self, frame: &Frame) -> io::Result<()> {
