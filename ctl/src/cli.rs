@@ -100,6 +100,11 @@ fn command_list() -> String {
     format!("commands: {}", names.join(", "))
 }
 
+/// The whole command line, for those who describe it.
+pub fn command_line() -> clap::Command {
+    parser()
+}
+
 /// Parses a whole argument list, program name included.
 ///
 /// # Errors

@@ -121,7 +121,7 @@ impl<'a> Daemon<'a> {
         self.ask_within(self.patience, request)
     }
 
-    fn ask_within(&mut self, patience: Patience, request: &Request) -> Result<Received, DaemonError> {
+    pub(crate) fn ask_within(&mut self, patience: Patience, request: &Request) -> Result<Received, DaemonError> {
         let endpoint = self.reach()?;
         let received = self.runtime.block_on(async {
             tokio::select! {

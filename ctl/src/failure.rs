@@ -6,9 +6,12 @@ use thiserror::Error;
 
 use crate::cli::UsageError;
 use crate::daemon::DaemonError;
+use crate::drill::DrillError;
 use crate::kernel::KernelError;
 use crate::listen::ListenError;
+use crate::replay::ReplayError;
 use crate::request::ArgumentError;
+use crate::tail::TailError;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +53,15 @@ pub enum Failure {
     /// No events.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// No earlier events.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// No output.
+    #[error(transparent)]
+    Tail(#[from] TailError),
+    /// No receipt.
+    #[error(transparent)]
+    Drill(#[from] DrillError),
     /// The core was not reached or did not answer.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -72,6 +84,9 @@ impl Failure {
             Self::Argument(_)
             | Self::Daemon(_)
             | Self::Listen(_)
+            | Self::Replay(_)
+            | Self::Tail(_)
+            | Self::Drill(_)
             | Self::Kernel(_)
             | Self::Runtime(_)
             | Self::Stdout(_)

@@ -28,9 +28,12 @@ const PORTION: usize = 4096;
 pub enum KernelError {
     /// `--ssh`: a tunnel leads to circusd's endpoint, and the core has none.
     #[error(
-        "error: kernel asks the core of this host and --ssh does not change that; run it there: ssh HOST circusctl kernel"
+        "error: {command} asks the core of this host and --ssh does not change that; run it there: ssh HOST circusctl {command}"
     )]
-    Elsewhere,
+    Elsewhere {
+        /// The command.
+        command: &'static str,
+    },
     /// `--instance` is no name.
     #[error("error: --instance: {0}")]
     Instance(InvalidInstanceName),
@@ -41,6 +44,14 @@ pub enum KernelError {
         socket: PathBuf,
         /// What the operating system says.
         reason: io::Error,
+    },
+    /// Somebody else's.
+    #[error("error: user {owner} serves {}; expected our own user or root", socket.display())]
+    Foreign {
+        /// Where we are connected.
+        socket: PathBuf,
+        /// Who serves it.
+        owner: u32,
     },
     /// The conversation broke, or took too long.
     #[error("error: the core at {} does not answer: {reason}", socket.display())]
@@ -100,7 +111,7 @@ pub fn ask(socket: &Path, patience: Patience) -> Result<StatusReply, KernelError
 }
 
 /// Through the directory's descriptor, because the path may be longer than a Unix address.
-fn connect(socket: &Path) -> io::Result<UnixStream> {
+pub(crate) fn connect(socket: &Path) -> io::Result<UnixStream> {
     let name = socket.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let folder = match socket.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?,

@@ -83,8 +83,13 @@ fn usage_line(command: &Command) -> String {
     line
 }
 
+/// Options that have a short form, as in tail(1).
+fn short(name: &str) -> Option<char> {
+    [("follow", 'f'), ("lines", 'n')].into_iter().find(|(long, _)| *long == name).map(|(_, short)| short)
+}
+
 fn option(option: &CommandOption) -> Arg {
-    let arg = Arg::new(option.name).long(option.name).help(option.help);
+    let arg = Arg::new(option.name).long(option.name).help(option.help).short(short(option.name));
     match option.value {
         None => arg.action(ArgAction::SetTrue),
         Some(shown) => arg.value_name(shown),

@@ -13,6 +13,17 @@ pub fn show(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
+/// Bytes and a newline on stdout, at once.
+///
+/// # Errors
+/// When stdout is closed or full.
+pub fn show_bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes)?;
+    stdout.write_all(b"\n")?;
+    stdout.flush()
+}
+
 /// `text` on stdout without a newline, at once.
 ///
 /// # Errors

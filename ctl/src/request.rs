@@ -72,6 +72,20 @@ pub enum ArgumentError {
         /// What was typed.
         given: String,
     },
+    /// A stream that is none.
+    #[error("expected stdout or stderr, got '{given}'")]
+    NotAStream {
+        /// What was typed.
+        given: String,
+    },
+    /// Neither a number nor a time nor an age.
+    #[error(
+        "since: expected the number of an event, a time in seconds since 1970, or an age such as 90s, 10m, 2h, 1d, got '{given}'"
+    )]
+    NotSince {
+        /// What was typed.
+        given: String,
+    },
     /// A key that `set` does not take. The wording is Circus's.
     #[error("unknown key '{key}'")]
     UnknownKey {

@@ -87,7 +87,9 @@ fn typed(line: &str) -> Call {
 fn request(call: &Call) -> Result<Request, ArgumentError> {
     match call.command.action {
         Action::Ask(ask) => ask.request(call.command, &call.arguments),
-        Action::Listen | Action::Kernel => panic!("{} is no request", call.command.name),
+        Action::Listen | Action::Kernel | Action::Attach | Action::Upgrade | Action::Tail | Action::Drill => {
+            panic!("{} is no request", call.command.name)
+        }
     }
 }
 

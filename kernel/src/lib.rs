@@ -11,12 +11,12 @@
 //! * [`state`]: the file in which everything is found again after any death.
 //! * [`sys`]: the only unsafe code.
 
-pub mod attach;
 pub mod core;
 pub mod daemon;
 pub mod instance;
 pub mod keeper;
 pub mod limits;
+pub mod policy;
 pub mod shell;
 pub mod state;
 pub mod status;

@@ -5,6 +5,18 @@ use std::time::Duration;
 /// Connections at once. A manager, a few tools; each costs at most [`CLIENT_BACKLOG`] plus one frame.
 pub const MAX_CLIENTS: usize = 256;
 
+/// Connections of users who are neither our own nor root, all together: a quarter, so that the owner always finds room.
+pub const MAX_STRANGERS: usize = 64;
+
+/// Connections of one such user.
+pub const MAX_USER_CLIENTS: usize = 16;
+
+/// Processes of one such user. Each may keep two rings of 2 MiB: 256 MiB in all.
+pub const MAX_USER_PROCESSES: usize = 64;
+
+/// Values of one such user: with `MAX_VALUE`, 4 MiB.
+pub const MAX_USER_VALUES: usize = 16;
+
 /// Processes that one core knows, living or not yet forgotten. Half of the usual `pid_max` of 32,768.
 pub const MAX_PROCESSES: usize = 16_384;
 
@@ -38,6 +50,17 @@ pub const CAPTURES_PER_TURN: usize = 8;
 
 /// Bytes that make room at once when the oldest output is dropped: enough for one full pipe.
 pub const DROP_STEP: u64 = 64 << 10;
+
+/// Bytes of memory for all rings, unless `papa --ring-memory` says otherwise: 113 full rings of the default size, and a host with
+/// 1 GiB keeps three quarters of it.
+pub const RING_MEMORY: u64 = 256 << 20;
+
+/// Bytes that each ring may hold however little memory is free: a few long lines, so that every stream has its say.
+pub const RING_FLOOR: u64 = 16 << 10;
+
+/// Bytes that are free in a spill file before its pages are given back: one call for many acknowledgements, and nothing that
+/// a quota would notice.
+pub const SPILL_STEP: u64 = 1 << 20;
 
 /// A manager that holds the lease and has not acknowledged for this long no longer holds up its children.
 pub const PROGRESS: Duration = Duration::from_secs(5);

@@ -1,17 +1,22 @@
 //! `papa`: serves an instance, or tells how one does.
 #![forbid(unsafe_code)]
 
+use ringmaster_kernel::limits::RING_MEMORY;
 use ringmaster_kernel::shell::{Options, Place, ServeError, Verbosity};
-use ringmaster_kernel::{attach, daemon, instance::InstanceError, keeper, status};
+use ringmaster_kernel::status::{self, StatusError};
+use ringmaster_kernel::{daemon, instance::InstanceError, keeper, policy::POLICY};
+use ringmaster_protocol::circus::to_json;
 use ringmaster_protocol::instance::{InstanceName, instance_directory, socket_path};
+use ringmaster_protocol::limits::MIN_RING;
 use ringmaster_protocol::status as show;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 
 const HELP: &str = "\
 papa: the persistent process kernel of Ringmaster
 
-Usage: papa [--instance NAME] [-u PATH] [-p PORT] [-d] [--daemonize]
+Usage: papa [--instance NAME] [-u PATH] [-p PORT] [--policy PATH] [--ring-memory SIZE] [-d] [--daemonize]
        papa status [--instance NAME | -u PATH] [--json]
        papa attach [--instance NAME | -u PATH]
        papa upgrade [BINARY] [--instance NAME | -u PATH]
@@ -20,13 +25,17 @@ Usage: papa [--instance NAME] [-u PATH] [-p PORT] [-d] [--daemonize]
   --instance NAME  which instance; without it `default`, or a name made from PATH
   -u PATH          the Unix socket, when it is not in the instance's directory
   -p PORT          speak Papa's text protocol on 127.0.0.1:PORT, too; only with clients of the same user, and root
+  --ring-memory SIZE
+                   how much output is kept in memory, of all processes together; bytes, or with K, M or G; default 256M
+  --policy PATH    which other users may use a core of root; /etc/circus/papa.policy (docs/manual/security.md)
   -d               say on standard error what happens
   --daemonize      return when clients can connect; serve in the background
   --json           status as JSON
   --version        print the version
   -h, --help       print this
 
-`papa attach` talks to a core in Papa's text protocol; type `help`, leave with `quit`. (`rlwrap papa attach` adds a history.)
+`papa attach` talks to a core in Papa's text protocol, with an editor and a history; it runs `circusctl attach`.
+Type `help`; leave with `quit`.
 
 `papa upgrade` makes a core go on as BINARY (without it: as the program that is typed), `papa rollback` as what it was before.
 Nothing that it owns notices. The program is tried first on a copy of the state; one that cannot take over changes nothing.
@@ -39,6 +48,9 @@ its processes running; the next core of the same instance takes them back.
 Exit status: 0 done; 1 failed; 2 wrong usage; 3 the instance is served already, or (status, attach) is not served.
 ";
 
+/// The program that holds conversations.
+const CIRCUSCTL: &str = "circusctl";
+
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 const OTHERWISE: u8 = 3;
@@ -46,18 +58,20 @@ const OTHERWISE: u8 = 3;
 /// What the command line asks for.
 #[derive(Debug, Default)]
 struct Arguments {
-    command: Command,
+    command: Task,
     instance: Option<String>,
     socket: Option<PathBuf>,
     port: Option<u16>,
+    policy: Option<PathBuf>,
     output: Output,
+    ring_memory: Option<u64>,
     verbosity: Option<Verbosity>,
     place: Place,
     program: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-enum Command {
+enum Task {
     #[default]
     Serve,
     Status,
@@ -97,28 +111,30 @@ fn main() -> ExitCode {
     let uid = rustix::process::geteuid().as_raw();
     let directory = instance_directory(&name, |variable| std::env::var_os(variable), uid);
     match arguments.command {
-        Command::Help => print!("{HELP}"),
-        Command::Version => println!("papa {}", env!("CARGO_PKG_VERSION")),
-        Command::Status => {
+        Task::Help => print!("{HELP}"),
+        Task::Version => println!("papa {}", env!("CARGO_PKG_VERSION")),
+        Task::Status => {
             let socket = arguments.socket.unwrap_or_else(|| socket_path(&directory));
             return tell_status(&socket, &arguments.output);
         }
-        Command::Attach => {
+        Task::Attach => {
             let socket = arguments.socket.unwrap_or_else(|| socket_path(&directory));
-            return attach_to(&socket);
+            return attach(&socket);
         }
-        Command::Upgrade | Command::Rollback => {
+        Task::Upgrade | Task::Rollback => {
             let socket = arguments.socket.unwrap_or_else(|| socket_path(&directory));
             let program = arguments.program.or_else(|| std::env::current_exe().ok());
-            return upgrade(&socket, program.filter(|_| arguments.command == Command::Upgrade).as_deref());
+            return upgrade(&socket, program.filter(|_| arguments.command == Task::Upgrade).as_deref());
         }
-        Command::Serve => {
+        Task::Serve => {
             let mask = rustix::process::umask(rustix::fs::Mode::empty());
             rustix::process::umask(mask);
             let options = Options {
                 directory,
                 socket: arguments.socket.map(|path| std::path::absolute(&path).unwrap_or(path)),
                 port: arguments.port,
+                ring_memory: arguments.ring_memory.unwrap_or(RING_MEMORY),
+                policy: arguments.policy.unwrap_or_else(|| POLICY.into()),
                 verbosity: arguments.verbosity.unwrap_or(Verbosity::Quiet),
                 place: arguments.place,
             };
@@ -177,11 +193,11 @@ fn daemonize(options: &Options, umask: u32) -> ExitCode {
     }
 }
 
-fn tell_status(socket: &std::path::Path, output: &Output) -> ExitCode {
+fn tell_status(socket: &Path, output: &Output) -> ExitCode {
     match status::ask(socket) {
         Ok(reply) => {
             match output {
-                Output::Json => println!("{}", show::json(&reply)),
+                Output::Json => println!("{}", String::from_utf8_lossy(&to_json(&show::json(&reply)))),
                 Output::Text => print!("{}", show::text(&reply)),
             }
             ExitCode::SUCCESS
@@ -194,7 +210,7 @@ fn tell_status(socket: &std::path::Path, output: &Output) -> ExitCode {
 }
 
 /// Says what came of it; an upgrade that did not happen is a failure.
-fn upgrade(socket: &std::path::Path, program: Option<&std::path::Path>) -> ExitCode {
+fn upgrade(socket: &Path, program: Option<&Path>) -> ExitCode {
     let program = program.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
     match status::upgrade(socket, program.as_deref()) {
         Ok(report) => {
@@ -208,14 +224,17 @@ fn upgrade(socket: &std::path::Path, program: Option<&std::path::Path>) -> ExitC
     }
 }
 
-fn attach_to(socket: &std::path::Path) -> ExitCode {
-    match attach::run(socket) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("papa: {error}");
-            ExitCode::from(if error.is_absence() { OTHERWISE } else { FAILED })
-        }
+/// The conversation is held by `circusctl attach`, which has a line editor; it is looked for beside us, then on PATH.
+fn attach(socket: &Path) -> ExitCode {
+    if let Err(source) = status::connect(socket) {
+        eprintln!("papa: {}", StatusError::Absent { path: socket.to_owned(), source });
+        return ExitCode::from(OTHERWISE);
     }
+    let beside = std::env::current_exe().ok().map(|own| own.with_file_name(CIRCUSCTL)).filter(|path| path.exists());
+    let program = beside.unwrap_or_else(|| CIRCUSCTL.into());
+    let error = Command::new(&program).args(["attach", "--socket"]).arg(socket).exec();
+    eprintln!("papa: {}: {error}; `nc -U {}` does the same without an editor", program.display(), socket.display());
+    ExitCode::from(FAILED)
 }
 
 fn instance_name(arguments: &Arguments) -> Result<InstanceName, String> {
@@ -229,17 +248,25 @@ fn instance_name(arguments: &Arguments) -> Result<InstanceName, String> {
     }
 }
 
+/// Bytes, with `K`, `M` or `G` times 1024, 1024² or 1024³.
+fn size(text: &str) -> Option<u64> {
+    let units = [('K', 10), ('M', 20), ('G', 30)];
+    let unit = units.into_iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, 1_u64 << shift)));
+    let (number, unit) = unit.unwrap_or((text, 1));
+    number.parse::<u64>().ok()?.checked_mul(unit)
+}
+
 fn parse(words: impl Iterator<Item = std::ffi::OsString>) -> Result<Arguments, String> {
     let mut arguments = Arguments::default();
     let mut words = words.enumerate();
     while let Some((position, word)) = words.next() {
         let mut value = |option: &str| words.next().map(|(_, value)| value).ok_or(format!("{option} needs a value"));
         match word.to_str() {
-            Some("status") if position == 0 => arguments.command = Command::Status,
-            Some("attach") if position == 0 => arguments.command = Command::Attach,
-            Some("upgrade") if position == 0 => arguments.command = Command::Upgrade,
-            Some("rollback") if position == 0 => arguments.command = Command::Rollback,
-            Some(path) if arguments.command == Command::Upgrade && position == 1 && !path.starts_with('-') => {
+            Some("status") if position == 0 => arguments.command = Task::Status,
+            Some("attach") if position == 0 => arguments.command = Task::Attach,
+            Some("upgrade") if position == 0 => arguments.command = Task::Upgrade,
+            Some("rollback") if position == 0 => arguments.command = Task::Rollback,
+            Some(path) if arguments.command == Task::Upgrade && position == 1 && !path.starts_with('-') => {
                 arguments.program = Some(path.into());
             }
             Some("--instance") => {
@@ -252,11 +279,18 @@ fn parse(words: impl Iterator<Item = std::ffi::OsString>) -> Result<Arguments, S
                 let port = text.parse().ok().filter(|port| *port != 0);
                 arguments.port = Some(port.ok_or(format!("-p is {text}; expected a port, 1 to 65535"))?);
             }
+            Some("--ring-memory") => {
+                let text = value("--ring-memory")?.to_string_lossy().into_owned();
+                let size = size(&text).filter(|size| *size >= MIN_RING);
+                let expected = format!("--ring-memory is {text}; expected a size such as 512M, at least 64K");
+                arguments.ring_memory = Some(size.ok_or(expected)?);
+            }
+            Some("--policy") => arguments.policy = Some(value("--policy")?.into()),
             Some("-d") => arguments.verbosity = Some(Verbosity::Debug),
             Some("--daemonize") => arguments.place = Place::Background,
-            Some("--json") if arguments.command == Command::Status => arguments.output = Output::Json,
-            Some("-h" | "--help") => arguments.command = Command::Help,
-            Some("--version") => arguments.command = Command::Version,
+            Some("--json") if arguments.command == Task::Status => arguments.output = Output::Json,
+            Some("-h" | "--help") => arguments.command = Task::Help,
+            Some("--version") => arguments.command = Task::Version,
             _ => return Err(format!("unknown argument {}", word.to_string_lossy())),
         }
     }

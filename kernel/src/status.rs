@@ -86,7 +86,7 @@ fn request(socket: &Path, request: impl Into<Request>, patience: Duration) -> Re
 }
 
 /// Through the directory's descriptor, because the path may be longer than an address.
-pub(crate) fn connect(socket: &Path) -> io::Result<UnixStream> {
+pub fn connect(socket: &Path) -> io::Result<UnixStream> {
     let (parent, name) = (socket.parent(), socket.file_name().and_then(|name| name.to_str()));
     let (Some(parent), Some(name)) = (parent, name) else {
         return Err(io::ErrorKind::InvalidInput.into());

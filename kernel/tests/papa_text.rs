@@ -12,100 +12,13 @@
 
 mod rig;
 
-use rig::{Rig, eventually};
+use rig::{PATIENCE, Rig, Talk, eventually, of};
 use ringmaster_protocol::frame::{FrameReader, GREETING, Kind, PREFACE};
 use ringmaster_protocol::message::{Hello, Request, Role};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
-
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A client that waits for its prompt.
-struct Talk<S> {
-    stream: S,
-    read: Vec<u8>,
-}
-
-impl Talk<UnixStream> {
-    fn new(rig: &Rig) -> Self {
-        let stream = UnixStream::connect(rig.socket()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut talk = Self { stream, read: Vec::new() };
-        assert_eq!(talk.until("> "), "Papa is home. Type \"help\" for commands.\n> ");
-        talk
-    }
-}
-
-impl<S: Read + Write> Talk<S> {
-    /// What comes up to and with `end`.
-    fn until(&mut self, end: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let seen = String::from_utf8_lossy(&self.read).into_owned();
-            if let Some(at) = seen.find(end) {
-                let text = seen[..at + end.len()].to_owned();
-                self.read.drain(..text.len());
-                return text;
-            }
-            assert!(Instant::now() < deadline, "no {end:?} in {seen:?}");
-            let mut bytes = [0; 65536];
-            match self.stream.read(&mut bytes) {
-                Ok(0) => panic!("the core hung up after {seen:?}"),
-                Ok(count) => self.read.extend(&bytes[..count]),
-                Err(error) => panic!("no {end:?} in {seen:?}: {error}"),
-            }
-        }
-    }
-
-    fn send(&mut self, line: &str) {
-        self.stream.write_all(format!("{line}\n").as_bytes()).unwrap();
-    }
-
-    /// The answer without its prompt.
-    fn ask(&mut self, line: &str) -> String {
-        self.send(line);
-        let answer = self.until("\n> ");
-        answer.strip_suffix("\n> ").unwrap().to_owned()
-    }
-
-    /// Watches until nothing is left; gives all batches without their ends.
-    fn watch(&mut self, patterns: &str) -> String {
-        self.send(&format!("watch processes {patterns}"));
-        self.until("\n");
-        let mut items = String::new();
-        loop {
-            let mut bytes = [0; 1];
-            while !self.read.ends_with(b"] ") && !self.read.ends_with(b"> ") {
-                assert_eq!(self.stream.read(&mut bytes).unwrap(), 1, "{items}");
-                self.read.push(bytes[0]);
-            }
-            let text = String::from_utf8(std::mem::take(&mut self.read)).unwrap();
-            match text.strip_suffix("] ") {
-                Some(batch) => items.push_str(batch),
-                None => {
-                    assert_eq!(text, "Nothing left to watch\n> ");
-                    return items;
-                }
-            }
-            self.send("");
-        }
-    }
-}
-
-/// The bytes of one stream in a watch's items.
-fn of<'a>(items: &'a str, kind: &str) -> Vec<&'a str> {
-    let mut lines = items.lines();
-    let mut found = Vec::new();
-    while let Some(line) = lines.next() {
-        if line.starts_with(kind) {
-            found.push(lines.next().unwrap());
-        }
-    }
-    found
-}
 
 #[test]
 fn several_references_pids_and_file_numbers() {
@@ -371,14 +284,9 @@ fn text_over_tcp_for_our_own_user() {
 }
 
 #[test]
-fn attach_is_a_conversation() {
-    let rig = Rig::new();
-    let mut command = rig.command();
-    command.arg("attach").stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut attached = command.spawn().unwrap();
-    attached.stdin.take().unwrap().write_all(b"set a 1\nget a\n").unwrap();
-    let output = attached.wait_with_output().unwrap();
-    assert!(output.status.success());
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.ends_with("commands.\n> \n> 1\n> "), "{said:?}");
+fn there_is_nothing_to_attach_to() {
+    let rig = Rig { run: tempfile::tempdir().unwrap(), papa: None, groups: "on" };
+    let output = rig.command().arg("attach").output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(rig::text(&output.stderr).starts_with("papa: no core serves "), "{output:?}");
 }

@@ -234,3 +234,33 @@ fn leased_processes_get_their_grace_from_the_next_core() {
         (left == 1).then_some(()).ok_or(left)
     });
 }
+
+#[test]
+fn a_lifetime_that_was_changed_is_known_to_the_next_core() {
+    let mut rig = Rig::new();
+    let mut client = rig.client();
+    client.ok(TakeLease { holder: "short".into(), grace_ms: 200, ext: vec![] });
+    let spawn = |name: &str| Spawn { lifetime: Lifetime::Leased, ..shell(name, "exec sleep 1000") };
+    // One whose request lies in a file of its own, one in the file that many share.
+    let quiet = Spawn { stdout: Stdout::Null, stderr: Stdout::Null, ..spawn("quiet") };
+    let given: Vec<ProcessInfo> = [spawn("loud"), quiet].into_iter().map(|spawn| client.spawn(spawn)).collect();
+    let leased = client.spawn(spawn("leased"));
+    let set = |process, lifetime| SetLifetime { process, lifetime, ext: vec![] };
+    for info in &given {
+        client.ok(set(info.id, Lifetime::Persistent));
+    }
+    // Nobody but the lease's holder changes anything, nor makes leased what no lease would end.
+    let mut other = rig.client();
+    assert_eq!(other.request(set(leased.id, Lifetime::Persistent)), Err(Refusal::NoLease));
+    assert!(matches!(client.request(set(ProcessId(u64::MAX), Lifetime::Persistent)), Err(Refusal::NotFound { .. })));
+    rig.kill();
+    rig.start();
+    rig::eventually("its grace is over", || (!rig::lives(leased.pid)).then_some(()).ok_or(()));
+    let mut client = rig.client();
+    let left = rig::eventually("the leased one is forgotten", || {
+        let left = client.list();
+        if left.len() == 2 { Ok(left) } else { Err(left.len()) }
+    });
+    assert!(left.iter().all(|info| info.lifetime == Lifetime::Persistent && rig::lives(info.pid)));
+    assert_eq!(client.request(set(given[0].id, Lifetime::Leased)), Err(Refusal::NoLease));
+}

@@ -10,7 +10,7 @@ pub const CIRCUS_VERSION: &str = "0.19.0";
 const VERSION: &str = concat!("0.19.0 (Ringmaster ", env!("CARGO_PKG_VERSION"), ")");
 
 /// Levels that `--log-level` and `loglevel` know, in lower or upper case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum LogLevel {
     /// Only what ends circusd.
     #[value(alias = "CRITICAL")]
@@ -39,10 +39,11 @@ pub struct Arguments {
     /// Log level [default: info].
     #[arg(long, value_enum, value_name = "LEVEL")]
     pub log_level: Option<LogLevel>,
-    /// Where log messages go: a file, or `-` for standard error [default: -].
+    /// Where log messages go: a file, `syslog://HOST[:PORT][?FACILITY]`, `syslog:///PATH[?FACILITY]`, or `-` for standard
+    /// error [default: -].
     #[arg(long, value_name = "FILE")]
     pub log_output: Option<String>,
-    /// Python logging configuration; accepted for compatibility and not read yet.
+    /// Python logging configuration, JSON or INI; `default` for none. Instead of level and output.
     #[arg(long, value_name = "FILE")]
     pub logger_config: Option<String>,
     /// Run in the background.
@@ -54,9 +55,15 @@ pub struct Arguments {
     /// Show what would run, and everything that is wrong, without running it.
     #[arg(long)]
     pub check: bool,
+    /// Show every effective value and where it comes from: file and line, default, command line, or a change at run time.
+    #[arg(long)]
+    pub print_config: bool,
     /// Show the version.
     #[arg(long)]
     pub version: bool,
+    /// Do what a start does, without consequences: a running circusd asks the program that is to replace it.
+    #[arg(long, hide = true)]
+    pub trial: bool,
     /// Set by `--daemon` for the process that stays.
     #[arg(long, hide = true)]
     pub daemonized: bool,

@@ -14,6 +14,8 @@ pub mod endpoints;
 pub mod kernel_link;
 pub mod options;
 pub mod process;
+pub mod program;
+pub mod replace;
 pub mod run;
 pub mod sampling;
 pub mod shell;

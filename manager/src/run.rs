@@ -4,11 +4,14 @@
 use crate::arbiter::Ending;
 use crate::cli::{Arguments, LogLevel};
 use crate::config::{self, Config, Severity};
-use crate::daemon::{LogFile, LogTarget, Pidfile, PidfileError, leave_terminal, start_in_background, start_logging};
-use crate::process::{Heritage, NOFILE};
+use crate::daemon::{
+    LineFormat, LogFile, LogTarget, LoggerConfig, Outlet, Pidfile, PidfileError, leave_terminal, read_logger_config,
+    start_in_background, start_logging,
+};
+use crate::process::Heritage;
+use crate::replace::Beginning;
 use crate::shell::{self, Plan};
 use clap::{CommandFactory as _, Parser as _};
-use ringmaster_protocol::message::Rlimit;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,7 +30,12 @@ pub fn main() -> ExitCode {
         println!("{}", Arguments::command().render_help());
         return ExitCode::SUCCESS;
     };
-    let outcome = if arguments.check { check(&path) } else { serve(&arguments, &path) };
+    let outcome = match &arguments {
+        arguments if arguments.check => check(&path),
+        arguments if arguments.print_config => print_config(arguments, &path),
+        arguments if arguments.trial => trial(arguments, &path),
+        arguments => serve(arguments, &path),
+    };
     match outcome {
         Ok(code) => code,
         Err(error) => {
@@ -45,10 +53,45 @@ fn check(path: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
     Ok(if left_out { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS })
 }
 
+/// `--print-config`: the effective values. A running circusd is asked for nothing; its core tells what clients have changed.
+fn print_config(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let environment = environment();
+    let config = config::load(path, &environment)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let seeds = runtime.block_on(shell::present_watchers(&config, environment.clone()))?;
+    let level = arguments.log_level.and_then(|level| clap::ValueEnum::to_possible_value(&level));
+    let pidfile = arguments.pidfile.as_ref().map(|path| path.display().to_string());
+    let given = [
+        ("loglevel", level.map(|level| level.get_name().to_owned())),
+        ("logoutput", arguments.log_output.clone()),
+        ("loggerconfig", arguments.logger_config.clone()),
+        ("pidfile", pidfile),
+    ];
+    let command_line = given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let overrides = config::print::Overrides { command_line, seeds };
+    print!("{}", config::print::effective(&config, &environment, &overrides)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `--trial`: everything that a start does, up to the point where it would have consequences.
+fn trial(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let path = std::path::absolute(path)?;
+    let config = load(&path)?;
+    // What it says of the log is checked; what it logs itself goes to whoever tries it.
+    logging(arguments, &config)?;
+    let quiet = Outlet { target: LogTarget::Terminal, level: LogLevel::Critical, format: LineFormat::circus() };
+    let log = start_logging(&[quiet])?;
+    let plan = plan(config, &log, &Beginning::now());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    println!("{}", runtime.block_on(shell::trial(plan))?);
+    Ok(ExitCode::SUCCESS)
+}
+
 fn serve(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let path = &std::path::absolute(path)?;
+    let beginning = Beginning::now();
     let mut config = load(path)?;
-    logger_config(arguments.logger_config.as_deref())?;
+    let Logging { outlets, notes } = logging(arguments, &config)?;
     if arguments.daemon {
         start_in_background()?;
         return Ok(ExitCode::SUCCESS);
@@ -56,8 +99,10 @@ fn serve(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::er
     if arguments.daemonized {
         leave_terminal()?;
     }
-    let target = LogTarget::parse(arguments.log_output.as_deref().or(config.circus.logoutput.as_deref()))?;
-    let log = start_logging(&target, level(arguments, &config))?;
+    let log = start_logging(&outlets)?;
+    for note in notes {
+        tracing::warn!("{note}");
+    }
     let pidfile = arguments.pidfile.clone().or_else(|| config.circus.pidfile.clone());
     let _pidfile = match pidfile.map(|path| Pidfile::create(&path)).transpose() {
         Ok(pidfile) => pidfile,
@@ -67,26 +112,35 @@ fn serve(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::er
         }
         Err(error) => return Err(error.into()),
     };
-    let files = raise_file_limit();
+    beginning.raise_file_limit();
     loop {
         report_problems(&config);
-        match live(config, &log, files)? {
+        match live(plan(config, &log, &beginning))? {
             Life::Over(Ending::Quit) => return Ok(ExitCode::SUCCESS),
             Life::Over(Ending::Restart) => config = load(path)?,
+            Life::Over(Ending::Upgrade) => {
+                let Err(error) = beginning.replace();
+                tracing::error!("{}: {error}; this circusd goes on", beginning.program.path.display());
+                config = load(path)?;
+            }
             Life::Failed => return Ok(ExitCode::from(FAILURE)),
         }
     }
 }
 
-/// One life, on a runtime of its own: nothing of an earlier one is left when the next begins.
-fn live(config: Config, log: &LogFile, files: Rlimit) -> Result<Life, Box<dyn std::error::Error>> {
-    let plan = Plan {
+fn plan(config: Config, log: &LogFile, beginning: &Beginning) -> Plan {
+    Plan {
         environment: environment(),
         working_dir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
-        heritage: Heritage { umask: umask(config.circus.umask), files },
+        heritage: Heritage { umask: beginning.set_umask(config.circus.umask), files: beginning.files() },
         log: log.clone(),
+        program: beginning.program.clone(),
         config,
-    };
+    }
+}
+
+/// One life, on a runtime of its own: nothing of an earlier one is left when the next begins.
+fn live(plan: Plan) -> Result<Life, Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match runtime.block_on(shell::run(plan)) {
         Ok(ending) => Ok(Life::Over(ending)),
@@ -119,30 +173,23 @@ fn environment() -> BTreeMap<String, String> {
     std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }
 
-/// Lets circusd open as many files as the system allows: each log and each process with output takes one. Gives the
-/// limit as it was, for the children.
-fn raise_file_limit() -> Rlimit {
-    use rustix::process::{Resource, Rlimit as Limit, getrlimit, setrlimit};
-    let before = getrlimit(Resource::Nofile);
-    let raised = Limit { current: before.maximum, maximum: before.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::debug!("the limit of open files stays as it is: {error}");
-    }
-    let number = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
-    Rlimit { resource: NOFILE, soft: number(before.current), hard: number(before.maximum) }
+/// Where the log goes, and what of a logger configuration is not done.
+struct Logging {
+    outlets: Vec<Outlet>,
+    notes: Vec<String>,
 }
 
-/// Sets the configured umask; gives the one in force, which can only be read by setting it.
-fn umask(wanted: Option<u32>) -> u32 {
-    use rustix::fs::Mode;
-    let before = rustix::process::umask(Mode::from_raw_mode(wanted.unwrap_or(0o77)));
-    match wanted {
-        Some(mask) => mask,
-        None => {
-            rustix::process::umask(before);
-            before.as_raw_mode()
-        }
+/// The command line's word counts more than the file's; a logger configuration stands in the place of level and output.
+fn logging(arguments: &Arguments, config: &Config) -> Result<Logging, Box<dyn std::error::Error>> {
+    let circus = &config.circus;
+    let named = arguments.logger_config.as_deref().or(circus.loggerconfig.as_deref());
+    let LoggerConfig { outlets, notes } = named.map(read_logger_config).transpose()?.flatten().unwrap_or_default();
+    if !outlets.is_empty() {
+        return Ok(Logging { outlets, notes });
     }
+    let target = LogTarget::parse(arguments.log_output.as_deref().or(config.circus.logoutput.as_deref()))?;
+    let outlet = Outlet { target, level: level(arguments, config), format: LineFormat::circus() };
+    Ok(Logging { outlets: vec![outlet], notes })
 }
 
 fn level(arguments: &Arguments, config: &Config) -> LogLevel {
@@ -152,29 +199,3 @@ fn level(arguments: &Arguments, config: &Config) -> LogLevel {
         (None, Some(Err(_)) | None) => LogLevel::Info,
     }
 }
-
-/// `--logger-config` is read by Python only; what can be checked is checked (spec b.3).
-fn logger_config(file: Option<&str>) -> Result<(), UnknownLoggerConfig> {
-    match file {
-        Some(file) if file != "default" && ![".ini", ".json", ".yaml"].iter().any(|ending| file.ends_with(ending)) => {
-            Err(UnknownLoggerConfig(file.to_owned()))
-        }
-        Some(file) => {
-            eprintln!("circusd: --logger-config {file} is accepted but has no effect yet");
-            Ok(())
-        }
-        None => Ok(()),
-    }
-}
-
-/// The file is none that Python's logging could read.
-#[derive(Debug)]
-struct UnknownLoggerConfig(String);
-
-impl std::fmt::Display for UnknownLoggerConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "--logger-config {}: expected a file named *.ini, *.json or *.yaml, or default", self.0)
-    }
-}
-
-impl std::error::Error for UnknownLoggerConfig {}

@@ -63,6 +63,7 @@ fn misspelt_options_and_sections_get_a_suggestion() {
         [
             "t.ini:4: [circus] unknown option 'endpiont' (did you mean 'endpoint'?)",
             "t.ini:7: [watcher:a] unknown option 'numproceses' (did you mean 'numprocesses'?)",
+            "t.ini:8: [watcher:a] unknown option 'myopt': it is kept and has no effect",
             "t.ini:9: [watcher:a] unknown option 'stdout_steam.class' (did you mean 'stdout_stream'?)",
             "t.ini:11: [Watcher:b] unknown section, ignored (did you mean 'watcher'?)",
             "t.ini:13: [wacher:c] unknown section, ignored (did you mean 'watcher'?)",
@@ -91,12 +92,11 @@ fn options_without_effect_are_named_only_when_they_would_have_one() {
             "t.ini:2: [circus] statsd = True: is read but has no effect yet",
             "t.ini:3: [circus] stats_endpoint = tcp://127.0.0.1:5557: is read but has no effect yet",
             "t.ini:4: [circus] ssh_server: has no effect, neither here nor in Circus",
-            "t.ini:5: [circus] multicast_endpoint = udp://237.219.251.97:12027: is read but has no effect yet",
-            "t.ini:8: [watcher:a] on_demand = yes: is read but has no effect yet",
             "t.ini:9: [watcher:a] hooks.before_start = a.b: is read but has no effect yet",
             "t.ini:10: [watcher:a] hooks.befor_start = a.b: is read but has no effect yet",
             "t.ini:10: [watcher:a] unknown hook 'befor_start': it is never called",
             "t.ini:12: [plugin:p] plugins are read but have no effect yet",
+            "t.ini:8: [watcher:a] on_demand: the watcher holds no socket, so that nobody can connect and it never starts",
         ]
     );
 }
@@ -113,7 +113,6 @@ fn what_no_single_option_shows() {
             "t.ini:15: [watcher:e] cmd: given before, at t.ini:14; the first one counts",
             "t.ini:1: [watcher:a] cmd: expected a command; without one the watcher cannot start",
             "t.ini:4: [watcher:b] cmd: No closing quotation; the watcher cannot start",
-            "t.ini:10: [watcher:d] copy_path = 1: is read but has no effect yet",
             "t.ini:10: [watcher:d] copy_path: needs copy_env = True (this watcher is left out)",
             "t.ini:12: [socket:s] family = AF_UNIX: expected a path, too (this socket is left out)",
             "t.ini:16: [watcher:e] env = A=b: expected no such key here: it is set by [env] and [env:NAME] sections",
@@ -121,6 +120,22 @@ fn what_no_single_option_shows() {
              keys (this watcher is left out)",
             "t.ini:6: [watcher:c] there is no [socket:web]; the variable stays as it is written",
             "t.ini:7: [watcher:c] there is no [socket:q]; the variable stays as it is written",
+        ]
+    );
+}
+
+#[test]
+fn policies_for_full_buffers_are_checked() {
+    assert_eq!(
+        problems(
+            "[watcher:a]\ncmd = x\noverflow = drop\n[watcher:b]\ncmd = x\noverflow = spill\n\
+             [watcher:c]\ncmd = x\nring_size = 1M\nspill_quota = 2T\n\
+             [watcher:d]\ncmd = x\noverflow = spill\nspill_dir = /s\nspill_quota = 64k\nring_size = 65536\n"
+        ),
+        [
+            "t.ini:3: [watcher:a] overflow = drop: expected one of drop-oldest, block, drop-newest, spill (this watcher is left out)",
+            "t.ini:6: [watcher:b] overflow = spill: needs a directory, spill_dir = /PATH (this watcher is left out)",
+            "t.ini:10: [watcher:c] spill_quota = 2T: expected a number of bytes such as 4194304 or 4M, 64K to 1T (this watcher is left out)",
         ]
     );
 }
@@ -295,4 +310,44 @@ proptest! {
             prop_assert!(check::report(&config).ends_with('\n'));
         }
     }
+}
+
+#[test]
+fn names_of_other_supervisors_are_told_in_circus_words_and_used_keys_are_meant() {
+    assert_eq!(
+        problems(
+            "[watcher:a]\ncmd = x $(circus.Port)\nport = 1\nstop_timeout = 5\nnice = 3\nUser = me\n\
+             [socket:raw]\ntype = SOCK_RAW\n[socket:sctp]\nproto = sctp\n"
+        ),
+        [
+            "t.ini:4: [watcher:a] unknown option 'stop_timeout' (did you mean 'graceful_timeout'?)",
+            "t.ini:5: [watcher:a] unknown option 'nice': it is kept and has no effect",
+            "t.ini:6: [watcher:a] unknown option 'User' (did you mean 'uid'?)",
+            "t.ini:8: [socket:raw] type: only SOCK_STREAM, SOCK_DGRAM and SOCK_SEQPACKET are supported (this socket is left out)",
+            "t.ini:10: [socket:sctp] proto = sctp: only the protocol that belongs to the type is supported (this socket is left out)",
+        ]
+    );
+}
+
+#[test]
+fn a_virtualenv_goes_before_what_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let packages = folder.path().join("venv/lib/python3.9/site-packages");
+    std::fs::create_dir_all(&packages).unwrap();
+    let (venv, ini) = (folder.path().join("venv"), folder.path().join("t.ini"));
+    let text = |venv: &str, more: &str| {
+        format!("[watcher:a]\ncmd = x\ncopy_env = True\nvirtualenv = {venv}\n{more}[env:a]\nPYTHONPATH = /own\n")
+    };
+    let env = std::collections::BTreeMap::from([("PATH".to_owned(), "/bin".to_owned())]);
+    std::fs::write(&ini, text(venv.to_str().unwrap(), "")).unwrap();
+    let config = load(&ini, &env).unwrap();
+    let watcher = &config.watchers[0];
+    assert_eq!(watcher.env["PATH"], format!("{}/bin:/bin", venv.display()));
+    assert_eq!(watcher.env["PYTHONPATH"], format!("{}:/own", packages.display()));
+    std::fs::write(&ini, text("/no/such/venv", "virtualenv_py_ver = 3.9\n")).unwrap();
+    let config = load(&ini, &env).unwrap();
+    assert!(config.watchers.is_empty());
+    let problem = config.problems[0].to_string();
+    let sentence = "[watcher:a] virtualenv = /no/such/venv: expected a folder with lib/python3.9/site-packages";
+    assert!(problem.contains(sentence), "{problem}");
 }

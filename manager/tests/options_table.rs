@@ -96,6 +96,34 @@ fn refusals_have_the_texts_of_circus() {
 }
 
 #[test]
+fn sizes_and_policies_may_be_set_as_they_are_written() {
+    let mut watcher = alpha();
+    for (key, value, shown) in [
+        ("overflow", json!("drop-newest"), json!("drop-newest")),
+        ("ring_size", json!("64K"), json!(65_536)),
+        ("ring_size", json!(131_072), json!(131_072)),
+        ("spill_dir", json!("/spill"), json!("/spill")),
+        ("spill_quota", json!("1t"), json!(1_u64 << 40)),
+    ] {
+        assert_eq!(set(&mut watcher, key, &value), Ok(Change::Reload), "{key}");
+        assert_eq!(get(&watcher, key), Some(shown), "{key}");
+    }
+    let before = watcher.clone();
+    let refused = |watcher: &mut WatcherOptions, key, value| set(watcher, key, &value).unwrap_err().to_string();
+    assert_eq!(
+        refused(&mut watcher, "ring_size", json!(true)),
+        "'ring_size': expected a number of bytes such as 4194304 or 4M, 64K to 1G"
+    );
+    assert_eq!(refused(&mut watcher, "ring_size", json!([1])), "'ring_size' isn't an integer or string");
+    assert_eq!(
+        refused(&mut watcher, "overflow", json!("no")),
+        "'overflow': expected one of drop-oldest, block, drop-newest, spill"
+    );
+    assert_eq!(refused(&mut watcher, "overflow", json!(1)), "'overflow' isn't a string");
+    assert_eq!(watcher, before);
+}
+
+#[test]
 fn late_refusals() {
     let mut beta = alpha();
     beta.singleton = true;

@@ -37,3 +37,10 @@ pub const MIN_RING: u64 = 64 << 10;
 
 /// Largest ring: beyond it spilling to a file is the right tool.
 pub const MAX_RING: u64 = 1 << 30;
+
+/// Largest quota of a stream that is spilled: 1 TiB, far below where file positions end (8 EiB).
+pub const MAX_SPILL: u64 = 1 << 40;
+
+/// Most records of one stream. Those of a full ring of 64 MiB; larger ones share them. The core keeps 8 bytes of each in
+/// memory, and reads them one by one when it takes over.
+pub const MAX_RECORDS: u64 = 1 << 18;

@@ -13,8 +13,15 @@
 //! acknowledges, nothing that it has not acknowledged is overwritten. When it has stopped doing so, the core may drop
 //! the oldest bytes; it writes the new `low` into the stream entry *before* the first byte is overwritten. A reader
 //! therefore reads data, then `low` ([`StreamEntry::LOW_AT`]), and treats what lies below `low` as a gap.
+//!
+//! When the *newest* bytes are dropped instead, they have their offsets like all others, but are nowhere: the record at the
+//! first of them says so ([`Record::is_gap`]). No head beyond that offset is told before everything below it is
+//! acknowledged; then `low` moves over the gap, so that a reader finds it in its place and in the same way.
+//!
+//! Pages that hold nothing but acknowledged or dropped bytes may be given back (they read as zeroes); the one with the last
+//! byte before the first unacknowledged one stays.
 
-use crate::limits::MAX_RING;
+use crate::limits::{MAX_RECORDS, MAX_RING, MAX_SPILL};
 
 /// Bytes of the header and alignment of all regions.
 pub const PAGE: u64 = 4096;
@@ -100,11 +107,11 @@ impl StreamEntry {
         Self { records_at, records, data_at, capacity, low }
     }
 
-    /// Whether the geometry is one that can be: not captured, or regions behind the header, no larger than the largest ring
-    /// asks for, at positions that a file can have. What is not sound is not used.
+    /// Whether the geometry is one that can be: not captured, or regions behind the header, no larger than the largest ring or
+    /// spill asks for, at positions that a file can have. What is not sound is not used.
     pub fn is_sound(&self) -> bool {
-        let positions = PAGE..1 << 40;
-        let sizes = self.records <= MAX_RING / 256 && self.capacity <= MAX_RING;
+        let positions = PAGE..4 * MAX_SPILL;
+        let sizes = self.records <= MAX_RING / 256 && self.capacity <= MAX_SPILL;
         let regions = positions.contains(&self.records_at) && positions.contains(&self.data_at);
         match (self.records, self.capacity) {
             (0, 0) => self.records_at == 0 && self.data_at == 0,
@@ -149,13 +156,21 @@ pub struct Record {
     pub offset: u64,
     /// Nanoseconds since the Unix epoch (`CLOCK_REALTIME`).
     pub realtime_ns: u64,
-    /// Nanoseconds of `CLOCK_BOOTTIME`.
+    /// Nanoseconds of `CLOCK_BOOTTIME`; the highest bit says that the bytes were not kept.
     pub boottime_ns: u64,
 }
 
 impl Record {
     /// Bytes of a record; divides a page, so that no record crosses one.
     pub const SIZE: u64 = 32;
+
+    /// The bit in `boottime_ns`.
+    pub const GAP: u64 = 1 << 63;
+
+    /// Whether the bytes that it describes were dropped when they came.
+    pub fn is_gap(&self) -> bool {
+        self.boottime_ns & Self::GAP != 0
+    }
 
     /// Little-endian words in declaration order.
     pub fn encode(&self) -> [u8; 32] {
@@ -199,11 +214,11 @@ pub fn layout(captured: [bool; 2], capacity: u64) -> ([StreamEntry; 2], u64) {
     (entries, at)
 }
 
-/// How many records belong to a ring: one for each 256 bytes, at least a page of them. A child that writes shorter
+/// How many records belong to a ring: one for each 256 bytes, at least a page of them, at most [`MAX_RECORDS`]. A child that writes shorter
 /// runs than that shares a record among several when the region fills up; the time of a byte is then late, never wrong in order.
 fn records_for(capacity: u64) -> u64 {
     let per_page = PAGE / Record::SIZE;
-    (capacity / 256).next_multiple_of(per_page).max(per_page)
+    (capacity / 256).next_multiple_of(per_page).clamp(per_page, MAX_RECORDS)
 }
 
 #[cfg(test)]

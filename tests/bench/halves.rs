@@ -69,8 +69,8 @@ impl Core {
     fn upgrade(&self) -> Result<f64> {
         let output = Command::new(&self.papa).arg("upgrade").arg(&self.papa).arg("-u").arg(&self.socket).output()?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let words = said.split_whitespace().filter_map(|word| word.parse::<f64>().ok());
-        Ok(words.last().with_context(|| format!("{output:?}"))? / 1000.0)
+        let mut words = said.split_whitespace().filter_map(|word| word.parse::<f64>().ok());
+        Ok(words.next_back().with_context(|| format!("{output:?}"))? / 1000.0)
     }
 
     /// Kills these and gives milliseconds until a status is answered. Both are stopped first, so that none acts on the

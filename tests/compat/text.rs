@@ -98,6 +98,9 @@ fn scrub(argv: &[String], text: &str) -> String {
         replace(r#""process_pid": \d+"#, "<pid>");
     } else if has("--pidfile") {
         replace(r"current pid \d+", "current pid <pid>");
+    } else if has("add") {
+        // The command line draws the id of its request itself, and an error quotes it.
+        replace(r#""id": "[0-9a-f]{32}""#, "<id>");
     }
     text
 }

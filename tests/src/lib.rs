@@ -15,5 +15,6 @@ pub mod processes;
 pub mod program;
 pub mod sandbox;
 pub mod stack;
+pub mod terminal;
 pub mod venv;
 pub mod wait;

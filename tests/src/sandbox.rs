@@ -70,9 +70,10 @@ impl Sandbox {
         format!("tcp://127.0.0.1:{}", self.port(1))
     }
 
-    /// The three lines with which most configurations begin.
+    /// The lines with which most configurations begin. Tests do not meet on the multicast group.
     pub fn circus_section(&self) -> String {
-        format!("[circus]\nendpoint = {}\npubsub_endpoint = {}\n", self.endpoint(), self.pubsub_endpoint())
+        let (control, events) = (self.endpoint(), self.pubsub_endpoint());
+        format!("[circus]\nendpoint = {control}\npubsub_endpoint = {events}\nmulticast_endpoint =\n")
     }
 
     /// Writes a file into the working folder.

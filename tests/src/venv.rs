@@ -1,4 +1,4 @@
-//! The real Circus 0.19 in a Python environment under cargo's target folder, made once.
+//! Real Circuses in Python environments under cargo's target folder, each made once: 0.19, and 0.17.2, the last with Papa.
 
 use crate::program::target_dir;
 use anyhow::{Context, Result, bail};
@@ -11,6 +11,9 @@ use std::sync::OnceLock;
 /// Exact versions of everything that is installed.
 const REQUIREMENTS: &str = include_str!("../python/requirements.txt");
 
+/// The same for the last Circus that uses Papa.
+const REQUIREMENTS_017: &str = include_str!("../python/requirements-0.17.txt");
+
 /// A finished environment.
 #[derive(Debug, Clone)]
 pub struct Venv {
@@ -21,7 +24,17 @@ impl Venv {
     /// The environment; the first caller of all test programs makes it, which needs the network for some seconds.
     pub fn get() -> Result<&'static Self> {
         static VENV: OnceLock<Result<Venv, String>> = OnceLock::new();
-        match VENV.get_or_init(|| Self::make().map_err(|error| format!("{error:#}"))) {
+        Self::once(&VENV, "venv", REQUIREMENTS)
+    }
+
+    /// The environment with Circus 0.17.2 and Papa.
+    pub fn with_papa() -> Result<&'static Self> {
+        static VENV: OnceLock<Result<Venv, String>> = OnceLock::new();
+        Self::once(&VENV, "venv-0.17", REQUIREMENTS_017)
+    }
+
+    fn once(place: &'static OnceLock<Result<Self, String>>, name: &str, requirements: &str) -> Result<&'static Self> {
+        match place.get_or_init(|| Self::make(name, requirements).map_err(|error| format!("{error:#}"))) {
             Ok(venv) => Ok(venv),
             Err(reason) => bail!("{reason}"),
         }
@@ -32,13 +45,13 @@ impl Venv {
         self.folder.join("bin").join(name)
     }
 
-    fn make() -> Result<Self> {
+    fn make(name: &str, requirements: &str) -> Result<Self> {
         let target = target_dir()?;
-        let folder = target.join("venv");
+        let folder = target.join(name);
         let stamp = folder.join("complete");
-        let lock = File::create(target.join("venv.lock"))?;
+        let lock = File::create(target.join(format!("{name}.lock")))?;
         flock(&lock, FlockOperation::LockExclusive)?;
-        if fs::read_to_string(&stamp).is_ok_and(|made_of| made_of == REQUIREMENTS) {
+        if fs::read_to_string(&stamp).is_ok_and(|made_of| made_of == requirements) {
             return Ok(Self { folder });
         }
         if folder.exists() {
@@ -46,21 +59,21 @@ impl Venv {
         }
         run(Command::new("python3").args(["-m", "venv"]).arg(&folder))
             .context("the tests need python3 with the venv module (Debian: python3-venv)")?;
-        install(&folder)?;
-        fs::write(&stamp, REQUIREMENTS)?;
+        install(&folder, requirements)?;
+        fs::write(&stamp, requirements)?;
         Ok(Self { folder })
     }
 }
 
-fn install(folder: &Path) -> Result<()> {
+fn install(folder: &Path, text: &str) -> Result<()> {
     let requirements = folder.join("requirements.txt");
-    fs::write(&requirements, REQUIREMENTS)?;
+    fs::write(&requirements, text)?;
     run(Command::new(folder.join("bin/python"))
         .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r"])
         .arg(&requirements))
     .with_context(|| {
         format!(
-            "the tests compare with the real Circus 0.19 and install it once with pip into {}; \
+            "the tests compare with the real Circus and install it once with pip into {}; \
              that needs the network (or PIP_INDEX_URL of a mirror), later runs do not",
             folder.display()
         )

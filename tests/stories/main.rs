@@ -1,14 +1,23 @@
 //! Stories: what a user lives through, with the real programs from the outside. Each asserts that nothing is left.
 #![forbid(unsafe_code)]
 
+mod circus_on_papa;
+mod clients;
 mod errors;
+mod events;
 mod kill_under_load;
 mod lifetimes;
+mod overflow;
 mod papa_package;
 mod quickstart;
 mod real_client;
 mod runtime_changes;
+mod sockets;
 mod supervision;
+mod surroundings;
+mod terminal;
+mod tools;
+mod upgrade;
 
 use ringmaster_tests::venv::Venv;
 use std::path::Path;

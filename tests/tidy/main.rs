@@ -3,6 +3,7 @@
 
 mod documents;
 mod layout;
+mod man;
 mod manual;
 mod sources;
 

@@ -136,7 +136,7 @@ fn commands() -> Vec<Vec<String>> {
     rows
 }
 
-fn circus() -> Vec<Vec<String>> {
+pub(super) fn circus() -> Vec<Vec<String>> {
     let defaults = CircusOptions::default();
     let mut rows = vec![cells(["Option", "Type", "Default", "Meaning", "Effect"])];
     for row in CIRCUS_OPTIONS {
@@ -151,7 +151,7 @@ fn circus() -> Vec<Vec<String>> {
     rows
 }
 
-fn watcher() -> Vec<Vec<String>> {
+pub(super) fn watcher() -> Vec<Vec<String>> {
     let defaults = WatcherOptions::new("");
     let mut rows = vec![cells(["Option", "Type", "Default", "Meaning", "`set`", "Effect"])];
     for row in WATCHER_OPTIONS {
@@ -171,7 +171,7 @@ fn watcher() -> Vec<Vec<String>> {
     rows
 }
 
-fn socket() -> Vec<Vec<String>> {
+pub(super) fn socket() -> Vec<Vec<String>> {
     let defaults = SocketDraft::default();
     let mut rows = vec![cells(["Option", "Type", "Default", "Meaning"])];
     for row in SOCKET_OPTIONS {
@@ -249,6 +249,8 @@ fn type_of<S>(kind: &Kind<S>) -> &'static str {
         Kind::Identity(_) => "name or number",
         Kind::Signal(_) => "signal",
         Kind::Retries(_) => "whole number or -1",
+        Kind::Size(..) => "bytes, or with K, M, G, T",
+        Kind::Overflow(_) => "policy",
         Kind::Env(_) => "sections",
         Kind::Stream(..) => "[stream](options-streams.md)",
         Kind::Rlimits(_) => "whole number or empty",

@@ -7,7 +7,9 @@ use crate::reply::{Answer, Reply};
 use crate::request::{ArgumentError, Arguments, Properties, Request};
 
 mod add;
+pub mod attach;
 mod decr;
+mod drill;
 mod dstats;
 mod get;
 mod globaloptions;
@@ -16,7 +18,7 @@ mod ipython;
 pub mod kernel;
 mod kill;
 mod list;
-mod listen;
+pub mod listen;
 mod listsockets;
 mod numprocesses;
 mod numwatchers;
@@ -32,11 +34,15 @@ mod start;
 mod stats;
 mod status;
 mod stop;
+pub mod tail;
+mod upgrade;
 
 /// Every command of the command line, in the order of the help.
 pub const COMMANDS: &[Command] = &[
     add::COMMAND,
+    attach::COMMAND,
     decr::COMMAND,
+    drill::COMMAND,
     dstats::COMMAND,
     get::COMMAND,
     globaloptions::COMMAND,
@@ -61,6 +67,8 @@ pub const COMMANDS: &[Command] = &[
     stats::COMMAND,
     status::COMMAND,
     stop::COMMAND,
+    tail::COMMAND,
+    upgrade::COMMAND,
 ];
 
 /// One command of the command line.
@@ -92,8 +100,16 @@ pub enum Action {
     Ask(Ask),
     /// circusd, over its event endpoint, until somebody ends it. The words are topics.
     Listen,
+    /// circusd, and then the one that replaces it.
+    Upgrade,
+    /// The core, for what it has captured.
+    Tail,
+    /// circusd and the core, the hard way.
+    Drill,
     /// The core, over the socket of its instance.
     Kernel,
+    /// The core, over the same socket and in Papa's text protocol, for as long as somebody types.
+    Attach,
 }
 
 /// A command that is one request and one reply.
@@ -129,6 +145,8 @@ pub enum Complete {
     GlobalOption,
     /// A signal's name.
     Signal,
+    /// One of the two streams.
+    Stream,
     /// The beginning of an event's topic.
     Topic,
     /// Free text.

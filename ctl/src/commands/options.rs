@@ -10,12 +10,32 @@ pub(super) const COMMAND: Command = Command {
     name: "options",
     arguments: "NAME",
     summary: "Show all options of a watcher",
-    details: "One line 'KEY: VALUE' for each option.",
+    details: "One line 'KEY: VALUE' for each option. What clients have changed since the file was read is marked with \
+              what the file says.",
     arity: Arity::new(1, 1).or("number of arguments invalid"),
     options: &[],
     completes: &[Complete::Watcher],
-    action: Action::Ask(Ask { properties: optional_name, answer }),
+    action: Action::Ask(Ask { properties: optional_name, answer: marked }),
 };
+
+/// Text of options: as of get, with a mark where the file says otherwise.
+fn marked(reply: &Reply) -> Answer {
+    let Some(changed) = reply.object("changed").filter(|_| reply.is_ok()) else {
+        let added = reply.get("added").is_some();
+        let note = if added { "\n# added at run time; reloadconfig removes it" } else { "" };
+        return reply.when_ok(|| format!("{}{note}", lines(reply)));
+    };
+    let shown = reply.object("options");
+    let line = |(key, value): (&String, &Value)| match changed.get(key) {
+        None => format!("{key}: {}", value_text(key, value)),
+        Some(file) => format!("{key}: {}  # in the file: {}", value_text(key, value), value_text(key, file)),
+    };
+    let mut lines: Vec<String> = shown.into_iter().flatten().map(line).collect();
+    let hidden = changed.keys().filter(|key| shown.is_none_or(|shown| !shown.contains_key(*key)));
+    lines.extend(hidden.map(|key| format!("# {key}: not as in the file")));
+    lines.push("# reloadconfig goes back to the file".to_owned());
+    Answer::Done(lines.join("\n"))
+}
 
 /// Text of options and get.
 pub(super) fn answer(reply: &Reply) -> Answer {

@@ -1,6 +1,8 @@
 //! `set`: changes options of a watcher. Texts become JSON values here, by the type that the options table gives a key.
 
-use ringmaster_manager::options::{Expected, HOOK_NAMES, Kind, Signal, WatcherOption, WatcherOptions, python};
+use ringmaster_manager::options::{
+    Expected, HOOK_NAMES, Kind, Overflow, Signal, WatcherOption, WatcherOptions, python, size,
+};
 use serde_json::{Map, Value, json};
 
 use super::{Action, Arity, Ask, Command, Complete, WAITING, insert_flag, insert_word, just_ok};
@@ -82,6 +84,11 @@ fn plain(kind: &Kind<WatcherOptions>, text: &str) -> Option<Result<Value, Expect
         Kind::Rlimits(_) if text.is_empty() => Ok(Value::Null),
         Kind::Rlimits(_) => integer(text).ok_or(Expected::RlimitValue),
         Kind::Env(_) => return None,
+        Kind::Size(_, range) => {
+            let fits = |bytes: &u64| (range.least..=range.most).contains(bytes);
+            size(text).filter(fits).map(Value::from).ok_or(Expected::Size(*range))
+        }
+        Kind::Overflow(_) => Overflow::parse(text).map(|_| text.into()).ok_or(Expected::Overflow),
         Kind::Text(_)
         | Kind::MaybeText(_)
         | Kind::TextUnlessEmpty(_)

@@ -4,6 +4,7 @@ use ringmaster_manager::options::{
     GLOBAL_OPTIONS, HOOK_NAMES, Kind, RLIMIT_NAMES, SIGNAL_NAMES, Shown, WATCHER_OPTIONS, WatcherOption,
 };
 
+use crate::commands::tail::STREAMS;
 use crate::commands::{COMMANDS, Command, Complete};
 use crate::completion::Shell;
 use crate::parser::parser;
@@ -102,6 +103,7 @@ fn words_of(what: Complete, watchers: Watchers<'_>) -> Vec<Candidate> {
         }
         Complete::GlobalOption => GLOBAL_OPTIONS.iter().map(|name| candidate(*name, "")).collect(),
         Complete::Signal => SIGNAL_NAMES.iter().map(|(name, number)| candidate(*name, number.to_string())).collect(),
+        Complete::Stream => STREAMS.iter().map(|name| candidate(*name, "")).collect(),
         Complete::Topic => {
             let own = watchers().into_iter().map(|(name, _)| {
                 let topic = name.to_lowercase().replace(' ', "_");
@@ -151,6 +153,8 @@ fn settable_option(row: &WatcherOption) -> Vec<Candidate> {
         | Kind::Identity(_)
         | Kind::Signal(_)
         | Kind::Retries(_)
+        | Kind::Size(..)
+        | Kind::Overflow(_)
         | Kind::Env(_)
         | Kind::Family(_)
         | Kind::SocketKind(_) => vec![candidate(row.name, row.help)],

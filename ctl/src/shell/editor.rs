@@ -1,4 +1,4 @@
-//! The line editor of the terminal: rustyline with our completion and a history file.
+//! The line editor of the terminal: rustyline with a history file, and what the tab key does in the shell.
 
 use std::cell::RefCell;
 use std::fs::DirBuilder;
@@ -23,19 +23,19 @@ use crate::shell::input::Input;
 /// Lines the history file keeps: weeks of typing, and still read in no time.
 const HISTORY_LINES: usize = 1000;
 
-/// Lines from a person.
-pub struct LineEditor<'a> {
-    editor: Editor<TabKey<'a>, FileHistory>,
+/// Lines from a person. `H` is what the tab key does.
+pub struct LineEditor<H: Helper> {
+    editor: Editor<H, FileHistory>,
     /// Where the history is kept; `None` when it is not.
     history: Option<PathBuf>,
 }
 
-impl<'a> LineEditor<'a> {
-    /// Takes the terminal and reads the history.
+impl<H: Helper> LineEditor<H> {
+    /// Takes the terminal and reads the history of that name.
     ///
     /// # Errors
     /// [`Failure::Input`] when the terminal cannot be used.
-    pub fn open(daemon: &'a RefCell<Daemon<'a>>, lookup: Lookup<'_>) -> Result<Self, Failure> {
+    pub fn open(helper: H, history: &str, lookup: Lookup<'_>) -> Result<Self, Failure> {
         let config = Config::builder()
             .completion_type(CompletionType::List)
             // A line that begins with a space is not kept, as in bash: `set` may carry a secret.
@@ -44,8 +44,8 @@ impl<'a> LineEditor<'a> {
             .map_err(failed)?
             .build();
         let mut editor = Editor::with_config(config).map_err(failed)?;
-        editor.set_helper(Some(TabKey { daemon }));
-        let history = history_file(lookup).filter(|file| match prepare(&mut editor, file) {
+        editor.set_helper(Some(helper));
+        let history = history_file(history, lookup).filter(|file| match prepare(&mut editor, file) {
             Ok(()) => true,
             Err(reason) => {
                 complain(&format!("the history is not kept: {}: {reason}", file.display()));
@@ -92,18 +92,18 @@ fn failed(error: ReadlineError) -> Failure {
     Failure::Input(error.to_string())
 }
 
-/// `$XDG_STATE_HOME/circusctl/history`, or in `~/.local/state` (XDG Base Directory Specification 0.8).
-fn history_file(lookup: Lookup<'_>) -> Option<PathBuf> {
+/// `$XDG_STATE_HOME/circusctl/NAME`, or in `~/.local/state` (XDG Base Directory Specification 0.8).
+fn history_file(name: &str, lookup: Lookup<'_>) -> Option<PathBuf> {
     let absolute = |name: &str| {
         let path = PathBuf::from(lookup(name)?);
         path.is_absolute().then_some(path)
     };
     let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
-    Some(state.join("circusctl/history"))
+    Some(state.join("circusctl").join(name))
 }
 
 /// Reads the history, or makes the folder for it.
-fn prepare(editor: &mut Editor<TabKey<'_>, FileHistory>, file: &Path) -> Result<(), ReadlineError> {
+fn prepare(editor: &mut Editor<impl Helper, FileHistory>, file: &Path) -> Result<(), ReadlineError> {
     if file.exists() {
         return editor.load_history(file);
     }
@@ -113,9 +113,10 @@ fn prepare(editor: &mut Editor<TabKey<'_>, FileHistory>, file: &Path) -> Result<
     Ok(())
 }
 
-/// What the tab key does.
-struct TabKey<'a> {
-    daemon: &'a RefCell<Daemon<'a>>,
+/// What the tab key does in the shell: commands, and watchers that circusd knows.
+pub struct TabKey<'a> {
+    /// Whom to ask.
+    pub daemon: &'a RefCell<Daemon<'a>>,
 }
 
 impl Completer for TabKey<'_> {
@@ -149,7 +150,7 @@ mod tests {
     #[test]
     fn the_place_of_the_history() {
         let place = |variables: &[(&str, &str)]| {
-            history_file(&|name| {
+            history_file("history", &|name| {
                 let found = variables.iter().find(|(known, _)| *known == name)?;
                 Some(found.1.into())
             })

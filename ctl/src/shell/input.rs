@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::interrupt::Signals;
 use crate::print::prompt;
 use crate::run::Lookup;
-use crate::shell::editor::LineEditor;
+use crate::shell::editor::{LineEditor, TabKey};
 
 /// What came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Input {
 /// The source of lines.
 pub enum Lines<'a> {
     /// A terminal on both sides.
-    Edited(Box<LineEditor<'a>>),
+    Edited(Box<LineEditor<TabKey<'a>>>),
     /// A pipe or a file: the prompt is printed all the same, as Circus does. A signal ends it, also one that came while a
     /// command ran.
     Plain(&'a Runtime, Signals),
@@ -41,7 +41,7 @@ impl<'a> Lines<'a> {
     /// [`Failure::Input`] when the terminal cannot be used, [`Failure::Runtime`] when signals cannot be caught.
     pub fn open(runtime: &'a Runtime, daemon: &'a RefCell<Daemon<'a>>, lookup: Lookup<'_>) -> Result<Self, Failure> {
         if io::stdin().is_terminal() && io::stdout().is_terminal() {
-            LineEditor::open(daemon, lookup).map(|editor| Self::Edited(Box::new(editor)))
+            LineEditor::open(TabKey { daemon }, "history", lookup).map(|editor| Self::Edited(Box::new(editor)))
         } else {
             let _inside = runtime.enter();
             Ok(Self::Plain(runtime, Signals::catch().map_err(Failure::Runtime)?))

@@ -4,12 +4,13 @@
 //! It behaves as Circus's (spec m) but for one thing: a line that makes no sense is told and does not end the shell. It keeps
 //! no connection between lines.
 
-mod editor;
-mod input;
+pub(crate) mod editor;
+pub(crate) mod input;
 
 use std::cell::RefCell;
 
 use crate::cli::{self, ENDPOINT_VARIABLE, Settings, Typed};
+use crate::commands::listen::SINCE;
 use crate::commands::{Action, COMMANDS, Command};
 use crate::daemon::Daemon;
 use crate::failure::{Exit, Failure};
@@ -89,6 +90,9 @@ impl Shell<'_> {
                 | Failure::Argument(_)
                 | Failure::Daemon(_)
                 | Failure::Listen(_)
+                | Failure::Replay(_)
+                | Failure::Tail(_)
+                | Failure::Drill(_)
                 | Failure::Kernel(_)),
             ) => complain(&failure.to_string()),
         }
@@ -126,11 +130,18 @@ impl Shell<'_> {
                 let mut daemon = self.daemon.borrow_mut();
                 session::ask(&mut daemon, self.settings.format, action, &request)
             }
+            Action::Listen if arguments.value(SINCE.name).is_some() => {
+                session::replay_events(&mut self.daemon.borrow_mut(), arguments)
+            }
             Action::Listen => {
                 let mut events = self.daemon.borrow_mut().its_events()?;
                 session::print_events(&mut events, arguments.words())
             }
+            Action::Upgrade => session::upgrade(&mut self.daemon.borrow_mut(), &self.settings),
+            Action::Tail => session::tail(self.daemon.borrow().runtime(), &self.settings, arguments, self.lookup),
+            Action::Drill => session::drill(&mut self.daemon.borrow_mut(), &self.settings, arguments, self.lookup),
             Action::Kernel => session::print_kernel(&self.settings, arguments, self.lookup),
+            Action::Attach => session::attach(&self.settings, arguments, self.lookup),
         }
     }
 }

@@ -1,8 +1,11 @@
 //! The closed sets of what can happen to the core and of what it can want.
 
+use super::Holes;
+use super::authority::Peer;
 use super::ring::{Capture, Captured, Ring};
 use ringmaster_protocol::message::{
-    Exit, ExitStatus, Listen, Notice, ProcessId, Refusal, Reply, Request, Rusage, SocketAddress, Spawn, Target,
+    Exit, ExitStatus, Lifetime, Listen, Notice, ProcessId, Refusal, Reply, Request, Rusage, SocketAddress, Spawn,
+    Target,
 };
 use ringmaster_protocol::ring::Stream;
 
@@ -65,8 +68,8 @@ pub enum Input {
     Connected {
         /// Its connection.
         client: ClientId,
-        /// Its pid (`SO_PEERCRED`).
-        pid: i32,
+        /// Who it is (`SO_PEERCRED`), and what it may do.
+        peer: Peer,
     },
     /// A connection is gone.
     Disconnected {
@@ -277,12 +280,28 @@ pub enum Effect {
         /// The first record still needed.
         first_record: u64,
     },
+    /// Give pages of the process file back.
+    Thin {
+        /// Whose.
+        process: ProcessId,
+        /// Which.
+        stream: Stream,
+        /// What nobody will read.
+        holes: Holes,
+    },
     /// Note an end, then reap.
     SaveExit {
         /// Whose.
         process: ProcessId,
         /// The end.
         exit: Exit,
+    },
+    /// Note another lifetime of a process for a later core.
+    SaveLifetime {
+        /// Which.
+        process: ProcessId,
+        /// From now on.
+        lifetime: Lifetime,
     },
     /// Forget a process: its slot, its file.
     Release {

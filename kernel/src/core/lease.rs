@@ -80,7 +80,7 @@ impl Core {
                 self.epoch = self.epoch.saturating_add(1);
             }
         }
-        let Some(pid) = self.clients.get(&to.client).map(|client| client.pid) else {
+        let Some(pid) = self.clients.get(&to.client).map(|client| client.peer.pid) else {
             return Ok(None);
         };
         self.lease = Lease::Held { client: to.client, pid, holder };

@@ -4,23 +4,30 @@
 //! carries out in their order. Handlers live in files by topic and never call the system. What they may do to each other
 //! goes through marks and timers.
 
+mod authority;
 mod event;
 mod lease;
 mod marks;
+mod memory;
 mod output;
 mod process;
 pub mod ring;
 mod rules;
 mod session;
 mod socket;
+mod thin;
 mod value;
 
+pub use authority::{Peer, Right, namespace};
 pub use event::{Attachment, ClientId, Effect, Input, Made, Now, ReplyTo, SignalFor};
+pub use memory::WhenFull;
 pub use rules::Passed;
+pub use thin::Holes;
 
 use crate::state::Deaths;
 use lease::Lease;
 use marks::Marks;
+use memory::Memory;
 use process::Process;
 use ringmaster_protocol::message::{
     Done, Exit, Guarantee, Listen, ProcessId, ProcessInfo, Refusal, Reply, Request, SocketInfo,
@@ -49,6 +56,8 @@ pub struct Facts {
     pub kernel_pid: i32,
     /// Descriptors that the process may have.
     pub max_fds: u64,
+    /// Bytes of memory for all rings.
+    pub ring_memory: u64,
     /// Which promises hold on this host.
     pub guarantees: Vec<Guarantee>,
     /// How to conduct ourselves.
@@ -94,7 +103,7 @@ enum Timer {
 /// One connection.
 #[derive(Debug)]
 struct Client {
-    pid: i32,
+    peer: Peer,
     greeted: bool,
     watches: Vec<Watching>,
     marks: Marks,
@@ -124,6 +133,7 @@ pub struct Core {
     grace_ms: u64,
     /// Bytes lost by forgotten processes.
     lost: u64,
+    memory: Memory,
     timers: BTreeSet<(u64, Timer)>,
     /// Ends as soon as nothing is left.
     leaving: bool,
@@ -135,6 +145,7 @@ impl Core {
     /// A core with nothing in it yet but the lease of its forerunner, whose grace begins now.
     pub fn new(facts: Facts, before: Inheritance, now: Now) -> Self {
         let mut core = Self {
+            memory: Memory::new(facts.ring_memory),
             facts,
             now,
             begun: now,
@@ -161,14 +172,14 @@ impl Core {
     pub fn step(&mut self, input: Input, now: Now, out: &mut Effects) {
         self.now = now;
         match input {
-            Input::Connected { client, pid } => self.connected(client, pid),
+            Input::Connected { client, peer } => self.connected(client, peer),
             Input::Disconnected { client } => self.disconnected(client, out),
             Input::Request { to, request } => self.request(to, *request, out),
             Input::Unreadable { to, refusal } => self.answer(to, Err(refusal), None, out),
             Input::Room { client, notices } => self.tell(client, notices, out),
             Input::Started { to, spawn, outcome } => self.started(to, *spawn, outcome, out),
             Input::Adopted { spawn, made } => {
-                self.insert(*spawn, *made, out);
+                self.insert(&spawn, *made, out);
             }
             Input::Readable { process, stream } => self.readable(process, stream, out),
             Input::Captured { process, stream, outcome } => self.captured(process, stream, outcome, out),
@@ -195,8 +206,8 @@ impl Core {
     }
 
     /// The one switch over requests.
-    fn request(&mut self, to: ReplyTo, request: Request, out: &mut Effects) {
-        let answer = match self.admit(to, &request) {
+    fn request(&mut self, to: ReplyTo, mut request: Request, out: &mut Effects) {
+        let answer = match self.admit(to, &request).and_then(|()| self.authorize(to, &mut request)) {
             Err(refusal) => Err(refusal),
             Ok(()) => match request {
                 Request::Hello(m) => self.hello(to, &m),
@@ -221,6 +232,7 @@ impl Core {
                 Request::ListValues(m) => Ok(Some(self.list_values(&m))),
                 Request::RemoveValue(m) => self.remove_value(&m, out),
                 Request::OpenProcess(m) => self.open_process(to, &m, out),
+                Request::SetLifetime(m) => self.set_lifetime(to, &m, out),
                 Request::Upgrade(m) => {
                     out.push(Effect::Upgrade { to, program: m.program });
                     Ok(None)

@@ -68,7 +68,7 @@ impl Captures {
                 captured: true,
                 open: stream.pipe != Pipe::Ended,
                 low: stream.ring.low(),
-                head: stream.ring.head(),
+                head: stream.ring.readable(),
                 first_record: stream.ring.first_record(),
                 records: stream.ring.records(),
                 lost: stream.ring.lost(),
@@ -78,13 +78,28 @@ impl Captures {
 
     /// How far each stream comes when `pending` more bytes are added.
     pub fn heads_with(&self, pending: [u64; 2]) -> [u64; 2] {
-        let [out, err] = self.states().map(|state| state.head);
+        let heads = self.streams.each_ref().map(|stream| stream.as_ref().map_or(0, |stream| stream.ring.head()));
+        let [out, err] = heads;
         let [more_out, more_err] = pending;
         [out + more_out, err + more_err]
     }
 
+    /// With those in open gaps, which are counted at their streams when the reader gets there.
     pub fn lost(&self) -> u64 {
-        self.states().iter().map(|state| state.lost).sum()
+        self.rings().map(|ring| ring.lost() + ring.missing()).sum()
+    }
+
+    fn rings(&self) -> impl Iterator<Item = &Ring> {
+        self.streams.iter().flatten().map(|stream| &stream.ring)
+    }
+
+    pub fn ring(&mut self, stream: Stream) -> Option<&mut Ring> {
+        self.get_mut(stream).map(|captured| &mut captured.ring)
+    }
+
+    /// Bytes of memory: what the rings may come to hold, and what they hold.
+    pub fn memory(&self) -> (u64, u64) {
+        (self.rings().map(Ring::most_memory).sum(), self.rings().map(Ring::memory).sum())
     }
 
     pub fn buffered(&self) -> u64 {
@@ -115,7 +130,7 @@ impl Core {
         let Some(process) = self.processes.get_mut(&id) else {
             return;
         };
-        let (seq, newest) = (process.captures.seq, process.captures.newest);
+        let (seq, newest, home) = (process.captures.seq, process.captures.newest, process.home());
         let Some(captured) = process.captures.get_mut(stream) else {
             return;
         };
@@ -128,9 +143,13 @@ impl Core {
             seq,
             interleaved: newest != Some(stream),
             hold_until: patience.map(|since| since.max(captured.ring.progress_ns()) + progress),
-            overflow: process.overflow,
+            when_full: process.when_full,
+            limit: self.memory.limit(home),
         };
-        match captured.ring.plan(&about) {
+        let before = captured.ring.memory();
+        let plan = captured.ring.plan(&about);
+        self.memory.account(home, before, captured.ring.memory());
+        match plan {
             Plan::Hold { until } => self.hold(id, stream, until, out),
             Plan::Capture(capture) => {
                 if let Some((_, record)) = &capture.record {
@@ -191,13 +210,19 @@ impl Core {
 
     pub(super) fn captured(&mut self, id: ProcessId, stream: Stream, outcome: Captured, out: &mut Effects) {
         let now = self.now;
-        let captures = self.processes.get_mut(&id).map(|process| &mut process.captures);
-        let Some(captured) = captures.and_then(|captures| captures.get_mut(stream)) else {
+        let Some(process) = self.processes.get_mut(&id) else {
+            return;
+        };
+        let home = process.home();
+        let Some(captured) = process.captures.get_mut(stream) else {
             return;
         };
         match outcome {
             Captured::Bytes(bytes) => {
+                let before = captured.ring.memory();
                 captured.ring.advance(bytes, now);
+                self.memory.account(home, before, captured.ring.memory());
+                self.thin(id, stream, out);
                 self.mark_output(id, stream);
                 if self.processes.get(&id).is_some_and(|process| process.fate == Fate::Abandoned) {
                     self.let_go(id, stream, None, out);
@@ -213,7 +238,8 @@ impl Core {
                 captured.ring.failed();
                 let retry = u64::try_from(RETRY.as_nanos()).unwrap_or(0);
                 let error = std::io::Error::from_raw_os_error(errno);
-                let text = format!("process {}: {} is not captured for now: {error}", id.0, stream.name());
+                let place = process.spill.as_ref().map(|directory| format!(" in {directory}")).unwrap_or_default();
+                let text = format!("process {}: {} is not captured for now{place}: {error}", id.0, stream.name());
                 out.push(Effect::Log { text });
                 self.hold(id, stream, Some(now.boot_ns + retry), out);
             }
@@ -236,22 +262,31 @@ impl Core {
     }
 
     /// Everything below `offset` may be overwritten; `None`: everything so far.
-    fn let_go(&mut self, process: ProcessId, stream: Stream, offset: Option<u64>, out: &mut Effects) {
+    fn let_go(&mut self, id: ProcessId, stream: Stream, offset: Option<u64>, out: &mut Effects) {
         let now = self.now;
-        let captures = self.processes.get_mut(&process).map(|process| &mut process.captures);
-        let Some(captured) = captures.and_then(|captures| captures.get_mut(stream)) else {
+        let Some(process) = self.processes.get_mut(&id) else {
             return;
         };
-        let offset = offset.unwrap_or(captured.ring.head());
-        if captured.ring.acknowledge(offset, now) {
-            out.push(Effect::SaveAck {
-                process,
-                stream,
-                acked: captured.ring.acked(),
-                lost: captured.ring.lost(),
-                first_record: captured.ring.first_record(),
-            });
-            self.resume(process, stream, out);
+        let home = process.home();
+        let Some(ring) = process.captures.ring(stream) else {
+            return;
+        };
+        let before = ring.memory();
+        if !ring.acknowledge(offset.unwrap_or(ring.readable()), now) {
+            return;
         }
+        self.memory.account(home, before, ring.memory());
+        out.push(Effect::SaveAck {
+            process: id,
+            stream,
+            acked: ring.acked(),
+            lost: ring.lost(),
+            first_record: ring.first_record(),
+        });
+        if let Some(capture) = ring.reveal() {
+            out.push(Effect::Capture { process: id, stream, capture });
+        }
+        self.thin(id, stream, out);
+        self.resume(id, stream, out);
     }
 }

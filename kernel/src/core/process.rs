@@ -1,14 +1,15 @@
 //! Processes: spawn, signal, list, open, forget, and their ends.
 
 use super::event::{Attachment, Effect, Made, ReplyTo, SignalFor};
+use super::memory::{Home, WhenFull};
 use super::output::Captures;
 use super::rules::{check_spawn, invalid, limit};
 use super::{Answer, Core, Effects, Timer};
 use crate::limits::{FD_RESERVE, FDS_PER_PROCESS, MAX_PROCESSES};
 use ringmaster_protocol::limits::MAX_PAGE;
 use ringmaster_protocol::message::{
-    Exit, Forget, Lifetime, List, Listing, OpenProcess, Overflow, ProcessFile, ProcessId, ProcessInfo, Refusal, Reply,
-    Signal, Signalled, Spawn, Spawned, Stdin, StopPlan, Target,
+    Exit, Forget, Keeping, Lifetime, List, Listing, OpenProcess, ProcessFile, ProcessId, ProcessInfo, Refusal, Reply,
+    SetLifetime, Signal, Signalled, Spawn, Spawned, Stdin, StopPlan, Target,
 };
 
 /// One process.
@@ -21,7 +22,9 @@ pub(super) struct Process {
     pub started_ns: u64,
     pub lifetime: Lifetime,
     pub stop: StopPlan,
-    pub overflow: Overflow,
+    pub when_full: WhenFull,
+    /// The directory of its rings, when they are spilled.
+    pub spill: Option<String>,
     pub note: Vec<u8>,
     pub captures: Captures,
     pub life: Life,
@@ -50,6 +53,10 @@ pub(super) enum Fate {
 }
 
 impl Process {
+    pub fn home(&self) -> Home {
+        if self.spill.is_some() { Home::Disk } else { Home::Memory }
+    }
+
     /// As clients see it.
     pub fn info(&self) -> ProcessInfo {
         ProcessInfo {
@@ -74,7 +81,7 @@ impl Core {
         check_spawn(&spawn)?;
         if let Some(known) = self.names.get(&spawn.name).and_then(|id| self.processes.get(id)) {
             if known.token == spawn.token {
-                return Ok(Some(Spawned { process: known.info(), ext: Vec::new() }.into()));
+                return Ok(Some(spawned(&spawn, known.info())));
             }
             return Err(Refusal::NameTaken { what: "process".into(), name: spawn.name });
         }
@@ -117,14 +124,14 @@ impl Core {
         out: &mut Effects,
     ) {
         let answer = outcome.map(|made| {
-            let process = self.insert(spawn, *made, out);
-            Some(Spawned { process, ext: Vec::new() }.into())
+            let process = self.insert(&spawn, *made, out);
+            Some(spawned(&spawn, process))
         });
         self.answer(to, answer, None, out);
     }
 
     /// Takes in a process that was made or found again.
-    pub(super) fn insert(&mut self, spawn: Spawn, made: Made, out: &mut Effects) -> ProcessInfo {
+    pub(super) fn insert(&mut self, spawn: &Spawn, made: Made, out: &mut Effects) -> ProcessInfo {
         let process = Process {
             id: made.id,
             name: spawn.name.clone(),
@@ -133,15 +140,17 @@ impl Core {
             started_ns: made.started_ns,
             lifetime: spawn.lifetime,
             stop: spawn.stop,
-            overflow: spawn.overflow,
-            note: spawn.note,
+            when_full: WhenFull::of(spawn),
+            spill: spill(spawn),
+            note: spawn.note.clone(),
             captures: Captures::new(made.rings, made.seq),
             life: made.exit.map_or(Life::Running, Life::Exited),
             fate: Fate::Open,
         };
         let info = process.info();
-        self.names.insert(spawn.name, made.id);
+        self.names.insert(spawn.name.clone(), made.id);
         self.processes.insert(made.id, process);
+        self.enter_rings(made.id, out);
         self.mark_all(made.id);
         // An adopted process of a lease that has run out already.
         if info.lifetime == Lifetime::Leased && !self.lease.protects() {
@@ -221,10 +230,23 @@ impl Core {
         Ok(Some(super::done()))
     }
 
+    pub(super) fn set_lifetime(&mut self, to: ReplyTo, set: &SetLifetime, out: &mut Effects) -> Answer {
+        self.may_change(to.client)?;
+        self.find(set.process)?;
+        if set.lifetime == Lifetime::Leased && !self.lease.is_held_by(to.client) {
+            return Err(Refusal::NoLease);
+        }
+        if let Some(process) = self.processes.get_mut(&set.process) {
+            process.lifetime = set.lifetime;
+            out.push(Effect::SaveLifetime { process: set.process, lifetime: set.lifetime });
+        }
+        Ok(Some(super::done()))
+    }
+
     /// Forgets a process that has ended now, one that lives when it ends. It goes on writing, to nowhere.
     pub(super) fn abandon(&mut self, to: ReplyTo, id: ProcessId, out: &mut Effects) -> Answer {
         self.may_change(to.client)?;
-        self.find(id)?;
+        self.may_rule(to.client, id)?;
         let Some(process) = self.processes.get_mut(&id) else {
             return Ok(None);
         };
@@ -317,6 +339,7 @@ impl Core {
             return;
         };
         self.names.remove(&process.name);
+        self.leave_rings(&process);
         if let Fate::Condemned { kill_at } = process.fate {
             self.timers.remove(&(kill_at, Timer::Kill(id)));
         }
@@ -338,4 +361,17 @@ impl Core {
         let missing = || Refusal::NotFound { what: "process".into(), name: id.0.to_string() };
         self.processes.get(&id).ok_or_else(missing)
     }
+}
+
+fn spill(spawn: &Spawn) -> Option<String> {
+    match spawn.keeping()? {
+        Keeping::Spill { directory, .. } => Some(String::from_utf8_lossy(&directory).into_owned()),
+        Keeping::DropNewest => None,
+    }
+}
+
+/// Says which additions to the request are gone by.
+fn spawned(spawn: &Spawn, process: ProcessInfo) -> Reply {
+    let ext = spawn.keeping().map(|_| (Keeping::TAG, Vec::new()));
+    Spawned { process, ext: ext.into_iter().collect() }.into()
 }

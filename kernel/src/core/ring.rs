@@ -3,15 +3,21 @@
 //! [`Ring::plan`] decides, [`carry_out`] does it through a [`RingStore`] in the one order that is safe to be killed in:
 //! the new `low` before bytes are overwritten, the record before the bytes that it describes, the bytes and their count in
 //! one system call. The simulation runs the same two functions over a model of the file.
+//!
+//! Bytes that are dropped *before* they come into the ring (`drop-newest`) have offsets like all others: they are moved by the
+//! same system call, to nowhere, behind a record that says so. Such a gap is open until everything before it is
+//! acknowledged; then the lowest offset moves over it (`reveal`), and it is a gap like any other.
 
 use super::Now;
+use super::memory::WhenFull;
 use crate::limits::{DROP_STEP, SPLICE_MAX};
-use ringmaster_protocol::message::Overflow;
 use ringmaster_protocol::ring::Record;
 use std::collections::VecDeque;
 
 const MS: u64 = 1_000_000;
 
+/// A ring has no more records than one for so many bytes, as its file has (`ringmaster_protocol::ring`).
+const BYTES_PER_RECORD: u64 = 256;
 /// No stream comes so far: a century at 1 GB/s.
 const MAX_OFFSET: u64 = 1 << 62;
 
@@ -28,6 +34,10 @@ pub struct Ring {
     /// `lost` as the slot has it; not ours when a capture failed before it was stored.
     saved_lost: u64,
     first_record: u64,
+    /// Where the bytes begin that were dropped as they came, while there is something to read before them.
+    gap: Option<u64>,
+    /// Pages below it were given back: of bytes, and of records.
+    pub(super) freed: (u64, u64),
     /// Offsets of the records from `first_record` on; at most `places` of them.
     offsets: VecDeque<u64>,
     /// `CLOCK_BOOTTIME` of the newest record.
@@ -48,7 +58,9 @@ pub struct Circumstances {
     /// Until when a full ring waits for its reader; `None`: nobody reads.
     pub hold_until: Option<u64>,
     /// What happens when nobody reads.
-    pub overflow: Overflow,
+    pub when_full: WhenFull,
+    /// Bytes of memory that the ring may take now.
+    pub limit: u64,
 }
 
 /// What to do with a readable pipe.
@@ -72,8 +84,19 @@ pub struct Capture {
     pub lost: Option<(u64, u64)>,
     /// Write this record under this number.
     pub record: Option<(u64, Record)>,
-    /// Then move at most so many bytes.
+    /// Then move at most so many bytes; 0: none, and the pipe is not looked at.
     pub length: u64,
+    /// Where to.
+    pub to: Where,
+}
+
+/// Where bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Where {
+    /// Into the ring.
+    Ring,
+    /// Nowhere; they are counted as if they did.
+    Nowhere,
 }
 
 /// How a capture went.
@@ -99,8 +122,8 @@ pub trait RingStore {
     fn write_record(&mut self, number: u64, record: &Record) -> Result<(), i32>;
     /// Stores the number of the next record and of the next arrival.
     fn store_records(&mut self, records: u64, seq: u64);
-    /// Moves bytes from the pipe to the present position.
-    fn splice(&mut self, length: u64) -> Captured;
+    /// Moves bytes from the pipe to the present position, or only the position.
+    fn splice(&mut self, length: u64, to: Where) -> Captured;
 }
 
 /// Does what was planned.
@@ -117,7 +140,7 @@ pub fn carry_out(capture: &Capture, store: &mut impl RingStore) -> Captured {
         }
         store.store_records(number + 1, record.seq.saturating_add(1));
     }
-    store.splice(capture.length)
+    if capture.length == 0 { Captured::Bytes(0) } else { store.splice(capture.length, capture.to) }
 }
 
 /// What a former core left of a stream.
@@ -140,10 +163,10 @@ pub struct Remains {
 impl Remains {
     /// The same when a core wrote it; a damaged file gives what can at least be reckoned with: nothing is beyond `head`,
     /// no more is kept than there are places for, and no number is near its end.
-    fn plausible(self, capacity: u64, places: u64) -> Self {
+    fn plausible(self, places: u64) -> Self {
         let head = self.head.min(MAX_OFFSET);
         let acked = self.acked.min(head);
-        let lost = self.lost.min(head - acked).max((head - acked).saturating_sub(capacity));
+        let lost = self.lost.min(head - acked);
         let records = self.records.min(MAX_OFFSET);
         let first_record = self.first_record.clamp(records.saturating_sub(places), records);
         Self { acked, lost, head, header_low: self.header_low.min(head), first_record, records }
@@ -162,6 +185,8 @@ impl Ring {
             header_low: 0,
             saved_lost: 0,
             first_record: 0,
+            gap: None,
+            freed: (0, 0),
             offsets: VecDeque::new(),
             last_record_ns: 0,
             progress_ns: now.boot_ns,
@@ -176,7 +201,7 @@ impl Ring {
         now: Now,
         read: impl Fn(u64) -> Option<Record>,
     ) -> Self {
-        let Remains { head, acked, lost, header_low, first_record, records } = remains.plausible(capacity, places);
+        let Remains { head, acked, lost, header_low, first_record, records } = remains.plausible(places);
         let mut ring = Self::new(capacity, places, now);
         ring.acked = acked;
         // The header is written before the slot: bytes below it may be gone although they were not counted yet.
@@ -185,7 +210,13 @@ impl Ring {
         ring.header_low = header_low;
         ring.saved_lost = ring.lost;
         ring.first_record = first_record;
-        ring.offsets = (first_record..records).filter_map(read).map(|record| record.offset.min(head)).collect();
+        let records: Vec<Record> = (first_record..records).filter_map(read).collect();
+        let gap = records.last().filter(|newest| newest.is_gap()).map(|newest| newest.offset);
+        ring.gap = gap.filter(|offset| (ring.low()..head).contains(offset));
+        // More than a ring holds cannot be there.
+        ring.lost += (ring.readable() - ring.low()).saturating_sub(capacity);
+        ring.saved_lost = ring.lost;
+        ring.offsets = records.iter().map(|record| record.offset.min(head)).collect();
         ring.release_records();
         ring
     }
@@ -200,9 +231,40 @@ impl Ring {
         self.head
     }
 
-    /// Bytes dropped.
+    /// How far it can be read: to the head, or to an open gap.
+    pub fn readable(&self) -> u64 {
+        self.gap.unwrap_or(self.head)
+    }
+
+    /// Bytes in an open gap.
+    pub fn missing(&self) -> u64 {
+        self.head - self.readable()
+    }
+
+    /// Bytes dropped, without those of an open gap.
     pub fn lost(&self) -> u64 {
         self.lost
+    }
+
+    /// Bytes of memory that it holds, but for the rest of the pages on which they lie.
+    pub fn memory(&self) -> u64 {
+        let records = u64::try_from(self.offsets.len()).unwrap_or(u64::MAX);
+        self.readable() - self.low() + records.saturating_mul(Record::SIZE)
+    }
+
+    /// Bytes of the region, and places of the records.
+    pub(super) fn size(&self) -> (u64, u64) {
+        (self.capacity, self.places)
+    }
+
+    /// Whether readers and the slot have been told of all that was dropped.
+    pub(super) fn is_told(&self) -> bool {
+        self.saved_lost == self.lost
+    }
+
+    /// Bytes of memory that it may come to hold.
+    pub fn most_memory(&self) -> u64 {
+        self.capacity.saturating_add(self.places.saturating_mul(Record::SIZE))
     }
 
     /// Bytes acknowledged.
@@ -228,27 +290,52 @@ impl Ring {
 
     /// Decides about a readable pipe.
     pub fn plan(&mut self, about: &Circumstances) -> Plan {
-        if self.room() == 0 {
+        if let Some(reveal) = self.reveal() {
+            return Plan::Capture(reveal);
+        }
+        let mut to = Where::Ring;
+        if self.room(about.limit) == 0 || self.gap.is_some() {
             if let Some(until) = about.hold_until.filter(|until| *until > about.now.boot_ns) {
                 return Plan::Hold { until: Some(until) };
             }
-            match about.overflow {
-                Overflow::Block => return Plan::Hold { until: None },
-                Overflow::DropOldest => self.drop_oldest(),
+            match about.when_full {
+                WhenFull::Block => return Plan::Hold { until: None },
+                WhenFull::DropOldest => self.drop_oldest(about.limit),
+                WhenFull::DropNewest => to = Where::Nowhere,
             }
         }
         let lost = (self.lost != self.saved_lost).then_some((self.lost, self.first_record));
         self.saved_lost = self.lost;
-        let inside = self.head % self.capacity;
-        let length = self.room().min(self.capacity - inside).min(SPLICE_MAX);
-        let header_low = (self.head + length > self.header_low + self.capacity).then(|| self.low());
+        let lap = self.capacity - self.head % self.capacity;
+        let (length, overwritten, record) = match to {
+            Where::Ring => {
+                let length = self.room(about.limit).min(lap).min(SPLICE_MAX);
+                let overwritten = self.head + length > self.header_low + self.capacity;
+                (length, overwritten, self.wants_record(about).then(|| self.add_record(about)))
+            }
+            Where::Nowhere => (lap.min(SPLICE_MAX), false, self.begin_gap(about)),
+        };
+        // What is dropped may go at once, by overwriting or with its page: readers are told before.
+        let header_low = (overwritten || lost.is_some()).then(|| self.low());
         self.header_low = header_low.unwrap_or(self.header_low);
-        let record = self.wants_record(about).then(|| self.add_record(about));
-        Plan::Capture(Capture { header_low, lost, record, length })
+        Plan::Capture(Capture { header_low, lost, record, length, to })
     }
 
-    /// Bytes have come.
+    /// What is to be done about an open gap with nothing left before it.
+    pub fn reveal(&self) -> Option<Capture> {
+        self.gap.filter(|gap| *gap == self.low())?;
+        let lost = Some((self.lost + self.missing(), self.first_record));
+        Some(Capture { header_low: Some(self.head), lost, record: None, length: 0, to: Where::Nowhere })
+    }
+
+    /// A capture was carried out and `bytes` have come.
     pub fn advance(&mut self, bytes: u64, now: Now) {
+        if self.gap == Some(self.low()) {
+            // The gap was revealed.
+            self.lost += self.missing();
+            (self.gap, self.header_low, self.saved_lost) = (None, self.head, self.lost);
+            self.release_records();
+        }
         if self.head == self.low() {
             self.progress_ns = now.boot_ns;
         }
@@ -263,7 +350,7 @@ impl Ring {
 
     /// Everything below `offset` may go. `false`: that is no offset between `low` and `head`.
     pub fn acknowledge(&mut self, offset: u64, now: Now) -> bool {
-        if offset < self.low() || offset > self.head {
+        if offset < self.low() || offset > self.readable() {
             return false;
         }
         self.progress_ns = now.boot_ns;
@@ -272,13 +359,28 @@ impl Ring {
         true
     }
 
-    fn room(&self) -> u64 {
-        self.capacity.saturating_sub(self.head - self.low())
+    /// Bytes that may come: the region has room for them, and so has memory.
+    fn room(&self, limit: u64) -> u64 {
+        let region = self.capacity.saturating_sub(self.head - self.low());
+        region.min(limit.saturating_sub(self.memory()))
     }
 
-    fn drop_oldest(&mut self) {
-        self.lost += DROP_STEP.min(self.capacity / 4).min(self.head - self.low());
+    /// Makes room for one step at least, unless there is nothing to drop.
+    fn drop_oldest(&mut self, limit: u64) {
+        let excess = self.memory().saturating_sub(limit);
+        let step = DROP_STEP.min(self.capacity.min(limit) / 4);
+        self.lost += excess.saturating_add(step).min(self.head - self.low());
         self.release_records();
+    }
+
+    /// The first bytes of a gap get a record that says so; the others belong to it.
+    fn begin_gap(&mut self, about: &Circumstances) -> Option<(u64, Record)> {
+        if self.gap.is_some_and(|gap| gap < self.head) {
+            return None;
+        }
+        self.gap = Some(self.head);
+        let (number, record) = self.add_record(about);
+        Some((number, Record { boottime_ns: record.boottime_ns | Record::GAP, ..record }))
     }
 
     /// Forgets the records that end at or below `low`; the one that covers it stays.
@@ -304,13 +406,15 @@ impl Ring {
             // Nothing came after it: it is written anew, with the present time.
             return true;
         }
-        let (interval, order) = if used >= self.places {
+        let places = self.places.min(about.limit / BYTES_PER_RECORD);
+        // The last place is for a gap.
+        let (interval, order) = if used + 1 >= places {
             return false;
-        } else if used >= self.places / 8 * 7 {
+        } else if used >= places / 8 * 7 {
             (1000 * MS, false)
-        } else if used >= self.places / 4 * 3 {
+        } else if used >= places / 4 * 3 {
             (100 * MS, false)
-        } else if used >= self.places / 2 {
+        } else if used >= places / 2 {
             (10 * MS, true)
         } else {
             (MS, true)
@@ -344,7 +448,8 @@ mod tests {
     }
 
     fn about(ms: u64) -> Circumstances {
-        Circumstances { now: at(ms), seq: 0, interleaved: false, hold_until: None, overflow: Overflow::DropOldest }
+        let (when_full, limit) = (WhenFull::DropOldest, u64::MAX);
+        Circumstances { now: at(ms), seq: 0, interleaved: false, hold_until: None, when_full, limit }
     }
 
     fn capture(ring: &mut Ring, about: &Circumstances, bytes: u64) -> Capture {
@@ -381,7 +486,7 @@ mod tests {
         capture(&mut ring, &about(0), 4096);
         let reader = Circumstances { hold_until: Some(9 * MS), ..about(1) };
         assert_eq!(ring.plan(&reader), Plan::Hold { until: Some(9 * MS) });
-        let block = Circumstances { overflow: Overflow::Block, ..about(10) };
+        let block = Circumstances { when_full: WhenFull::Block, ..about(10) };
         assert_eq!(ring.plan(&block), Plan::Hold { until: None });
         let step = capture(&mut ring, &about(10), 4096);
         assert_eq!((step.lost, step.header_low, step.length), (Some((1024, 0)), Some(1024), 1024));

@@ -1,7 +1,7 @@
 //! What a request must look like before anything is done about it.
 
-use ringmaster_protocol::limits::{MAX_FDS, MAX_NAME, MAX_NOTE, MAX_RING, MIN_RING};
-use ringmaster_protocol::message::{Refusal, Spawn, Stdin, Stdout};
+use ringmaster_protocol::limits::{MAX_FDS, MAX_NAME, MAX_NOTE, MAX_RING, MAX_SPILL, MIN_RING};
+use ringmaster_protocol::message::{Keeping, Refusal, Spawn, Stdin, Stdout};
 
 /// Refuses a request that no process can be made of.
 pub(super) fn check_spawn(spawn: &Spawn) -> Result<(), Refusal> {
@@ -24,6 +24,16 @@ pub(super) fn check_spawn(spawn: &Spawn) -> Result<(), Refusal> {
     let captured = [spawn.stdout, spawn.stderr].contains(&Stdout::Captured);
     if captured && !(MIN_RING..=MAX_RING).contains(&spawn.ring) {
         return Err(invalid("ring", spawn.ring, &format!("{MIN_RING} to {MAX_RING} bytes")));
+    }
+    match spawn.keeping() {
+        Some(Keeping::Spill { directory, .. }) if directory.first() != Some(&b'/') || directory.contains(&0) => {
+            let directory = String::from_utf8_lossy(&directory).into_owned();
+            return Err(invalid("spill directory", directory, "an absolute path"));
+        }
+        Some(Keeping::Spill { quota, .. }) if !(MIN_RING..=MAX_SPILL).contains(&quota) => {
+            return Err(invalid("spill quota", quota, &format!("{MIN_RING} to {MAX_SPILL} bytes")));
+        }
+        Some(Keeping::Spill { .. } | Keeping::DropNewest) | None => {}
     }
     let strings = spawn.argv.iter().chain(spawn.env.iter().flat_map(|(key, value)| [key, value]));
     if strings.chain(&spawn.cwd).any(|text| text.contains(&0)) {

@@ -1,5 +1,6 @@
 //! Connections: greeting, status, watching, notices, the end.
 
+use super::authority::Peer;
 use super::event::{ClientId, Effect, ReplyTo};
 use super::marks::{Mark, Marks};
 use super::process::Life;
@@ -14,8 +15,8 @@ use ringmaster_protocol::message::{
 use ringmaster_protocol::ring::Stream;
 
 impl Core {
-    pub(super) fn connected(&mut self, client: ClientId, pid: i32) {
-        let known = Client { pid, greeted: false, watches: Vec::new(), marks: Marks::default() };
+    pub(super) fn connected(&mut self, client: ClientId, peer: Peer) {
+        let known = Client { peer, greeted: false, watches: Vec::new(), marks: Marks::default() };
         self.clients.insert(client, known);
     }
 
@@ -271,5 +272,6 @@ fn extensions(request: &Request) -> &Ext {
         Request::OpenProcess(m) => &m.ext,
         Request::Upgrade(m) => &m.ext,
         Request::ExitIfIdle(m) => &m.ext,
+        Request::SetLifetime(m) => &m.ext,
     }
 }

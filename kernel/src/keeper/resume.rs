@@ -5,6 +5,8 @@
 
 use super::{Keeper, Original, Ward, start};
 use crate::instance::Instance;
+use crate::limits::RING_MEMORY;
+use crate::policy::POLICY;
 use crate::shell::{Options, Place, ServeError, Verbosity};
 use crate::state::StateFile;
 use crate::sys;
@@ -36,7 +38,7 @@ pub enum ResumeError {
 }
 
 /// Options that have a value.
-const VALUED: [&str; 12] = [
+const VALUED: &[&str] = &[
     "--directory",
     "--directory-fd",
     "--lock-fd",
@@ -48,6 +50,8 @@ const VALUED: [&str; 12] = [
     "--oom-score-adj",
     "-u",
     "-p",
+    "--ring-memory",
+    "--policy",
     "--dry-run",
 ];
 
@@ -63,7 +67,7 @@ impl Words {
         let mut words = words.into_iter();
         while let Some(word) = words.next() {
             let named = |known: &&str| OsStr::new(known) == word.as_os_str();
-            if let Some(option) = VALUED.into_iter().find(named) {
+            if let Some(option) = VALUED.iter().copied().find(named) {
                 found.insert(option, words.next().unwrap_or_default());
             } else if let Some(flag) = FLAGS.into_iter().find(named) {
                 found.insert(flag, OsString::new());
@@ -105,6 +109,8 @@ impl Words {
             directory: self.0.get("--directory").map(PathBuf::from).unwrap_or_default(),
             socket: self.0.get("-u").map(PathBuf::from),
             port: self.number("-p")?,
+            ring_memory: self.number("--ring-memory")?.unwrap_or(RING_MEMORY),
+            policy: self.0.get("--policy").map_or_else(|| POLICY.into(), PathBuf::from),
             verbosity: if self.0.contains_key("-d") { Verbosity::Debug } else { Verbosity::Quiet },
             place: if self.0.contains_key("--daemonize") { Place::Background } else { Place::Foreground },
         })
@@ -153,7 +159,10 @@ pub fn resume(words: impl IntoIterator<Item = OsString>) -> Result<u8, ResumeErr
         original: words.original()?,
         options,
     };
-    ward.take_charge()?;
+    if let Err(error) = ward.take_charge() {
+        // A full disk has no room for the pid file. Nobody but us keeps the children, so we do.
+        eprintln!("papa: {error}");
+    }
     Ok(Keeper::new(ward).run())
 }
 

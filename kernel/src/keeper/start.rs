@@ -33,7 +33,7 @@ pub fn serve(options: &Options, umask: u32, ready: impl FnOnce()) -> Result<u8, 
     let original = Original { umask, open_files: raise_open_files()?, oom_score_adj: lower_oom_score() };
     let state = crate::shell::open_state(instance.as_fd())?;
     let guarantees = guarantees(&instance, &state)?;
-    let listener = listen(&instance, options.socket.as_deref())?;
+    let listener = listen(&instance, options)?;
     let tcp = options.port.map(|port| tcp::listen(port).map_err(fail(format!("listening on 127.0.0.1:{port}"))));
     let tcp = tcp.transpose()?;
     let options = options.clone();
@@ -74,12 +74,16 @@ fn raise_open_files() -> Result<Rlimit, ServeError> {
     Ok(before)
 }
 
-/// Listens in the instance directory, or at a path of the caller's choice. The socket is made beside its place and renamed
-/// into it, so that clients find either the old one or one that listens.
-fn listen(instance: &Instance, elsewhere: Option<&Path>) -> Result<OwnedFd, ServeError> {
-    let Some(path) = elsewhere else {
+/// The file mode masks of a socket: for the owner alone, and for all when a policy tells who they are.
+const PRIVATE: u32 = 0o177;
+const PUBLIC: u32 = 0o111;
+
+/// Listens in the instance directory, or at a path of the caller's choice; only there others can come. The socket is made
+/// beside its place and renamed into it, so that clients find either the old one or one that listens.
+fn listen(instance: &Instance, options: &Options) -> Result<OwnedFd, ServeError> {
+    let Some(path) = options.socket.as_deref() else {
         let shown = instance.path().join(file::SOCKET);
-        return listen_at(instance.as_fd(), file::SOCKET).map_err(fail(shown.display().to_string()));
+        return listen_at(instance.as_fd(), file::SOCKET, PRIVATE).map_err(fail(shown.display().to_string()));
     };
     let shown = || path.display().to_string();
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -101,16 +105,18 @@ fn listen(instance: &Instance, elsewhere: Option<&Path>) -> Result<OwnedFd, Serv
             }
         }
     }
-    listen_at(folder.as_fd(), name).map_err(fail(shown()))
+    let has_policy = rustix::process::geteuid().is_root() && options.policy.exists();
+    let mask = if has_policy { PUBLIC } else { PRIVATE };
+    listen_at(folder.as_fd(), name, mask).map_err(fail(shown()))
 }
 
-fn listen_at(folder: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+fn listen_at(folder: BorrowedFd<'_>, name: &str, mask: u32) -> io::Result<OwnedFd> {
     let new = format!("{name}.new");
     let _ = rustix::fs::unlinkat(folder, &new, AtFlags::empty());
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     let address = SocketAddrUnix::new(through(folder, &new))?;
-    let before = rustix::process::umask(Mode::from_raw_mode(0o177));
+    let before = rustix::process::umask(Mode::from_raw_mode(mask));
     let bound = rustix::net::bind(&socket, &address);
     rustix::process::umask(before);
     bound?;

@@ -4,6 +4,8 @@
 //! execve(2) keeps. The words are frozen like messages: a build may add options, and must read those of released builds.
 
 use crate::instance::Instance;
+use crate::limits::RING_MEMORY;
+use crate::policy::POLICY;
 use crate::shell::{Options, Place, ServeError, Verbosity};
 use crate::state::StateFile;
 use crate::sys;
@@ -13,6 +15,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// What children inherit from the way in which the core itself was started.
 #[derive(Debug, Clone, Copy)]
@@ -106,6 +109,11 @@ impl Ward {
         words.extend(previous.iter().flat_map(|program| number("--previous-fd", *program)));
         words.extend(self.options.socket.iter().flat_map(|path| text("-u", path.as_os_str().as_bytes())));
         words.extend(self.options.port.iter().flat_map(|port| number("-p", i32::from(*port))));
+        // Only when it says something: a build that does not know the word refuses it.
+        let memory = Some(self.options.ring_memory).filter(|memory| *memory != RING_MEMORY);
+        words.extend(memory.iter().flat_map(|memory| text("--ring-memory", memory.to_string().as_bytes())));
+        let policy = Some(&self.options.policy).filter(|path| *path != Path::new(POLICY));
+        words.extend(policy.iter().flat_map(|path| text("--policy", path.as_os_str().as_bytes())));
         if self.options.verbosity == Verbosity::Debug {
             words.push(b"-d".to_vec());
         }

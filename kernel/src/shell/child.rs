@@ -4,11 +4,12 @@ use super::file::ProcessFile;
 use super::groups::GroupName;
 use super::tree::{self, Identity};
 use crate::core::of;
-use crate::core::ring::{Capture, Captured, RingStore, carry_out};
+use crate::core::ring::{Capture, Captured, RingStore, Where, carry_out};
 use crate::limits::MAX_REMEMBERED;
 use crate::state::{Facts, Slot};
 use crate::sys;
 use ringmaster_protocol::ring::{Record, Stream};
+use rustix::fs::MemfdFlags;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
@@ -85,9 +86,7 @@ impl Child {
 
     /// Carries out one capture.
     pub fn capture(&mut self, stream: Stream, capture: &Capture) -> Captured {
-        let Some(pipe) = of(self.pipes.each_ref(), stream) else {
-            return Captured::End;
-        };
+        let pipe = of(self.pipes.each_ref(), stream).as_ref();
         let mut files = Files { slot: self.slot, file: &self.file, pipe, stream };
         carry_out(capture, &mut files)
     }
@@ -132,7 +131,7 @@ impl Child {
 struct Files<'a> {
     slot: Slot,
     file: &'a ProcessFile,
-    pipe: &'a Pipe,
+    pipe: Option<&'a Pipe>,
     stream: Stream,
 }
 
@@ -160,15 +159,23 @@ impl RingStore for Files<'_> {
         self.slot.stream(self.stream).records().store(records, Ordering::Release);
     }
 
-    fn splice(&mut self, length: u64) -> Captured {
+    fn splice(&mut self, length: u64, to: Where) -> Captured {
+        let Some(pipe) = self.pipe else {
+            return Captured::End;
+        };
         let entry = self.file.entry(self.stream);
         let position = self.slot.stream(self.stream).position(entry.data_at, entry.capacity);
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let target = match self.file.target() {
-            Ok(target) => target,
-            Err(error) => return Captured::Failed(number(&error)),
+        let moved = match to {
+            Where::Ring => {
+                self.file.target().and_then(|file| sys::splice_into(pipe.read.as_fd(), file, position, length))
+            }
+            // Only a regular file moves the position along; this one is gone at once. (splice(2) to /dev/null does not.)
+            Where::Nowhere => rustix::fs::memfd_create("dropped", MemfdFlags::CLOEXEC)
+                .map_err(io::Error::from)
+                .and_then(|file| sys::splice_into(pipe.read.as_fd(), file.as_fd(), position, length)),
         };
-        match sys::splice_into(self.pipe.read.as_fd(), target, position, length) {
+        match moved {
             Ok(0) => Captured::End,
             Ok(bytes) => Captured::Bytes(u64::try_from(bytes).unwrap_or(0)),
             Err(error) => match error.raw_os_error() {

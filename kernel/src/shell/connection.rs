@@ -38,8 +38,8 @@ pub enum Dropped {
     #[error("the client sent more than {MAX_LINE} bytes of text at once")]
     Line,
     /// A browser.
-    #[error("the client speaks HTTP")]
-    Http,
+    #[error("the client speaks HTTP or TLS")]
+    Browser,
     /// A frame that only the core may send.
     #[error("the client sent a frame that only the core sends")]
     Direction,

@@ -1,16 +1,21 @@
 //! The process file: made before its process, found again by its id.
 //!
-//! A process without captured output has none: its request is in the ledger (`shell/ledger.rs`). Behind the regions of the protocol's layout lies what never changes: the request that made the process, without its
-//! program and environment, as a message body with its length.
+//! A process without captured output has none: its request is in the ledger (`shell/ledger.rs`). Behind the regions of the protocol's
+//! layout lies what never changes: the request that made the process, without its program and environment, as a message
+//! body with its length. A file whose rings are spilled lies in the directory that the request names; what is in the rings
+//! folder then is a symbolic link to it, made before it and removed after it.
 
 use super::ledger::Ledger;
+use crate::core::Holes;
 use crate::core::of;
 use ringmaster_protocol::limits::MAX_BODY;
-use ringmaster_protocol::message::{ProcessId, Request, Spawn, Stdout};
+use ringmaster_protocol::message::{Keeping, Lifetime, ProcessId, Request, Spawn, Stdout};
 use ringmaster_protocol::ring::{MAGIC, PAGE, Record, Stream, StreamEntry, layout};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
@@ -28,7 +33,7 @@ impl ProcessFile {
         folder: BorrowedFd<'_>,
         ledger: &Ledger,
         index: usize,
-        id: ProcessId,
+        (instance, id): (u64, ProcessId),
         spawn: &Spawn,
     ) -> io::Result<Self> {
         let captured = [spawn.stdout, spawn.stderr].map(|stdout| stdout == Stdout::Captured);
@@ -36,15 +41,26 @@ impl ProcessFile {
         if captured == [false, false] && ledger.enter(index, id, &body)? {
             return Ok(Self::nowhere());
         }
-        let (entries, size) = layout(captured, spawn.ring.next_multiple_of(PAGE));
+        let name = id.0.to_string();
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(folder, id.0.to_string(), flags, Mode::RUSR | Mode::WUSR)?;
-        let file = File::from(file);
-        let made = write_new(&file, &entries, size, &body);
+        let mode = Mode::RUSR | Mode::WUSR;
+        let (opened, ring) = match spawn.keeping() {
+            Some(Keeping::Spill { directory, quota }) => {
+                let path = [directory, format!("/papa-{instance:016x}-{name}").into_bytes()].concat();
+                rustix::fs::symlinkat(path.as_slice(), folder, &name)?;
+                (rustix::fs::openat(CWD, path.as_slice(), flags, mode), quota)
+            }
+            Some(Keeping::DropNewest) | None => (rustix::fs::openat(folder, &name, flags, mode), spawn.ring),
+        };
+        let (entries, size) = layout(captured, ring.next_multiple_of(PAGE));
+        let made = opened.map_err(io::Error::from).map(File::from).and_then(|file| {
+            write_new(&file, &entries, size, &body)?;
+            Ok(Self { file: Some(file), entries })
+        });
         if made.is_err() {
             Self::remove(folder, id);
         }
-        made.map(|()| Self { file: Some(file), entries })
+        made
     }
 
     /// Opens the file of a process of a former core, with the request that made it.
@@ -52,7 +68,8 @@ impl ProcessFile {
         if let Some(spawn) = ledger.find(index, id) {
             return Ok((Self::nowhere(), spawn));
         }
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // Nobody but us can put a link there.
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::openat(folder, id.0.to_string(), flags, Mode::empty())?);
         let mut magic = [0; 8];
         file.read_exact_at(&mut magic, 0)?;
@@ -68,10 +85,20 @@ impl ProcessFile {
                 return Err(io::ErrorKind::InvalidData.into());
             }
         }
-        let end = entries.iter().map(|entry| entry.data_at + entry.capacity).max().unwrap_or(0).max(PAGE);
-        let spawn = read_spawn(&file, end)?;
+        let spawn = read_spawn(&file, request_at(&entries))?;
         let file = Some(file);
         Ok((Self { file, entries }, spawn))
+    }
+
+    /// Notes another lifetime in the kept request. One byte of it differs, so that a death in between leaves either.
+    pub fn save_lifetime(&self, ledger: &Ledger, index: usize, id: ProcessId, lifetime: Lifetime) -> io::Result<()> {
+        let Some(file) = &self.file else {
+            let spawn = ledger.find(index, id).ok_or(io::ErrorKind::NotFound)?;
+            return ledger.enter(index, id, &encode(&Spawn { lifetime, ..spawn })).map(drop);
+        };
+        let at = request_at(&self.entries);
+        let spawn = read_spawn(file, at)?;
+        file.write_all_at(&encode(&Spawn { lifetime, ..spawn }), at + 8)
     }
 
     /// Of a process that is in the ledger.
@@ -85,7 +112,27 @@ impl ProcessFile {
 
     /// Removes the file of a process; one that is not there is fine.
     pub fn remove(folder: BorrowedFd<'_>, id: ProcessId) {
-        let _ = rustix::fs::unlinkat(folder, id.0.to_string(), AtFlags::empty());
+        Self::remove_entry(folder, OsStr::new(&id.0.to_string()));
+    }
+
+    /// Removes what is called so in the rings folder, and the file elsewhere for which it stands.
+    pub fn remove_entry(folder: BorrowedFd<'_>, name: &OsStr) {
+        if let Ok(spilled) = rustix::fs::readlinkat(folder, name, Vec::new()) {
+            let _ = rustix::fs::unlink(spilled);
+        }
+        let _ = rustix::fs::unlinkat(folder, name, AtFlags::empty());
+    }
+
+    /// Gives pages back. Where the file system cannot, they only stay.
+    pub fn give_back(&self, stream: Stream, holes: &Holes) {
+        let entry = self.entry(stream);
+        let Range { start, end } = holes.records;
+        let region = StreamEntry { data_at: entry.records_at, capacity: entry.records * Record::SIZE, ..entry };
+        let records = region.pieces(start * Record::SIZE, end * Record::SIZE);
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        for hole in entry.pieces(holes.bytes.start, holes.bytes.end).chain(records) {
+            let _ = self.file.as_ref().map(|file| rustix::fs::fallocate(file, flags, hole.at, hole.length));
+        }
     }
 
     /// The geometry of a stream; capacity 0 when it is not captured.
@@ -139,9 +186,10 @@ impl ProcessFile {
     }
 }
 
-/// What is kept of a request: everything but program and environment.
+/// What is kept of a request: everything but program, environment and additions that mean nothing to us.
 pub(super) fn encode(spawn: &Spawn) -> Vec<u8> {
-    let kept = Spawn { argv: Vec::new(), env: Vec::new(), ext: Vec::new(), ..spawn.clone() };
+    let ext = spawn.keeping().map(|keeping| keeping.addition()).into_iter().collect();
+    let kept = Spawn { argv: Vec::new(), env: Vec::new(), ext, ..spawn.clone() };
     Request::Spawn(kept).body()
 }
 
@@ -164,6 +212,11 @@ fn write_new(file: &File, entries: &[StreamEntry; 2], size: u64, body: &[u8]) ->
         head.extend(entry.encode());
     }
     file.write_all_at(&head, 0)
+}
+
+/// Where the request lies: behind the rings.
+fn request_at(entries: &[StreamEntry; 2]) -> u64 {
+    entries.iter().map(|entry| entry.data_at + entry.capacity).max().unwrap_or(0).max(PAGE)
 }
 
 fn read_spawn(file: &File, at: u64) -> io::Result<Spawn> {

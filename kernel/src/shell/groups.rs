@@ -191,6 +191,11 @@ impl Groups {
         }
     }
 
+    /// Whether there is such a group.
+    pub fn is_there(&self, name: &GroupName) -> bool {
+        self.users.contains_key(name) || self.paths(name).any(|path| path.exists())
+    }
+
     /// Pids of the living members of a group; `None` when there is no such group.
     pub fn pids(&self, name: &GroupName) -> Option<Vec<i32>> {
         let mut found = self.paths(name).filter_map(|path| pids_below(&path)).peekable();

@@ -9,8 +9,8 @@ use super::{clock, tree};
 use crate::core::{Made, Now, Passed, ring::Ring};
 use crate::keeper::Original;
 use crate::state::{Facts, Phase, StateFile};
-use crate::sys::{self, CHILD_STEPS, Kin, OOM_SCORE, Parent, ResourceLimit, ResultWords, SpawnStack};
-use ringmaster_protocol::message::{ProcessId, Refusal, Spawn, SpawnStep};
+use crate::sys::{self, Behalf, CHILD_STEPS, Kin, OOM_SCORE, Parent, ResourceLimit, ResultWords, SpawnStack};
+use ringmaster_protocol::message::{Keeping, ProcessId, Refusal, Spawn, SpawnStep};
 use ringmaster_protocol::ring::Stream;
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
@@ -22,6 +22,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// `RLIMIT_NOFILE` as Linux numbers it (asm-generic/resource.h; the same on x86-64 and arm64).
 const RLIMIT_NOFILE: u32 = 7;
+
+/// Who asks for a process.
+pub struct Caller {
+    /// In whose name it is made.
+    pub behalf: Behalf,
+    /// The descriptors that came with the request.
+    pub descriptors: Vec<OwnedFd>,
+}
 
 /// A process that was made.
 pub struct Started {
@@ -37,6 +45,7 @@ pub struct Started {
 struct Opened {
     index: usize,
     slot: crate::state::Slot,
+    instance: u64,
     id: ProcessId,
     group: GroupName,
 }
@@ -72,12 +81,12 @@ impl Launcher {
     pub fn start(
         &mut self,
         spawn: &Spawn,
-        passed: &[OwnedFd],
+        caller: &Caller,
         sockets: &BTreeMap<String, Inheritable>,
         state: &mut StateFile,
         groups: &mut Groups,
     ) -> Result<Started, Refusal> {
-        if passed.len() < usize::from(spawn.passed()) {
+        if caller.descriptors.len() < usize::from(spawn.passed()) {
             return Err(Refusal::Malformed { reason: "descriptors that it names did not come with it".into() });
         }
         let id = state.header().draw_id();
@@ -85,8 +94,8 @@ impl Launcher {
             state.take().map_err(|error| Refusal::System { action: error.to_string(), errno: libc::ENOSPC })?;
         let group = groups.name(&spawn.name);
         groups.enter(&group);
-        let opened = Opened { index, slot, id, group: group.clone() };
-        let started = self.start_in(opened, spawn, passed, sockets, groups);
+        let opened = Opened { index, slot, instance: state.header().instance(), id, group: group.clone() };
+        let started = self.start_in(opened, spawn, caller, sockets, groups);
         if !started.as_ref().is_ok_and(|started| started.child.group.is_some()) {
             groups.leave(&group);
         }
@@ -120,6 +129,7 @@ impl Launcher {
 
     fn bare_plan(&self) -> sys::Plan {
         sys::Plan {
+            behalf: Behalf::Owner,
             argv: Vec::new(),
             env: Vec::new(),
             programs: Vec::new(),
@@ -139,13 +149,13 @@ impl Launcher {
         &mut self,
         opened: Opened,
         spawn: &Spawn,
-        passed: &[OwnedFd],
+        caller: &Caller,
         sockets: &BTreeMap<String, Inheritable>,
         groups: &mut Groups,
     ) -> Result<Started, Refusal> {
-        let Opened { index, slot, id, group } = opened;
-        let file = ProcessFile::create(self.rings.as_fd(), &self.ledger, index, id, spawn)
-            .map_err(|error| prepare("the process file", &error))?;
+        let Opened { index, slot, instance, id, group } = opened;
+        let file = ProcessFile::create(self.rings.as_fd(), &self.ledger, index, (instance, id), spawn)
+            .map_err(|error| prepare(&file_subject(spawn), &error))?;
         let pipes = [
             Ends::for_stream(spawn.stdout, spawn).map_err(|error| prepare("the pipe of stdout", &error))?,
             Ends::for_stream(spawn.stderr, spawn).map_err(|error| prepare("the pipe of stderr", &error))?,
@@ -165,8 +175,8 @@ impl Launcher {
         };
         slot.publish(Some(&facts));
         let fresh = fresh_sockets(spawn, sockets)?;
-        let mut plan = self.plan(spawn)?;
-        let sources = sources(&self.null, spawn, passed, sockets, &fresh, &pipes)?;
+        let mut plan = self.plan(spawn, caller.behalf)?;
+        let sources = sources(&self.null, spawn, &caller.descriptors, sockets, &fresh, &pipes)?;
         let staged = self.stage.place(&sources);
         let words = ResultWords { pid: slot.pid(), pidfd: slot.pidfd(), failure: slot.failure() };
         let before = clock::now();
@@ -211,7 +221,7 @@ impl Launcher {
         Ok(Started { made: Box::new(made), child, ungrouped })
     }
 
-    fn plan(&self, spawn: &Spawn) -> Result<sys::Plan, Refusal> {
+    fn plan(&self, spawn: &Spawn, behalf: Behalf) -> Result<sys::Plan, Refusal> {
         let text =
             |bytes: &[u8]| CString::new(bytes).map_err(|error| prepare("the program's arguments", &error.into()));
         let argv = spawn.argv.iter().map(|word| text(word)).collect::<Result<_, _>>()?;
@@ -226,6 +236,7 @@ impl Launcher {
             limit: libc::rlimit64 { rlim_cur: limit.soft, rlim_max: limit.hard },
         });
         Ok(sys::Plan {
+            behalf,
             argv,
             env,
             programs,
@@ -275,6 +286,15 @@ fn start_ticks(pid: i32, before: Now) -> u64 {
 fn prepare(subject: &str, error: &io::Error) -> Refusal {
     let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
     Refusal::SpawnFailed { step: SpawnStep::Prepare, subject: subject.into(), errno }
+}
+
+fn file_subject(spawn: &Spawn) -> String {
+    match spawn.keeping() {
+        Some(Keeping::Spill { directory, .. }) => {
+            format!("the process file in {}", String::from_utf8_lossy(&directory))
+        }
+        Some(Keeping::DropNewest) | None => "the process file".into(),
+    }
 }
 
 fn rlimit(resource: u32, limit: rustix::process::Rlimit) -> ResourceLimit {

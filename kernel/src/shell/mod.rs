@@ -6,6 +6,7 @@ mod child;
 pub mod clock;
 mod connection;
 mod descriptors;
+mod doors;
 mod ends;
 mod file;
 pub mod groups;
@@ -31,24 +32,24 @@ pub use serve::{Options, Place, ServeError, Verdict, open_state, open_state_at, 
 
 use crate::core::ring::{Capture, Captured};
 use crate::core::{ClientId, Core, Effect, Effects, Input, Now, ReplyTo};
-use crate::limits::{CAPTURES_PER_TURN, FD_RESERVE, GREETING_DELAY, MAX_CLIENTS, NOTICES_PER_TURN, RETRY, TURN};
+use crate::limits::{CAPTURES_PER_TURN, NOTICES_PER_TURN, TURN};
 use crate::state::StateFile;
 use crate::sys;
 use child::Child;
-use connection::{Connection, Dropped, Look, Speech};
+use connection::{Connection, Dropped, Speech};
 use descriptors::Inheritable;
 use groups::Groups;
 use launch::Launcher;
 use poll::{Poll, Ready, Token};
-use ringmaster_protocol::frame::{GREETING, Kind};
+use ringmaster_protocol::frame::Kind;
 use ringmaster_protocol::limits::MAX_LINE;
 use ringmaster_protocol::message::{DecodeError, ProcessId, Refusal, Request};
 use ringmaster_protocol::ring::Stream;
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, sockopt};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use store::Store;
 
 /// How much the core says on its standard error.
@@ -78,6 +79,8 @@ pub struct Shell {
     groups: Groups,
     values: Store,
     socket_store: Store,
+    /// Who else may use this core; `None` when it is not root's.
+    policy: Option<PathBuf>,
     connections: HashMap<ClientId, Connection>,
     text: text::Conversations,
     next_client: u64,
@@ -187,85 +190,6 @@ impl Shell {
         }
     }
 
-    fn accept(&mut self, which: Token) {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        while let Some(listener) = if which == Token::TcpListener { &self.tcp } else { &self.listener } {
-            match rustix::net::accept_with(listener, flags) {
-                Ok(socket) if which == Token::TcpListener => self.welcome_tcp(socket),
-                Ok(socket) => self.welcome_local(socket),
-                Err(Errno::INTR | Errno::CONNABORTED) => {}
-                Err(Errno::AGAIN) => return,
-                Err(errno) => {
-                    // A full table would make the listener readable for ever: look away for a while.
-                    self.log(&format!("clients wait: {errno}"));
-                    for listener in self.listener.iter().chain(&self.tcp) {
-                        self.poll.remove(listener);
-                    }
-                    let pause = u64::try_from(RETRY.as_nanos()).unwrap_or(0);
-                    self.accept_again = Some(self.now.boot_ns + pause);
-                    return;
-                }
-            }
-        }
-    }
-
-    fn retry_accepting(&mut self) {
-        if self.accept_again.is_some_and(|at| at <= self.now.boot_ns) {
-            self.accept_again = None;
-            let listeners = [(&self.listener, Token::Listener), (&self.tcp, Token::TcpListener)];
-            for (listener, token) in listeners {
-                if let Some(Err(error)) = listener.as_ref().map(|listener| self.poll.add(listener, token)) {
-                    self.log(&format!("clients cannot be accepted: {error}"));
-                }
-            }
-        }
-    }
-
-    fn welcome_local(&mut self, socket: OwnedFd) {
-        if let Ok(peer) = sockopt::socket_peercred(&socket) {
-            let greet = Look::Greet { at: self.now.boot_ns + u64::try_from(GREETING_DELAY.as_nanos()).unwrap_or(0) };
-            let connection = Connection::new(socket, Speech::Silent, greet);
-            self.welcome(connection, peer.uid.as_raw(), peer.pid.as_raw_nonzero().get());
-        }
-    }
-
-    /// Over TCP only text is spoken, and the greeting comes at once.
-    fn welcome_tcp(&mut self, socket: OwnedFd) {
-        match tcp::peer_uid(&socket) {
-            Some(uid) => {
-                let mut connection = Connection::new(socket, Speech::Text, Look::Never);
-                connection.queue_text(GREETING);
-                self.welcome(connection, uid, 0);
-            }
-            None => self.log("a client over TCP was refused: its user cannot be found"),
-        }
-    }
-
-    /// Lets in who has our user id or is root.
-    fn welcome(&mut self, connection: Connection, theirs: u32, pid: i32) {
-        let ours = rustix::process::geteuid().as_raw();
-        if theirs != ours && theirs != 0 {
-            self.log(&format!("a client of user {theirs} was refused; this core belongs to user {ours}"));
-            return;
-        }
-        // The system gives the lowest free number, so it tells how full the table is.
-        let number = u64::try_from(connection.as_fd().as_raw_fd()).unwrap_or(u64::MAX);
-        let full = number.saturating_add(FD_RESERVE / 2) > self.core.max_fds();
-        if full || self.connections.len() >= MAX_CLIENTS {
-            self.log(&format!("a client was refused: {} are connected", self.connections.len()));
-            return;
-        }
-        let client = ClientId(self.next_client);
-        if let Err(error) = self.poll.add(&connection, Token::Client(client)) {
-            self.log(&format!("a client was refused: {error}"));
-            return;
-        }
-        self.next_client += 1;
-        self.connections.insert(client, connection);
-        self.text.leaving = false;
-        self.drive(Input::Connected { client, pid });
-    }
-
     fn serve_client(&mut self, client: ClientId, event: Ready) {
         let Some(connection) = self.connections.get_mut(&client) else {
             return;
@@ -322,7 +246,7 @@ impl Shell {
             }
             Dropped::Broken(_) => self.debug(&format!("client {}: {why}", client.0)),
             Dropped::Preface
-            | Dropped::Http
+            | Dropped::Browser
             | Dropped::Frame(_)
             | Dropped::Direction
             | Dropped::Descriptors

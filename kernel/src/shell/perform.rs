@@ -2,7 +2,7 @@
 
 use super::connection::Speech;
 use super::descriptors::Inheritable;
-use super::launch::Started;
+use super::launch::{Caller, Started};
 use super::{Shell, Verdict, socket};
 use crate::core::{Attachment, ClientId, Effect, Input, ReplyTo};
 use ringmaster_protocol::frame::Frame;
@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering;
 
 use super::poll::Token;
 use crate::core::Passed;
+use crate::sys::Behalf;
 
 impl Shell {
     /// Does one thing; gives what the core must know about its outcome.
@@ -40,7 +41,15 @@ impl Shell {
                 words.acked().store(acked, Ordering::Release);
                 words.first_record().store(first_record, Ordering::Release);
             }
+            Effect::Thin { process, stream, holes } => self.children.get(&process)?.file.give_back(stream, &holes),
             Effect::SaveExit { process, exit } => self.save_exit(process, exit),
+            Effect::SaveLifetime { process, lifetime } => {
+                let child = self.children.get(&process)?;
+                let saved = child.file.save_lifetime(self.launcher.ledger(), child.index, process, lifetime);
+                if let Err(error) = saved {
+                    self.log(&format!("process {}: a later core will not know its lifetime: {error}", process.0));
+                }
+            }
             Effect::Release { process } => {
                 self.release(process);
                 self.text.forget(process);
@@ -136,8 +145,10 @@ impl Shell {
     fn start(&mut self, to: ReplyTo, spawn: Box<Spawn>) -> Input {
         let count = usize::from(spawn.passed());
         let connection = self.connections.get_mut(&to.client);
-        let passed = connection.map(|connection| connection.take_descriptors(count)).unwrap_or_default();
-        let started = self.launcher.start(&spawn, &passed, &self.sockets, &mut self.state, &mut self.groups);
+        let descriptors = connection.map(|connection| connection.take_descriptors(count)).unwrap_or_default();
+        let behalf = if self.core.is_owner(to.client) { Behalf::Owner } else { Behalf::Stranger };
+        let caller = Caller { behalf, descriptors };
+        let started = self.launcher.start(&spawn, &caller, &self.sockets, &mut self.state, &mut self.groups);
         let outcome = started.map(|Started { made, child, ungrouped }| {
             self.debug(&format!("process {} {}: pid {}", made.id.0, spawn.name, made.pid));
             if let Some(why) = ungrouped {

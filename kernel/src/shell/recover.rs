@@ -79,7 +79,7 @@ impl Shell {
             Some(stat) if stat.parent == self.keeper_pid => Origin::Ours,
             Some(_) | None => Origin::Former,
         };
-        let group = Some(self.groups.name(&spawn.name)).filter(|group| self.groups.pids(group).is_some());
+        let group = Some(self.groups.name(&spawn.name)).filter(|group| self.groups.is_there(group));
         group.iter().for_each(|group| self.groups.enter(group));
         let child = Child { index, slot, facts, origin, pidfd, file, pipes, group, remembered: Vec::new() };
         self.take_in(id, child);
@@ -104,7 +104,7 @@ impl Shell {
         let folder = crate::instance::through(self.launcher.rings(), "");
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             if entry.file_name().to_str().is_none_or(|name| !known.contains(name)) {
-                let _ = std::fs::remove_file(entry.path());
+                ProcessFile::remove_entry(self.launcher.rings(), &entry.file_name());
             }
         }
     }

@@ -31,6 +31,10 @@ pub struct Options {
     pub socket: Option<PathBuf>,
     /// The port of 127.0.0.1 on which text is spoken as well; `None`: on none.
     pub port: Option<u16>,
+    /// Bytes of memory for all rings.
+    pub ring_memory: u64,
+    /// The file that lets other users in (`crate::policy`); it counts only for a core of root.
+    pub policy: PathBuf,
     /// How much to say.
     pub verbosity: Verbosity,
     /// Where it runs.
@@ -170,6 +174,7 @@ fn equip(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct, state: Stat
         keeper_pid: keeper.as_raw_nonzero().get(),
         kernel_pid: rustix::process::getpid().as_raw_nonzero().get(),
         max_fds: ward.original.open_files.maximum.unwrap_or(u64::MAX),
+        ring_memory: ward.options.ring_memory,
         guarantees: ward.guarantees.clone(),
         conduct,
         deaths: header.deaths(),
@@ -190,6 +195,7 @@ fn equip(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct, state: Stat
         groups,
         values: Store::new(ward.instance.folder(file::VALUES)?),
         socket_store: Store::new(ward.instance.folder(SOCKETS)?),
+        policy: rustix::process::geteuid().is_root().then(|| ward.options.policy.clone()),
         connections: HashMap::new(),
         text: super::text::Conversations::default(),
         next_client: 1,

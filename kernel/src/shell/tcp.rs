@@ -1,8 +1,11 @@
 //! The text protocol over TCP, when it is asked for: on the loopback address, and only for clients of our own user or root.
 //!
-//! TCP tells nothing about its peer, but proc(5) lists every socket of the machine with its owner.
+//! TCP tells nothing about its peer, but the system knows who owns the other end of a connection within the machine
+//! (sock_diag(7)). The table in /proc is no substitute: rows are missed while others come and go.
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, getpeername, getsockname, sockopt};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, getpeername, getsockname, netlink, sockopt,
+};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,61 +23,92 @@ pub fn listen(port: u16) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// The user who owns the other end of a connection within this machine; `None`: it is not to be found.
+/// The user who owns the other end of a connection within this machine; `None`: it is not to be found, nobody has it open any
+/// more, or this Linux cannot say.
 pub fn peer_uid(socket: impl AsFd) -> Option<u32> {
     let theirs = SocketAddrV4::try_from(getpeername(&socket).ok()??).ok()?;
     let ours = SocketAddrV4::try_from(getsockname(&socket).ok()?).ok()?;
-    owner(&std::fs::read_to_string("/proc/net/tcp").ok()?, theirs, ours)
+    let diag = netlink::SOCK_DIAG;
+    let ask =
+        rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(diag)).ok()?;
+    rustix::net::send(&ask, &question(theirs, ours), SendFlags::empty()).ok()?;
+    let mut answer = [0; ANSWER];
+    // The system answers while it takes the question.
+    let (_, length) = rustix::net::recv(&ask, &mut answer, RecvFlags::DONTWAIT).ok()?;
+    owner(answer.get(..length)?)
 }
 
-/// The owner of the socket that is bound to `local` and connected to `remote`, in the table of `/proc/net/tcp`.
-fn owner(table: &str, local: SocketAddrV4, remote: SocketAddrV4) -> Option<u32> {
-    let (local, remote) = (shown(local), shown(remote));
-    let row = table
-        .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>())
-        .find(|fields| fields.get(1) == Some(&local.as_str()) && fields.get(2) == Some(&remote.as_str()))?;
-    // An orphaned or finished connection has inode 0 and its uid says nothing.
-    match (row.get(7), row.get(9)) {
-        (Some(uid), Some(inode)) if *inode != "0" => uid.parse().ok(),
-        _ => None,
+/// Bytes of an answer: its header, the socket, and attributes that are not looked at.
+const ANSWER: usize = 512;
+
+/// `SOCK_DIAG_BY_FAMILY` of linux/sock_diag.h: question and answer have the same number.
+const BY_FAMILY: u16 = 20;
+
+/// `NLM_F_REQUEST` of linux/netlink.h; without `NLM_F_DUMP` exactly one socket is asked for.
+const REQUEST: u16 = 1;
+
+/// `struct nlmsghdr` and `struct inet_diag_req_v2` (sock_diag(7)): the one socket that is bound to `local` and connected to
+/// `remote`, whatever its state, device and cookie.
+fn question(local: SocketAddrV4, remote: SocketAddrV4) -> Vec<u8> {
+    let protocol = u8::try_from(libc::IPPROTO_TCP).unwrap_or_default();
+    let mut body = vec![u8::try_from(libc::AF_INET).unwrap_or_default(), protocol, 0, 0];
+    body.extend(u32::MAX.to_ne_bytes());
+    body.extend([local, remote].map(|address| address.port().to_be_bytes()).concat());
+    for address in [local, remote] {
+        body.extend(address.ip().octets());
+        body.extend([0; 12]);
     }
+    body.extend(0u32.to_ne_bytes());
+    body.extend([0xff; 8]);
+    let length = u32::try_from(HEADER + body.len()).unwrap_or_default();
+    let mut bytes = length.to_ne_bytes().to_vec();
+    bytes.extend([BY_FAMILY, REQUEST].map(u16::to_ne_bytes).concat());
+    bytes.extend([0; 8]);
+    bytes.extend(body);
+    bytes
 }
 
-/// An address as the table shows it: the word in memory order, the port, both in hexadecimal.
-fn shown(address: SocketAddrV4) -> String {
-    let word = u32::from_ne_bytes(address.ip().octets());
-    format!("{word:08X}:{:04X}", address.port())
+/// Bytes of `struct nlmsghdr`.
+const HEADER: usize = 16;
+
+/// Where `struct inet_diag_msg` has the user and the inode, behind the header: after state, addresses and three counters.
+const UID_AT: usize = HEADER + 64;
+
+/// The owner in an answer. A connection that nobody has open has inode 0, and its user says nothing.
+fn owner(answer: &[u8]) -> Option<u32> {
+    let kind = answer.get(4..6)?.first_chunk::<2>()?;
+    if u16::from_ne_bytes(*kind) != BY_FAMILY {
+        return None;
+    }
+    let word = |at: usize| answer.get(at..)?.first_chunk::<4>().map(|bytes| u32::from_ne_bytes(*bytes));
+    word(UID_AT).filter(|_| word(UID_AT + 4).is_some_and(|inode| inode != 0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TABLE: &str = "\
-  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0100007F:4EEA 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 101 1
-   1: 0100007F:4EEA 0100007F:A0B2 01 00000000:00000000 00:00000000 00000000     0        0 102 1
-   2: 0100007F:A0B2 0100007F:4EEA 01 00000000:00000000 00:00000000 00000000  1000        0 103 1
-   3: 0100007F:A0B3 0100007F:4EEA 06 00000000:00000000 00:00000000 00000000     0        0 0 1
-";
-
     #[test]
-    #[cfg(target_endian = "little")]
-    fn the_owner_of_the_other_end_is_found() {
-        let at = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
-        assert_eq!(owner(TABLE, at(0xa0b2), at(20202)), Some(1000));
-        assert_eq!(owner(TABLE, at(0xa0b3), at(20202)), None, "nobody has it open any more");
-        assert_eq!(owner(TABLE, at(1), at(20202)), None);
-    }
-
-    #[test]
-    fn a_real_connection_has_our_uid() {
+    fn the_owner_of_the_other_end_is_found_while_somebody_has_it() {
         let listener = listen(0).unwrap();
         let address = SocketAddrV4::try_from(getsockname(&listener).unwrap()).unwrap();
         let client = std::net::TcpStream::connect(address).unwrap();
         let accepted = rustix::net::accept(&listener).unwrap();
         assert_eq!(peer_uid(&accepted), Some(rustix::process::geteuid().as_raw()));
         drop(client);
+        assert_eq!(peer_uid(&accepted), None);
+    }
+
+    #[test]
+    fn what_is_no_answer_names_nobody() {
+        let mut answer = vec![0; UID_AT + 8];
+        answer[4] = 20;
+        assert_eq!(owner(&answer), None, "inode 0");
+        answer[UID_AT + 4] = 1;
+        assert_eq!(owner(&answer), Some(0));
+        assert_eq!(owner(&answer[..UID_AT + 7]), None, "cut off");
+        // NLMSG_ERROR.
+        answer[4] = 2;
+        assert_eq!(owner(&answer), None);
     }
 }

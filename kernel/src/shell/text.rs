@@ -86,7 +86,7 @@ impl Shell {
             After::Waiting => connection.finished,
             After::Stalled => false,
             After::Over | After::Leaving => true,
-            After::Foreign => return Err(Dropped::Http),
+            After::Foreign => return Err(Dropped::Browser),
         };
         if session.is_settling() && connection.look == Look::Never {
             let tcp = sockopt::socket_domain(&*connection) != Ok(AddressFamily::UNIX);
@@ -271,7 +271,11 @@ impl Host for Desk<'_> {
     }
 
     fn is_idle(&self) -> bool {
-        self.shell.core.is_idle()
+        self.shell.core.is_idle() && self.shell.core.is_owner(self.client)
+    }
+
+    fn may_release(&self, process: ProcessId) -> bool {
+        self.shell.core.may_rule(self.client, process).is_ok()
     }
 
     fn output(&self, process: ProcessId, stream: Stream, from: u64, to: u64) -> Vec<u8> {

@@ -35,6 +35,9 @@ pub const OOM_SCORE: u64 = 0xff_ffff;
 /// Exit status of a child that could not become its program, as a shell has it. Nobody sees it.
 const STATUS: libc::c_long = 127;
 
+/// The fifth argument, which prctl(2) wants to be 0 and the others do not have.
+const NOTHING: libc::c_long = 0;
+
 /// `_NSIG / 8`: bytes of the system's signal set.
 const SIGSET_BYTES: libc::c_long = 8;
 
@@ -56,8 +59,20 @@ pub struct Placement {
     pub target: RawFd,
 }
 
+/// In whose name a child is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behalf {
+    /// Our own user or root: it enters its directory before it becomes its user, as Circus does.
+    Owner,
+    /// Another user, to whom it gives nothing that he has not got: it enters its directory as that user, and no program that
+    /// it runs gains privileges (prctl(2), `PR_SET_NO_NEW_PRIVS`).
+    Stranger,
+}
+
 /// Everything about a child, resolved.
 pub struct Plan {
+    /// In whose name.
+    pub behalf: Behalf,
     /// Arguments.
     pub argv: Vec<CString>,
     /// `KEY=VALUE`.
@@ -133,9 +148,16 @@ fn prepare(plan: &Plan) -> Result<(), Failure> {
     if let Some(gid) = plan.gid.map(i64::from) {
         call(GID, 0, libc::SYS_setresgid, [gid, gid, gid, 0])?;
     }
-    call(CWD, 0, libc::SYS_chdir, [pointer(plan.cwd.as_ptr()), 0, 0, 0])?;
+    let enter = || call(CWD, 0, libc::SYS_chdir, [pointer(plan.cwd.as_ptr()), 0, 0, 0]);
+    if plan.behalf == Behalf::Owner {
+        enter()?;
+    }
     if let Some(uid) = plan.uid.map(i64::from) {
         call(UID, 0, libc::SYS_setresuid, [uid, uid, uid, 0])?;
+    }
+    if plan.behalf == Behalf::Stranger {
+        call(UID, 0, libc::SYS_prctl, [i64::from(libc::PR_SET_NO_NEW_PRIVS), 1, 0, 0])?;
+        enter()?;
     }
     place(&plan.descriptors)?;
     unblock_signals();
@@ -202,7 +224,7 @@ fn pointer<T>(value: *const T) -> i64 {
 fn call(step: u64, subject: u64, number: libc::c_long, arguments: [i64; 4]) -> Result<i64, Failure> {
     let [a, b, c, d] = arguments;
     // SAFETY: the callers pass numbers, or addresses of objects that outlive the call and that the system only reads.
-    let result = unsafe { libc::syscall(number, a, b, c, d) };
+    let result = unsafe { libc::syscall(number, a, b, c, d, NOTHING) };
     if result >= 0 {
         return Ok(result);
     }

@@ -14,7 +14,7 @@ mod splice;
 mod table;
 mod words;
 
-pub use child::{CHILD_STEPS, OOM_SCORE, Placement, Plan, ResourceLimit};
+pub use child::{Behalf, CHILD_STEPS, OOM_SCORE, Placement, Plan, ResourceLimit};
 pub use clone::{Kin, Parent, ResultWords, SpawnStack, spawn};
 pub use daemon::{Fork, become_program, fork, fork_sharing_files};
 pub use process::{Ended, Holds, exit_of_pidfd, pidfd_holds, pidfd_signal, reap, stopped, wait_any_peek};

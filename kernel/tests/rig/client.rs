@@ -25,7 +25,15 @@ pub struct Client {
 
 impl Client {
     pub fn connect(rig: &Rig) -> Self {
-        let mut client = Self::raw(rig);
+        Self::greet(Self::raw(rig))
+    }
+
+    /// Over a connection that somebody else has made.
+    pub fn over(socket: UnixStream) -> Self {
+        Self::greet(Self::around(socket))
+    }
+
+    fn greet(mut client: Self) -> Self {
         client.send(&PREFACE, &[]);
         let hello = Hello { oldest: 1, newest: 1, build: "test".into(), role: Role::Manager, ext: vec![] };
         match client.ok(hello) {
@@ -37,7 +45,10 @@ impl Client {
 
     /// Without a greeting.
     pub fn raw(rig: &Rig) -> Self {
-        let socket = UnixStream::connect(rig.socket()).unwrap();
+        Self::around(UnixStream::connect(rig.socket()).unwrap())
+    }
+
+    fn around(socket: UnixStream) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         Self {

@@ -4,9 +4,12 @@
 
 mod client;
 mod reading;
+mod talk;
 
 pub use client::Client;
 pub use reading::Reading;
+#[allow(unused_imports, reason = "each test program uses its part")]
+pub use talk::{Talk, of};
 
 use ringmaster_protocol::limits::DEFAULT_RING;
 use ringmaster_protocol::message::{Signal as SignalRequest, *};
@@ -44,13 +47,25 @@ impl Rig {
 
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_papa"));
-        command.env("CIRCUS_RUN_DIR", self.run.path()).env("CIRCUS_CGROUP", self.groups);
+        command.env("CIRCUS_RUN_DIR", self.run.path()).env("CIRCUS_CGROUP", self.groups).current_dir("/");
         command
     }
 
     pub fn start(&mut self) {
+        self.start_as(|_| {});
+    }
+
+    pub fn start_with(&mut self, arguments: &[&str]) {
+        self.start_as(|command| {
+            command.args(arguments);
+        });
+    }
+
+    /// With more arguments, or its words elsewhere.
+    pub fn start_as(&mut self, change: impl FnOnce(&mut Command)) {
         let mut command = self.command();
         command.arg("-d");
+        change(&mut command);
         self.start_by(command);
     }
 
@@ -70,8 +85,10 @@ impl Rig {
         self.run.path().join("default")
     }
 
+    /// In the instance's directory, or where a test has put it with `-u`.
     pub fn socket(&self) -> PathBuf {
-        self.directory().join("sock")
+        let elsewhere = self.run.path().join("elsewhere");
+        if elsewhere.exists() { elsewhere } else { self.directory().join("sock") }
     }
 
     /// The half that owns the children, whoever that is now.
@@ -196,6 +213,21 @@ impl Handle {
         let patience = Timespec { tv_sec: 20, tv_nsec: 0 };
         assert_eq!(rustix::event::poll(&mut end, Some(&patience)).unwrap(), 1, "it has ended");
     }
+}
+
+/// What another user's thread comes to: of Linux, every thread has a user of its own, and a connection remembers it.
+pub fn as_user<T: Send>(uid: u32, act: impl FnOnce() -> T + Send) -> T {
+    use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
+            set_thread_groups(&[group]).unwrap();
+            set_thread_res_gid(group, group, group).unwrap();
+            set_thread_res_uid(user, user, user).unwrap();
+            act()
+        });
+        thread.join().unwrap()
+    })
 }
 
 /// Waits for a condition; panics with what it saw last.

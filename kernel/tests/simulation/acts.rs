@@ -2,7 +2,7 @@
 
 use crate::model::{CAPACITY, PIPE, pattern};
 use crate::world::World;
-use ringmaster_kernel::core::Input;
+use ringmaster_kernel::core::{Input, WhenFull};
 use ringmaster_protocol::limits::MIN_RING;
 use ringmaster_protocol::message::*;
 use ringmaster_protocol::ring::Stream;
@@ -22,7 +22,7 @@ impl World {
         let stream = if self.random.one_in(3) { Stream::Stderr } else { Stream::Stdout };
         match self.random.below(22) {
             0 => self.spawn(),
-            1..=5 => (0..4).for_each(|_| self.write(stream)),
+            1..=5 => self.talk(stream),
             6..=10 => self.read_pipes(),
             11 | 12 => self.manager_reads(),
             13 => self.someone_ends(),
@@ -74,11 +74,26 @@ impl World {
             sockets: vec![],
             // The smallest that a client may ask for; the model's are smaller, so that they are full more often.
             ring: MIN_RING,
-            overflow: if self.random.one_in(3) { Overflow::Block } else { Overflow::DropOldest },
+            overflow: if self.random.one_in(4) { Overflow::Block } else { Overflow::DropOldest },
             note: vec![],
-            ext: vec![],
+            ext: match self.random.below(4) {
+                0 => vec![Keeping::DropNewest.addition()],
+                1 => vec![Keeping::Spill { directory: b"/spill".to_vec(), quota: MIN_RING }.addition()],
+                _ => vec![],
+            },
         };
         self.ask(client, spawn);
+    }
+
+    /// Now a little, now more than a ring holds.
+    fn talk(&mut self, stream: Stream) {
+        let times = if self.random.one_in(8) { 40 } else { 4 };
+        for _ in 0..times {
+            self.write(stream);
+            if times > 4 && !self.dead {
+                self.read_pipes();
+            }
+        }
     }
 
     pub fn write(&mut self, stream: Stream) {
@@ -126,7 +141,7 @@ impl World {
             let Notice::Output(output) = notice else { continue };
             let process = output.process;
             let model = self.stream(process, output.stream);
-            assert!(output.head == model.words.head && output.records <= model.words.records + 1);
+            assert!(output.head == model.readable() && output.records <= model.words.records + 1);
             let low = (model.words.acked + model.words.lost).max(model.header_low);
             if model.read < low {
                 model.gaps += low - model.read;
@@ -135,9 +150,17 @@ impl World {
             for offset in model.read..output.head {
                 assert_eq!(model.data[(offset % CAPACITY) as usize], pattern(process, output.stream, offset));
             }
-            let fresh = output.head - model.read;
-            model.read = output.head;
+            let fresh = output.head.saturating_sub(model.read);
+            model.read += fresh;
+            model.got += fresh;
+            let (read, missing, dropped) = (model.read, model.gaps, model.dropped_below(model.read));
+            assert_eq!(read, model.got + missing, "what came is delivered or in a gap");
             self.delivered += fresh;
+            match WhenFull::of(&self.processes[&process].spawn) {
+                WhenFull::DropNewest => assert_eq!(missing, dropped, "a gap has the bytes that were dropped there"),
+                WhenFull::Block => assert_eq!(missing, 0),
+                WhenFull::DropOldest => assert_eq!(dropped, 0),
+            }
             if !self.random.one_in(4) {
                 self.ask(manager, Ack { process, stream: output.stream, offset: output.head });
             }

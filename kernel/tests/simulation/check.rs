@@ -2,6 +2,7 @@
 
 use crate::model::{CAPACITY, ModelStream, PLACES, pattern};
 use crate::world::World;
+use ringmaster_kernel::limits::RING_FLOOR;
 use ringmaster_protocol::message::*;
 use ringmaster_protocol::ring::{Record, Stream};
 
@@ -15,9 +16,11 @@ impl World {
         let ids: Vec<ProcessId> = listed.iter().map(|info| info.id).collect();
         assert_eq!(ids, self.processes.keys().copied().collect::<Vec<_>>(), "slots and processes");
         let mut lost = self.lost;
+        let mut memory = 0;
         for info in &listed {
             let process = &self.processes[&info.id];
             assert_eq!(info.exit, process.exit);
+            let spilled = matches!(process.spawn.keeping(), Some(Keeping::Spill { .. }));
             let condemned = info.lifetime == Lifetime::Leased && !self.lease.1;
             assert!(
                 !condemned || process.exit.is_none() || process.orphans,
@@ -26,9 +29,12 @@ impl World {
             for stream in Stream::ALL {
                 let (state, model) = (info.streams[stream.index()], &process.streams[stream.index()]);
                 check_stream(info.id, stream, &state, model);
-                lost += state.lost;
+                lost += state.lost + (model.words.head - state.head);
+                memory += if spilled { 0 } else { state.head - state.low + (state.records - state.first_record) * 32 };
             }
         }
+        let floors = listed.len() as u64 * 2 * RING_FLOOR;
+        assert!(memory <= self.ring_memory.saturating_add(floors), "{memory} bytes of memory are taken");
         assert_eq!(self.status.take().unwrap().lost_bytes, lost, "every loss is counted once");
         assert!(lost >= self.dropped, "a loss is forgotten");
         self.dropped = lost;
@@ -38,8 +44,10 @@ impl World {
 }
 
 fn check_stream(id: ProcessId, stream: Stream, state: &StreamState, model: &ModelStream) {
-    assert_eq!(state.head, model.words.head);
-    assert_eq!(state.head + model.pipe.len() as u64, model.written, "a byte is in the ring or in the pipe");
+    assert_eq!(state.head, model.readable());
+    assert_eq!(model.words.head + model.pipe.len() as u64, model.written, "a byte has an offset or is in the pipe");
+    let counted = state.lost + (model.words.head - state.head);
+    assert!(model.dropped_below(u64::MAX) <= counted, "what was dropped as it came is counted");
     assert_eq!(state.low, model.words.acked + state.lost);
     assert!(state.low >= model.settled, "what was acknowledged comes again");
     assert!(state.low <= state.head && state.head - state.low <= CAPACITY);

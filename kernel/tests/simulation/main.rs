@@ -22,7 +22,8 @@ mod world;
 
 use world::World;
 
-fn run(seed: u64, steps: u64) {
+/// Gives how many gaps were found where they were made, and how often pages were given back.
+fn run(seed: u64, steps: u64) -> (u64, u64) {
     eprintln!("RINGMASTER_SEED={seed} cargo test -p ringmaster-kernel --test simulation");
     let mut world = World::new(seed);
     for _ in 0..steps {
@@ -30,20 +31,23 @@ fn run(seed: u64, steps: u64) {
         world.check();
     }
     eprintln!(
-        "{} deaths, {} bytes delivered, {} lost, {} refusals",
-        world.deaths, world.delivered, world.most_dropped, world.refusals
+        "{} deaths, {} bytes delivered, {} lost, {} gaps revealed, {} times thinned, {} refusals",
+        world.deaths, world.delivered, world.most_dropped, world.reveals, world.holes, world.refusals
     );
     let lively = world.deaths > 0 && world.delivered > 0 && world.most_dropped > 0;
     assert!(lively || steps < 1000, "a simulation in which nothing happens shows nothing");
+    (world.reveals, world.holes)
 }
 
 fn dose(runs: u64, steps: u64) {
     if let Some(seed) = std::env::var("RINGMASTER_SEED").ok().and_then(|seed| seed.parse().ok()) {
-        return run(seed, steps);
+        run(seed, steps);
+        return;
     }
     let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let base = clock.as_nanos() as u64;
-    (0..runs).for_each(|n| run(base.wrapping_add(n), steps));
+    let done: Vec<(u64, u64)> = (0..runs).map(|n| run(base.wrapping_add(n), steps)).collect();
+    assert!(done.iter().any(|(reveals, _)| *reveals > 0) && done.iter().any(|(_, holes)| *holes > 0), "{done:?}");
 }
 
 #[test]

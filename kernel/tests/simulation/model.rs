@@ -1,13 +1,17 @@
 //! What lies around the core: pipes, process files and slots, in memory, with faults.
 
 use crate::random::Random;
-use ringmaster_kernel::core::ring::{Captured, Remains, RingStore};
+use ringmaster_kernel::core::Holes;
+use ringmaster_kernel::core::ring::{Captured, Remains, RingStore, Where};
 use ringmaster_protocol::message::*;
 use ringmaster_protocol::ring::{Record, Stream};
 use std::collections::VecDeque;
+use std::ops::Range;
 
-pub const CAPACITY: u64 = 8 << 10;
-pub const PLACES: u64 = 16;
+/// More than the floor that each ring may fill when memory is short.
+pub const CAPACITY: u64 = 24 << 10;
+/// One page of them.
+pub const PLACES: u64 = 128;
 pub const PIPE: usize = 4096;
 
 /// The byte that a child writes at an offset.
@@ -28,9 +32,61 @@ pub struct ModelStream {
     pub ended: bool,
     /// Below it everything was acknowledged or dropped, whoever died since.
     pub settled: u64,
-    /// What the manager has read, and what it found missing.
+    /// How far the manager has read, how many bytes it got, and how many it found missing.
     pub read: u64,
+    pub got: u64,
     pub gaps: u64,
+    /// What was dropped as it came.
+    pub dropped: Vec<Range<u64>>,
+}
+
+impl ModelStream {
+    pub fn new() -> Self {
+        Self {
+            written: 0,
+            pipe: VecDeque::new(),
+            writers: true,
+            watched: true,
+            data: vec![0; CAPACITY as usize],
+            records: vec![Record::default(); PLACES as usize],
+            header_low: 0,
+            words: Remains::default(),
+            ended: false,
+            settled: 0,
+            read: 0,
+            got: 0,
+            gaps: 0,
+            dropped: vec![],
+        }
+    }
+
+    /// How far a reader may be told to read: to an open gap, if there is one.
+    pub fn readable(&self) -> u64 {
+        let head = self.words.head;
+        let open = self.dropped.last().filter(|gap| gap.end == head && self.header_low < head);
+        open.map_or(head, |gap| gap.start)
+    }
+
+    /// Bytes below `offset` that were dropped as they came.
+    pub fn dropped_below(&self, offset: u64) -> u64 {
+        self.dropped.iter().map(|gap| gap.end.min(offset).saturating_sub(gap.start)).sum()
+    }
+
+    /// Pages that are given back read as zeroes.
+    pub fn give_back(&mut self, holes: &Holes) {
+        let low = self.words.acked + self.words.lost;
+        if !holes.bytes.is_empty() {
+            assert!(holes.bytes.end < low, "the byte before the first one to read stays");
+            assert!(holes.bytes.start + CAPACITY >= self.words.head, "more than a lap");
+        }
+        assert!(holes.records.is_empty() || holes.records.end <= self.words.first_record);
+        for offset in holes.bytes.clone() {
+            self.data[(offset % CAPACITY) as usize] = 0;
+        }
+        for number in holes.records.clone() {
+            self.records[(number % PLACES) as usize] = Record::default();
+        }
+    }
 }
 
 pub struct ModelProcess {
@@ -103,7 +159,7 @@ impl RingStore for Store<'_> {
         }
     }
 
-    fn splice(&mut self, length: u64) -> Captured {
+    fn splice(&mut self, length: u64, to: Where) -> Captured {
         if self.dies() {
             return Captured::Empty;
         }
@@ -115,6 +171,16 @@ impl RingStore for Store<'_> {
         }
         let most = length.min(self.model.pipe.len() as u64);
         let count = if self.random.one_in(3) { 1 + self.random.below(most) } else { most };
+        if to == Where::Nowhere {
+            let from = self.model.words.head;
+            match self.model.dropped.last_mut().filter(|gap| gap.end == from && self.model.header_low < from) {
+                Some(gap) => gap.end += count,
+                None => self.model.dropped.push(from..from + count),
+            }
+            self.model.pipe.drain(..count as usize);
+            self.model.words.head += count;
+            return Captured::Bytes(count);
+        }
         for _ in 0..count {
             let byte = self.model.pipe.pop_front().unwrap();
             let head = self.model.words.head;

@@ -5,17 +5,22 @@ use crate::model::{CAPACITY, ModelProcess, ModelStream, PLACES, Store};
 use crate::random::Random;
 use ringmaster_kernel::core::ring::{Remains, Ring, carry_out};
 use ringmaster_kernel::core::{
-    ClientId, Conduct, Core, Effect, Facts, Inheritance, Input, Made, Now, ReplyTo, SignalFor,
+    ClientId, Conduct, Core, Effect, Facts, Inheritance, Input, Made, Now, Peer, ReplyTo, Right, SignalFor,
 };
 use ringmaster_kernel::state::Deaths;
 use ringmaster_protocol::message::*;
-use ringmaster_protocol::ring::{Record, Stream};
+use ringmaster_protocol::ring::Stream;
 use std::collections::{BTreeMap, VecDeque};
+
+/// Every client of the simulation may do everything: authority has its own tests.
+const OWNER: Peer = Peer { pid: 1, uid: 0, gid: 0, right: Right::Own };
 
 pub struct World {
     pub random: Random,
     pub now: Now,
     pub core: Core,
+    /// The cap on the memory of all rings.
+    pub ring_memory: u64,
     pub processes: BTreeMap<ProcessId, ModelProcess>,
     pub next_id: u64,
     pub lease: (u64, bool, u64),
@@ -36,15 +41,19 @@ pub struct World {
     /// Bytes in gaps, as the core counts them.
     pub dropped: u64,
     pub most_dropped: u64,
+    /// How often pages were given back, and gaps were found where they were made.
+    pub holes: u64,
+    pub reveals: u64,
 }
 
-fn facts() -> Facts {
+fn facts(ring_memory: u64) -> Facts {
     Facts {
         version: "sim".into(),
         instance_id: 1,
         keeper_pid: 1,
         kernel_pid: 2,
         max_fds: 1000,
+        ring_memory,
         guarantees: vec![],
         conduct: Conduct::Full,
         deaths: Deaths::default(),
@@ -54,10 +63,13 @@ fn facts() -> Facts {
 impl World {
     pub fn new(seed: u64) -> Self {
         let now = Now { boot_ns: 1_000_000_000, real_ns: 1 << 60 };
+        let mut random = Random(seed);
+        let ring_memory = if random.one_in(2) { u64::MAX } else { CAPACITY + random.below(2 * CAPACITY) };
         let mut world = Self {
-            random: Random(seed),
+            random,
             now,
-            core: Core::new(facts(), Inheritance::default(), now),
+            ring_memory,
+            core: Core::new(facts(ring_memory), Inheritance::default(), now),
             processes: BTreeMap::new(),
             next_id: 1,
             lease: (0, false, 0),
@@ -76,6 +88,8 @@ impl World {
             delivered: 0,
             dropped: 0,
             most_dropped: 0,
+            holes: 0,
+            reveals: 0,
         };
         world.tool = world.connect();
         world
@@ -84,7 +98,7 @@ impl World {
     pub fn connect(&mut self) -> ClientId {
         let client = ClientId(self.next_client);
         self.next_client += 1;
-        self.drive(Input::Connected { client, pid: 1 });
+        self.drive(Input::Connected { client, peer: OWNER });
         self.ask(client, Hello { oldest: 1, newest: 1, build: String::new(), role: Role::Tool, ext: vec![] });
         client
     }
@@ -123,6 +137,7 @@ impl World {
                 return Some(Input::Started { to, spawn, outcome });
             }
             Effect::Capture { process, stream, capture } => {
+                self.reveals += u64::from(capture.length == 0);
                 let model = self.processes.get_mut(&process).unwrap();
                 let mut store = Store {
                     id: process,
@@ -149,6 +164,10 @@ impl World {
                 assert!(acked >= words.acked && lost >= words.lost && first_record >= words.first_record);
                 (words.acked, words.lost, words.first_record) = (acked, lost, first_record);
                 stream.settled = acked + lost;
+            }
+            Effect::Thin { process, stream, holes } => {
+                self.holes += 1;
+                self.stream(process, stream).give_back(&holes);
             }
             Effect::SaveExit { process, exit } => {
                 let process = self.processes.get_mut(&process).unwrap();
@@ -196,22 +215,8 @@ impl World {
     pub fn start(&mut self, spawn: &Spawn) -> Made {
         let id = ProcessId(self.next_id);
         self.next_id += 1;
-        let stream = || ModelStream {
-            written: 0,
-            pipe: VecDeque::new(),
-            writers: true,
-            watched: true,
-            data: vec![0; CAPACITY as usize],
-            records: vec![Record::default(); PLACES as usize],
-            header_low: 0,
-            words: Remains::default(),
-            ended: false,
-            settled: 0,
-            read: 0,
-            gaps: 0,
-        };
         let started_ns = self.now.real_ns;
-        let streams = vec![stream(), stream()];
+        let streams = vec![ModelStream::new(), ModelStream::new()];
         let model =
             ModelProcess { spawn: spawn.clone(), started_ns, streams, seq: 0, exit: None, alive: true, orphans: false };
         self.processes.insert(id, model);
@@ -229,7 +234,8 @@ impl World {
         self.manager = None;
         self.notices.clear();
         let (epoch, leased, grace_ms) = self.lease;
-        self.core = Core::new(facts(), Inheritance { epoch, leased, grace_ms, lost: self.lost }, self.now);
+        self.core =
+            Core::new(facts(self.ring_memory), Inheritance { epoch, leased, grace_ms, lost: self.lost }, self.now);
         for id in self.processes.keys().copied().collect::<Vec<_>>() {
             let process = self.processes.get_mut(&id).unwrap();
             let now = self.now;

@@ -1,10 +1,10 @@
 //! The start of everything: processes that the core still has are taken back, then watchers start in the order of
 //! their priority (spec b.6, k). What `reloadconfig` does to watchers goes the same way.
 
-use super::{Arbiter, Effect, Phase};
+use super::{Arbiter, Effect, Phase, Standing, Told};
 use crate::clock::Now;
 use crate::process::Wid;
-use crate::watcher::{BatchId, Operation, Outcome, Status, WatcherId};
+use crate::watcher::{BatchId, Operation, Outcome, Status, Watcher, WatcherId};
 use ringmaster_protocol::message::{Exit, ExitStatus, Lifetime, ProcessId, ProcessInfo, Rusage};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -68,8 +68,12 @@ impl Arbiter {
         touched: &mut BTreeSet<WatcherId>,
     ) {
         self.connected = true;
+        self.awaited.forget_told();
+        effects.extend(self.ledger.again());
+        self.chronicle.begin(now);
         touched.append(&mut self.unsettled);
         self.miss(&processes, now, effects, touched);
+        let processes = self.in_order(processes);
         let mut found: BTreeSet<WatcherId> = BTreeSet::new();
         for info in processes {
             if let (Some(id), Some(exit)) = (self.owners.get(&info.id).copied(), &info.exit) {
@@ -85,32 +89,21 @@ impl Arbiter {
                 leave(&info, effects);
                 continue;
             };
+            let told = self.chronicle.told(info.id);
             self.owners.insert(info.id, id);
-            let open = self.watchers.get(&id).is_some_and(|watcher| watcher.processes.is_empty());
+            let open = self.watchers.get(&id).is_some_and(|watcher| watcher.processes.is_over());
             self.with_watcher(id, now, effects, |watcher, turn| {
                 if open {
                     watcher.open_streams(turn);
                 }
-                watcher.adopt(wid, &info, turn);
+                watcher.adopt(wid, &info, told, turn);
             });
-            found.insert(id);
+            if told != Told::Reap {
+                found.insert(id);
+            }
             touched.insert(id);
         }
-        let order = self.by_priority();
-        let wanted = |id: &WatcherId| {
-            found.contains(id)
-                || self
-                    .watchers
-                    .get(id)
-                    .is_some_and(|watcher| watcher.starts_by_itself() && watcher.status == Status::Stopped)
-        };
-        let planned = |id| Planned { id, operation: Operation::Start, waiter: None };
-        let starts: VecDeque<Planned> = order.into_iter().filter(wanted).map(planned).collect();
-        for id in &found {
-            if let Some(watcher) = self.watchers.get(id) {
-                tracing::info!("{} already running", watcher.options.name);
-            }
-        }
+        let starts = self.start_plan(&found, now, effects, touched);
         match &mut self.phase {
             Phase::Booting(boot) => boot.waiting.extend(starts),
             Phase::Serving => {
@@ -118,6 +111,53 @@ impl Arbiter {
             }
             Phase::Ending(_) | Phase::Ended => {}
         }
+    }
+
+    /// The processes of a listing in the order in which what is to be told of them happened.
+    fn in_order(&mut self, mut processes: Vec<ProcessInfo>) -> Vec<ProcessInfo> {
+        let there: BTreeSet<ProcessId> = processes.iter().map(|info| info.id).collect();
+        self.chronicle.retain(|process| there.contains(&process));
+        processes.sort_by_key(|info| match self.chronicle.told(info.id) {
+            Told::Nothing => info.started_ns,
+            Told::Spawn | Told::Reap => info.exit.map_or(0, |exit| exit.realtime_ns),
+        });
+        processes
+    }
+
+    /// Which watchers start now. One that was active for an earlier circusd simply goes on; one that had stopped stays so.
+    fn start_plan(
+        &mut self,
+        found: &BTreeSet<WatcherId>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+        touched: &mut BTreeSet<WatcherId>,
+    ) -> VecDeque<Planned> {
+        let mut starts = VecDeque::new();
+        for id in self.by_priority() {
+            let Some(watcher) = self.watchers.get(&id) else {
+                continue;
+            };
+            let name = &watcher.options.name;
+            let here = found.contains(&id);
+            if here {
+                tracing::info!("{name} already running");
+            }
+            let stopped = watcher.status == Status::Stopped;
+            match self.chronicle.standing(&name.to_lowercase()) {
+                Some(Standing::Active) if stopped => {
+                    self.with_watcher(id, now, effects, Watcher::go_on);
+                    touched.insert(id);
+                }
+                Some(Standing::Stopped) if stopped && !here => {
+                    tracing::info!("{name} was stopped and stays so");
+                }
+                Some(_) | None if here || (watcher.starts_by_itself() && stopped) => {
+                    starts.push_back(Planned { id, operation: Operation::Start, waiter: None });
+                }
+                Some(_) | None => {}
+            }
+        }
+        starts
     }
 
     /// The core has none of these any more: their ends were seen by nobody.

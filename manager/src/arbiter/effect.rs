@@ -1,12 +1,13 @@
 //! What the arbiter wants done. The shell does it, in order, and knows nothing about why.
 
-use super::SocketChange;
+use super::{About, SocketChange, Write};
 use crate::endpoints::ClientId;
 use crate::options::{Identity, Signal, StreamOptions};
 use crate::process::{Launch, Wid};
 use crate::watcher::WatcherId;
 use ringmaster_protocol::message::{ProcessId, Target};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// Who is to be answered, when somebody is.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +56,8 @@ pub enum Ending {
     Quit,
     /// The configuration is read again and everything begins anew in the same process (spec b.6).
     Restart,
+    /// Nothing ends but this program, which another one replaces in the same process.
+    Upgrade,
 }
 
 /// Everything that the arbiter can want.
@@ -73,7 +76,11 @@ pub enum Effect {
         topic: String,
         /// JSON.
         payload: Vec<u8>,
+        /// What is remembered of it; of no interest to the shell.
+        about: About,
     },
+    /// Note events, before anything else of this turn is done.
+    Journal(JournalWrite),
     /// Ask the core for a process; comes back as `Event::Spawned`.
     Spawn(Box<Launch>),
     /// Ask the core to send a signal.
@@ -89,6 +96,8 @@ pub enum Effect {
     },
     /// The end of a process is taken care of; the core may forget it.
     Forget(ProcessId),
+    /// A process is left to itself: it outlives every circusd from now on.
+    LeaveAlone(ProcessId),
     /// Have the output of a process taken from its ring, through the streams of its watcher.
     Attach {
         /// Which process.
@@ -130,17 +139,24 @@ pub enum Effect {
     ReadConfig,
     /// Close and bind sockets; comes back as `Event::Rebound`.
     Rebind(Box<SocketChange>),
-    /// Have the core keep a value for the next circusd.
-    StoreValue {
-        /// Its name.
-        name: String,
-        /// JSON.
-        value: Vec<u8>,
-    },
-    /// The core need not keep the value of that name any more.
-    DropValue(String),
+    /// Look at these sockets, by their names at the core, and at no others; the first connection to each comes as
+    /// `Event::Knocked`, after which it is not looked at any more.
+    AwaitConnections(BTreeSet<String>),
+    /// Have the core keep a value for the next circusd, or forget it; comes back as `Event::Stored`.
+    Keep(Write),
+    /// Have the program on disk try itself out; comes back as `Event::Tried`.
+    TryUpgrade,
     /// Leave the loop.
     Finish(Ending),
+}
+
+/// What becomes of the journal of events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JournalWrite {
+    /// These lines follow.
+    Append(Vec<u8>),
+    /// This is all of it.
+    Anew(Vec<u8>),
 }
 
 /// What to do with the core's answer to a signal.

@@ -1,7 +1,7 @@
 //! What can wake the arbiter. What is not here cannot.
 
-use super::Rebound;
 use super::effect::{AfterSignal, Asker};
+use super::{Rebound, Stored};
 use crate::config::Config;
 use crate::endpoints::ClientId;
 use crate::process::SpawnTicket;
@@ -25,6 +25,8 @@ pub enum OwnSignal {
     Hup,
     /// SIGWINCH
     Winch,
+    /// SIGUSR2
+    Usr2,
 }
 
 impl OwnSignal {
@@ -36,6 +38,7 @@ impl OwnSignal {
             Self::Quit => "SIG_QUIT",
             Self::Hup => "SIG_HUP",
             Self::Winch => "SIG_WINCH",
+            Self::Usr2 => "SIG_USR2",
         }
     }
 }
@@ -92,6 +95,19 @@ pub enum Event {
     ConfigRead(Result<Box<Config>, String>),
     /// What became of the sockets.
     Rebound(Rebound),
+    /// Somebody has connected to the socket of that name, for which on-demand watchers wait.
+    Knocked(String),
+    /// The version of the program on disk, or why it is not fit to replace this one.
+    Tried(Result<String, String>),
+    /// What became of a value that the core was to keep.
+    Stored {
+        /// Its name.
+        name: String,
+        /// Which write of it.
+        number: u64,
+        /// Whether it is settled.
+        outcome: Stored,
+    },
     /// A deadline has come.
     Wake,
     /// circusd got a signal.

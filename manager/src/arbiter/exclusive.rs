@@ -13,6 +13,8 @@ pub enum Exclusive {
     Reconfiguring,
     /// The watcher is being removed.
     Removing,
+    /// circusd is about to be replaced.
+    Upgrading,
 }
 
 impl std::fmt::Display for Exclusive {
@@ -21,6 +23,7 @@ impl std::fmt::Display for Exclusive {
             Self::Stopping => f.write_str("arbiter is already running arbiter_stop command"),
             Self::Restarting => f.write_str("arbiter is restarting..."),
             Self::Reconfiguring => f.write_str("arbiter is already running arbiter_reload_config command"),
+            Self::Upgrading => f.write_str("arbiter is already running arbiter_upgrade command"),
             Self::Removing => f.write_str("arbiter is already running arbiter_rm_watcher command"),
         }
     }
@@ -36,7 +39,7 @@ impl Arbiter {
     pub fn end_under_way(&self) -> Option<Exclusive> {
         match &self.phase {
             Phase::Ending(Ending::Quit) => Some(Exclusive::Stopping),
-            Phase::Ending(Ending::Restart) | Phase::Ended => Some(Exclusive::Restarting),
+            Phase::Ending(Ending::Restart | Ending::Upgrade) | Phase::Ended => Some(Exclusive::Restarting),
             Phase::Booting(_) | Phase::Serving => None,
         }
     }

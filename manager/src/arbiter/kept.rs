@@ -3,7 +3,7 @@
 //!
 //! `reloadconfig` drops the values it goes back on; a `quit` that leaves no process drops them all.
 
-use super::Effect;
+use super::{Effect, Write};
 use crate::config::substituted_env;
 use crate::options::WatcherOptions;
 use crate::watcher::{Changes, Origin, Seed, Watcher, World, set_option};
@@ -38,14 +38,14 @@ pub(super) fn keep_removal(name: &str) -> Effect {
 
 /// Nothing is to be kept of a watcher.
 pub(super) fn drop_kept(name: &str) -> Effect {
-    Effect::DropValue(value_name(name))
+    Effect::Keep(Write::new(value_name(name), None))
 }
 
 /// These processes are nobody's.
 pub(super) fn keep_left<'a>(left: impl Iterator<Item = &'a ProcessId>) -> Effect {
     let ids: Vec<u64> = left.map(|process| process.0).collect();
     if ids.is_empty() {
-        return Effect::DropValue(LEFT.to_owned());
+        return Effect::Keep(Write::new(LEFT.to_owned(), None));
     }
     store(LEFT.to_owned(), &json!(ids))
 }
@@ -55,7 +55,7 @@ fn value_name(watcher: &str) -> String {
 }
 
 fn store(name: String, value: &Value) -> Effect {
-    Effect::StoreValue { name, value: value.to_string().into_bytes() }
+    Effect::Keep(Write::new(name, Some(value.to_string().into_bytes())))
 }
 
 /// The processes in the value [`LEFT`].

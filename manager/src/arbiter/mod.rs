@@ -5,11 +5,15 @@
 
 mod batch;
 mod boot;
+mod chronicle;
+mod demand;
 mod difference;
 mod effect;
 mod event;
 mod exclusive;
 mod kept;
+mod ledger;
+mod listeners;
 mod reload_config;
 mod roster;
 mod socket_table;
@@ -18,16 +22,23 @@ mod test_rig;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_demand;
+#[cfg(test)]
+mod tests_next;
+#[cfg(test)]
 mod tests_reload_config;
 #[cfg(test)]
 mod tests_runtime;
+mod upgrade;
 
 pub use batch::{Batches, ReplyShape};
+pub use chronicle::{About, Asked, Chronicle, Since, Standing, Told};
 pub use difference::{SocketChange, WantedSocket};
-pub use effect::{AfterSignal, Asker, Effect, Ending, Sample, Sampled};
+pub use effect::{AfterSignal, Asker, Effect, Ending, JournalWrite, Sample, Sampled};
 pub use event::{Event, OwnSignal, SpawnFailure};
 pub use exclusive::Exclusive;
 pub use kept::{KEPT_PREFIX, LEFT, keep, left, restore};
+pub use ledger::{Stored, Write};
 pub use reload_config::Rebound;
 pub use roster::Left;
 pub use socket_table::{BoundSocket, SOCKET_PREFIX, SocketPlace, SocketTable};
@@ -38,12 +49,15 @@ use crate::options::{CircusOptions, SocketOptions};
 use crate::process::SpawnTicket;
 use crate::watcher::{BatchId, Operation, Outcome, Seed, Status, Turn, Watcher, WatcherId, World};
 use boot::Boot;
+use demand::Awaited;
+use ledger::Ledger;
 use reload_config::Reconfiguring;
 use ringmaster_protocol::circus::{self, Errno};
 use ringmaster_protocol::message::{Exit, Exited, ProcessId, ProcessInfo};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use upgrade::Upgrading;
 
 /// What the arbiter as a whole is doing.
 #[derive(Debug)]
@@ -67,6 +81,8 @@ pub struct Roster {
     pub sockets: Vec<SocketOptions>,
     /// Processes that an earlier circusd has left to themselves.
     pub left: BTreeSet<ProcessId>,
+    /// What an earlier circusd has told.
+    pub chronicle: Chronicle,
 }
 
 /// The owner of everything.
@@ -89,14 +105,20 @@ pub struct Arbiter {
     /// The `[socket:]` sections whose sockets are bound.
     sockets: Vec<SocketOptions>,
     reconfiguring: Option<Reconfiguring>,
+    upgrading: Option<Upgrading>,
     owners: BTreeMap<ProcessId, WatcherId>,
     tickets: BTreeMap<SpawnTicket, WatcherId>,
     next_ticket: u64,
     /// Ends of processes whose spawn has not been answered yet.
     early_exits: BTreeMap<ProcessId, Exit>,
     batches: Batches,
+    ledger: Ledger,
+    /// What was told.
+    pub chronicle: Chronicle,
+    listeners: Vec<Asked>,
     deadlines: BTreeSet<(Duration, WatcherId)>,
     armed: BTreeMap<WatcherId, Duration>,
+    awaited: Awaited,
     phase: Phase,
     /// Whether the core is there.
     connected: bool,
@@ -119,13 +141,18 @@ impl Arbiter {
             left_before: roster.left,
             sockets: roster.sockets,
             reconfiguring: None,
+            upgrading: None,
             owners: BTreeMap::new(),
             tickets: BTreeMap::new(),
             next_ticket: 0,
             early_exits: BTreeMap::new(),
             batches: Batches::default(),
+            ledger: Ledger::default(),
+            chronicle: roster.chronicle,
+            listeners: Vec::new(),
             deadlines: BTreeSet::new(),
             armed: BTreeMap::new(),
+            awaited: Awaited::default(),
             connected: false,
             unsettled: BTreeSet::new(),
         };
@@ -176,11 +203,17 @@ impl Arbiter {
             }
             Event::ConfigRead(result) => self.config_read(result, now, &mut effects, &mut touched),
             Event::Rebound(rebound) => self.rebound(rebound, now, &mut effects, &mut touched),
+            Event::Knocked(socket) => self.knocked(&socket, &mut touched),
+            Event::Tried(result) => self.tried(result, now, &mut effects),
+            Event::Stored { name, number, outcome } => self.ledger.stored(&name, number, &outcome, &mut effects),
             Event::Wake => {}
             Event::Signal(signal) => self.own_signal(signal, now, &mut effects, &mut touched),
         }
         self.settle(now, touched, &mut effects);
-        effects
+        self.proceed_upgrade(now, &mut effects);
+        let (mut effects, new) = self.chronicle.enter(now, effects);
+        self.tell_listeners(now, new, &mut effects);
+        self.ledger.enter(effects)
     }
 
     fn spawned(
@@ -218,7 +251,8 @@ impl Arbiter {
             Phase::Booting(boot) => boot.deadline(),
             Phase::Serving | Phase::Ending(_) | Phase::Ended => None,
         };
-        [watchers, boot].into_iter().flatten().min()
+        let told = [self.chronicle.deadline(), self.listeners_deadline(), self.upgrade_deadline()];
+        [watchers, boot].into_iter().chain(told).flatten().min()
     }
 
     /// A watcher by its name in any case.
@@ -279,6 +313,7 @@ impl Arbiter {
     ) {
         tracing::info!("Arbiter exiting");
         self.drop_reconfiguring(now, effects);
+        self.drop_upgrade(now, effects);
         if let Phase::Booting(boot) = &mut self.phase {
             for waiter in boot.abandon() {
                 self.batches.fail(waiter, Exclusive::Stopping, now, effects);
@@ -327,7 +362,7 @@ impl Arbiter {
         loop {
             while let Some(id) = touched.pop_first() {
                 self.with_watcher(id, now, effects, Watcher::settle);
-                self.arm(id);
+                self.arm(id, now);
             }
             self.sweep();
             self.free_sockets(now, effects, &mut touched);
@@ -335,6 +370,7 @@ impl Arbiter {
                 break;
             }
         }
+        self.await_connections(effects);
         if let Phase::Ending(ending) = self.phase
             && self.all_gone()
         {
@@ -349,9 +385,10 @@ impl Arbiter {
             && self.watchers.values().all(|watcher| (watcher.options.use_papa && !watcher.busy()) || gone(watcher))
     }
 
-    fn arm(&mut self, id: WatcherId) {
+    fn arm(&mut self, id: WatcherId, now: Now) {
+        self.note_awaited(id, now);
         let watcher = self.watchers.get(&id).or_else(|| self.departing.get(&id));
-        let wanted = watcher.and_then(Watcher::deadline);
+        let wanted = watcher.and_then(|watcher| watcher.deadline(now));
         if let Some(old) = self.armed.remove(&id) {
             self.deadlines.remove(&(old, id));
         }
@@ -433,6 +470,11 @@ impl Arbiter {
                 effects.push(Effect::ReopenLogs);
                 let all = self.by_priority();
                 self.enqueue(&all, &Operation::Reload { sequential: false }, None, touched);
+            }
+            OwnSignal::Usr2 => {
+                if let Err(exclusive) = self.upgrade(Asker::nobody(), effects) {
+                    tracing::warn!("{exclusive}");
+                }
             }
             OwnSignal::Winch => {}
         }

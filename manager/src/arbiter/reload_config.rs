@@ -86,6 +86,11 @@ impl Arbiter {
         }
     }
 
+    /// Whether sockets are being bound.
+    pub(super) fn is_binding(&self) -> bool {
+        matches!(&self.reconfiguring, Some(Reconfiguring { stage: Stage::Binding(_), .. }))
+    }
+
     /// Begins. An earlier one that is still being applied excludes it.
     ///
     /// # Errors
@@ -174,6 +179,8 @@ impl Arbiter {
             self.apply(asker, *reread, now, effects, touched);
             return;
         }
+        effects.push(Effect::AwaitConnections(BTreeSet::new()));
+        self.awaited.forget_told();
         effects.push(Effect::Rebind(Box::new(reread.sockets.clone())));
         self.reconfiguring = Some(Reconfiguring { asker, stage: Stage::Binding(reread) });
     }
@@ -190,6 +197,8 @@ impl Arbiter {
             return;
         };
         self.world.sockets.replace(&reread.sockets.names(), rebound.bound);
+        // Those that wait may wait for other sockets now.
+        touched.extend(self.watchers.values().filter(|watcher| watcher.options.on_demand).map(|watcher| watcher.id));
         let Some(failure) = rebound.failure else {
             self.sockets.clone_from(&reread.config.sockets);
             self.apply(asker, *reread, now, effects, touched);
@@ -294,7 +303,7 @@ impl Arbiter {
                 watcher.redefine(options, effects);
                 return None;
             }
-            Verdict::Adjust => ("adjusted", Some(Operation::Resize { by: 0 })),
+            Verdict::Adjust => ("adjusted", Some(Operation::Resize)),
             Verdict::Refresh => ("reloaded", Some(Operation::Refresh)),
             // The old processes are stopped as the old options say.
             Verdict::Restart if running => {

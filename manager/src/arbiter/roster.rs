@@ -1,7 +1,7 @@
 //! Watchers that come and go while circusd runs (`add`, `rm`, `reloadconfig`), and processes that are left to themselves.
 
 use super::kept::{drop_kept, keep_left, keep_removal};
-use super::{Arbiter, Effect, Exclusive, Phase};
+use super::{About, Arbiter, Effect, Exclusive, Phase};
 use crate::clock::Now;
 use crate::process::{Process, Wid};
 use crate::watcher::{BatchId, Operation, Origin, Seed, Watcher, WatcherId, publish};
@@ -52,7 +52,8 @@ impl Arbiter {
         let Some(watcher) = self.take_out(id, now, effects) else {
             return;
         };
-        publish(effects, &watcher.topic_name(), "remove", &[("time", now.wall.into())]);
+        let gone = About::Removed(watcher.options.name.to_lowercase());
+        publish(effects, &watcher.topic_name(), "remove", &[("time", now.wall.into())], gone);
         effects.push(match watcher.origin {
             Origin::File(_) => keep_removal(&watcher.options.name),
             Origin::Added { .. } => drop_kept(&watcher.options.name),
@@ -75,7 +76,7 @@ impl Arbiter {
         for waiter in waiters {
             self.batches.fail(waiter, Exclusive::Removing, now, effects);
         }
-        self.arm(id);
+        self.arm(id, now);
         Some(watcher)
     }
 
@@ -93,6 +94,7 @@ impl Arbiter {
             self.owners.remove(&started.id);
             let left = Left { name: name.clone(), wid, drains: started.captured };
             self.left.insert(started.id, left);
+            effects.push(Effect::LeaveAlone(started.id));
         }
         effects.push(keep_left(self.left.keys()));
         tracing::info!("{} removed, its processes are left running", watcher.options.name);
@@ -104,6 +106,7 @@ impl Arbiter {
             let name = name.to_lowercase();
             let drains = false;
             self.left.insert(info.id, Left { name, wid, drains });
+            effects.push(Effect::LeaveAlone(info.id));
             effects.push(keep_left(self.left.keys()));
         }
     }
@@ -152,7 +155,7 @@ impl Arbiter {
         true
     }
 
-    /// Whether processes were left running that would end with circusd's lease.
+    /// Whether processes were left running; a core of an older build would end them with circusd's lease.
     pub fn leaves_processes(&self) -> bool {
         !self.left.is_empty()
     }

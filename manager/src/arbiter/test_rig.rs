@@ -17,15 +17,23 @@ pub(super) struct Rig {
     pub replies: Vec<Value>,
     pub signals: Vec<(i32, i32, Target)>,
     pub forgotten: Vec<ProcessId>,
+    pub left_alone: Vec<ProcessId>,
     pub finished: Option<Ending>,
     pub spawns: Vec<f64>,
     /// Whole requests for processes, by pid.
     pub launches: BTreeMap<i32, crate::process::Launch>,
     /// What the core would keep.
     pub values: BTreeMap<String, Value>,
+    /// How many values were sent to a core that does not answer; `None`: it answers.
+    pub unanswered: Option<usize>,
+    /// What the shell would have on disk.
+    pub journal: Vec<u8>,
     pub config_reads: usize,
+    pub trials: usize,
     pub rebinds: Vec<SocketChange>,
     pub streams: Vec<Option<String>>,
+    /// Sockets that were to be looked at, each time anew.
+    pub awaited: Vec<Vec<String>>,
     pending: std::collections::VecDeque<Effect>,
     busy: bool,
     pub held: Vec<crate::process::Launch>,
@@ -67,13 +75,18 @@ impl Rig {
             replies: Vec::new(),
             signals: Vec::new(),
             forgotten: Vec::new(),
+            left_alone: Vec::new(),
             finished: None,
             spawns: Vec::new(),
             launches: BTreeMap::new(),
             values: BTreeMap::new(),
+            unanswered: None,
+            journal: Vec::new(),
             config_reads: 0,
+            trials: 0,
             rebinds: Vec::new(),
             streams: Vec::new(),
+            awaited: Vec::new(),
             pending: std::collections::VecDeque::new(),
             busy: false,
             held: Vec::new(),
@@ -95,7 +108,7 @@ impl Rig {
     pub fn effect(&mut self, effect: Effect) {
         match effect {
             Effect::Reply { payload, .. } => self.replies.push(serde_json::from_slice(&payload).unwrap()),
-            Effect::Publish { topic, payload } => {
+            Effect::Publish { topic, payload, .. } => {
                 self.events.push((topic, serde_json::from_slice(&payload).unwrap()));
             }
             Effect::Spawn(launch) if self.hold => self.held.push(*launch),
@@ -115,12 +128,21 @@ impl Rig {
                 self.event(Event::Identified { client, payload, result });
             }
             Effect::ReadConfig => self.config_reads += 1,
+            Effect::TryUpgrade => self.trials += 1,
             Effect::Rebind(change) => self.rebinds.push(*change),
-            Effect::StoreValue { name, value } => {
-                self.values.insert(name, serde_json::from_slice(&value).unwrap());
+            Effect::Keep(_) if self.unanswered.is_some() => self.unanswered = self.unanswered.map(|count| count + 1),
+            Effect::Keep(Write { name, value, number }) => {
+                match value {
+                    Some(value) => self.values.insert(name.clone(), serde_json::from_slice(&value).unwrap()),
+                    None => self.values.remove(&name),
+                };
+                self.event(Event::Stored { name, number, outcome: Stored::Settled });
             }
-            Effect::DropValue(name) => drop(self.values.remove(&name)),
+            Effect::Journal(JournalWrite::Append(lines)) => self.journal.extend(lines),
+            Effect::Journal(JournalWrite::Anew(lines)) => self.journal = lines,
             Effect::Finish(ending) => self.finished = Some(ending),
+            Effect::LeaveAlone(process) => self.left_alone.push(process),
+            Effect::AwaitConnections(sockets) => self.awaited.push(sockets.into_iter().collect()),
             Effect::Attach { .. } | Effect::CloseStreams(_) | Effect::ReopenLogs | Effect::Sample(..) => {}
         }
     }

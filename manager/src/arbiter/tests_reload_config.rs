@@ -189,6 +189,7 @@ fn serving() -> (Rig, Vec<WatcherOptions>) {
     server.use_sockets = true;
     let file = vec![watcher("other", 1), server];
     let mut rig = Rig::with(Roster {
+        chronicle: Chronicle::default(),
         seeds: file.iter().cloned().map(Seed::from_file).collect(),
         sockets: vec![socket(80)],
         left: BTreeSet::new(),

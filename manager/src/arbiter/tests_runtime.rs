@@ -159,6 +159,7 @@ fn rm_with_nostop_leaves_processes_to_themselves_and_reaps_them_silently() {
     rig.call(json!({"command": "rm", "properties": {"name": "a", "nostop": true, "waiting": true}}));
     assert_eq!((rig.topics(), rig.signals.len()), (vec!["a.remove".to_owned()], 0));
     assert_eq!(rig.values[LEFT], json!([101, 102]));
+    assert_eq!(rig.left_alone, [process(101), process(102)]);
     rig.exit(101, ExitStatus::Signal(9));
     assert_eq!((rig.topics(), rig.forgotten.clone()), (vec![], vec![process(101)]));
     assert_eq!(rig.values[LEFT], json!([102]));

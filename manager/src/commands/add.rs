@@ -1,7 +1,7 @@
 //! `add`: a new watcher, stopped unless `start` is asked for (spec c.7).
 
 use super::{Answer, Command, Context, Properties, Refusal};
-use crate::arbiter::{ReplyShape, keep};
+use crate::arbiter::{About, ReplyShape, keep};
 use crate::options::{self, WatcherOptions, python};
 use crate::watcher::{Changes, Operation, Origin, Seed, publish, set_option};
 use serde_json::{Map, Value};
@@ -14,6 +14,7 @@ fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer,
         None => Map::new(),
         Some(_) => super::set::checked(properties)?.clone(),
     };
+    super::owner::check_add(context.arbiter, &wanted)?;
     let name = properties.name()?.ok_or(Refusal::Missing("name"))?;
     if context.arbiter.watcher(name).is_some() {
         let quoted = python::repr_str(name);
@@ -25,7 +26,7 @@ fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer,
     let id = context.arbiter.add(seed);
     if let Some(watcher) = context.arbiter.watchers.get(&id) {
         let added = [("time", context.now.wall.into())];
-        publish(context.effects, &watcher.topic_name(), "add", &added);
+        publish(context.effects, &watcher.topic_name(), "add", &added, About::Nothing);
         context.effects.push(keep(watcher));
     }
     if !start {

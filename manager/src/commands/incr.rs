@@ -33,6 +33,9 @@ fn resize(context: &mut Context<'_>, properties: &Properties<'_>, sign: i64) -> 
         ])));
     }
     let id = watcher.id;
-    let operation = Operation::Resize { by: number.saturating_mul(sign) };
-    context.queue(&[id], &operation, ReplyShape::Number, properties.waiting())
+    let answer = context.queue(&[id], &Operation::Resize, ReplyShape::Number, properties.waiting())?;
+    if let Some(watcher) = context.arbiter.watchers.get_mut(&id) {
+        watcher.want_more(number.saturating_mul(sign), context.effects);
+    }
+    Ok(answer)
 }

@@ -5,6 +5,7 @@
 
 mod add;
 mod dstats;
+mod events;
 mod get;
 mod globaloptions;
 mod incr;
@@ -17,6 +18,7 @@ mod matching;
 mod numprocesses;
 mod numwatchers;
 mod options;
+mod owner;
 mod properties;
 mod quit;
 mod refusal;
@@ -30,6 +32,7 @@ mod start;
 mod stats;
 mod status;
 mod stop;
+mod upgrade;
 
 pub use refusal::Refusal;
 pub use stats::answer as answer_sample;
@@ -60,6 +63,7 @@ pub const COMMANDS: &[Command] = &[
     add::COMMAND,
     incr::DECR,
     dstats::COMMAND,
+    events::COMMAND,
     get::COMMAND,
     globaloptions::COMMAND,
     incr::INCR,
@@ -82,6 +86,7 @@ pub const COMMANDS: &[Command] = &[
     stats::COMMAND,
     status::COMMAND,
     stop::COMMAND,
+    upgrade::COMMAND,
 ];
 
 /// What a command gives at once.

@@ -1,10 +1,30 @@
-//! `options`: all options of a watcher that Circus shows (spec c.8).
+//! `options`: all options of a watcher that Circus shows (spec c.8). What clients have changed since the file was read is
+//! named beside them, under a key of its own that Circus's clients do not look at.
 
 use super::{Answer, Command, Context, Properties, Refusal};
+use crate::options::{differences, shown};
+use crate::watcher::{Origin, Watcher};
+use serde_json::{Map, Value};
 
 pub(super) const COMMAND: Command =
     Command { name: "options", required: &["name"], summary: "Get the value of all options for a watcher.", run };
 
 fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer, Refusal> {
-    Ok(Answer::one("options", crate::options::shown(&context.watcher(properties)?.options)))
+    let watcher = context.watcher(properties)?;
+    let mut answer = Map::from_iter([("options".to_owned(), Value::Object(shown(&watcher.options)))]);
+    answer.extend(changed(watcher));
+    Ok(Answer::Now(answer))
+}
+
+/// `changed`: what the file says about each option that is otherwise now; null for one that `options` does not show.
+/// `added`: no file knows the watcher. Neither is there when everything is as in the file.
+fn changed(watcher: &Watcher) -> Option<(String, Value)> {
+    let Origin::File(file) = &watcher.origin else {
+        return Some(("added".to_owned(), true.into()));
+    };
+    let names = differences(file, &watcher.options).into_iter().map(|(name, _)| name);
+    let in_file = shown(file);
+    let changed: Map<String, Value> =
+        names.map(|name| (name.clone(), in_file.get(&name).cloned().unwrap_or_default())).collect();
+    (!changed.is_empty()).then(|| ("changed".to_owned(), Value::Object(changed)))
 }

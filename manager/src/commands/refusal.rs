@@ -54,9 +54,18 @@ pub enum Refusal {
     /// What `set` or `add` say about an option.
     #[error("{0}")]
     Option(OptionError),
+    /// `endpoint_owner` asks for watchers of that user.
+    #[error("uid does not match endpoint_owner")]
+    NotOwner,
+    /// circusd would do this with its own rights.
+    #[error("'{0}' cannot be set while there is an endpoint_owner")]
+    OwnerMayNot(String),
     /// Too many operations wait for one watcher.
     #[error("too many commands are waiting for this watcher")]
     TooManyWaiting,
+    /// Too many clients wait for events.
+    #[error("too many clients are waiting for events")]
+    TooManyListeners,
     /// circusd is going down.
     #[error("{0}")]
     Conflict(Exclusive),
@@ -88,12 +97,14 @@ impl Refusal {
             | Self::UnknownMatch(_)
             | Self::UsePubSub
             | Self::NoObject(_)
+            | Self::NotOwner
+            | Self::OwnerMayNot(_)
             | Self::Invalid { .. } => Errno::Message,
             Self::Option(error) => match error.errno() {
                 OptionErrno::Message => Errno::Message,
                 OptionErrno::Command => Errno::Command,
             },
-            Self::TooManyWaiting | Self::Conflict(_) | Self::Exception(_) => Errno::Command,
+            Self::TooManyWaiting | Self::TooManyListeners | Self::Conflict(_) | Self::Exception(_) => Errno::Command,
             Self::System { .. } => Errno::Os,
             Self::Background => Errno::BadMessageData,
         }

@@ -2,7 +2,7 @@
 //! once, at the end (spec c.8).
 
 use super::{Answer, Command, Context, Properties, Refusal};
-use crate::arbiter::{Effect, ReplyShape, keep};
+use crate::arbiter::{About, Effect, ReplyShape, keep};
 use crate::options::{self, Change, WatcherOptions};
 use crate::watcher::{Operation, Status, WatcherId, is_stream, publish};
 use serde_json::{Map, Value};
@@ -12,7 +12,9 @@ pub(super) const COMMAND: Command =
 
 fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer, Refusal> {
     let wanted = checked(properties)?;
-    let id = context.watcher(properties)?.id;
+    let watcher = context.watcher(properties)?;
+    let (id, options) = (watcher.id, watcher.options.clone());
+    super::owner::check_set(context.arbiter, &options, wanted)?;
     context.check_exclusive()?;
     if let Some(answer) = identify(context, wanted)? {
         return Ok(answer);
@@ -27,7 +29,7 @@ fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer,
         watcher.swap_streams(context.effects);
     }
     let operation = match done? {
-        Change::Manage => Operation::Resize { by: 0 },
+        Change::Manage => Operation::Resize,
         Change::Reload => Operation::Refresh,
     };
     if watcher.status == Status::Stopped && !watcher.busy() {
@@ -83,7 +85,7 @@ fn set_all(context: &mut Context<'_>, id: WatcherId, wanted: &Map<String, Value>
             Change::Reload => follows = Change::Reload,
         }
         let updated = [("time", context.now.wall.into())];
-        publish(context.effects, &watcher.topic_name(), "updated", &updated);
+        publish(context.effects, &watcher.topic_name(), "updated", &updated, About::Nothing);
     }
     Ok(follows)
 }

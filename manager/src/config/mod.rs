@@ -1,8 +1,8 @@
 //! The configuration file: read, checked, typed.
 //!
 //! [`load`] turns a path into a [`Config`] and a list of problems, all of them at once. It opens nothing but the files,
-//! starts nothing and resolves no user, host or path: that happens where the values are used. Walk: `include` reads the
-//! files into one `reader::Document`; `environment` gathers the `[env…]` sections; `sections` and `watchers` type each
+//! starts nothing and resolves no user, host or path: that happens where the values are used. The one exception is
+//! `python_path`, which looks into virtualenvs. Walk: `include` reads the files into one `reader::Document`; `environment` gathers the `[env…]` sections; `sections` and `watchers` type each
 //! section by the tables of `options`; this module sorts and looks for what is given twice.
 
 pub mod check;
@@ -11,7 +11,9 @@ pub mod expand;
 pub mod fnmatch;
 pub mod include;
 mod near;
+pub mod print;
 mod problem;
+mod python_path;
 mod reader;
 mod sections;
 mod watchers;

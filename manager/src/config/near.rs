@@ -3,6 +3,40 @@
 /// How many letters may differ. Two catches a swap of neighbours and a doubled slip; three matches unrelated words.
 const MAX_DISTANCE: usize = 2;
 
+/// What other supervisors call an option (supervisord's configuration, systemd.service(5), systemd.exec(5)).
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("command", "cmd"),
+    ("execstart", "cmd"),
+    ("directory", "working_dir"),
+    ("workingdirectory", "working_dir"),
+    ("cwd", "working_dir"),
+    ("user", "uid"),
+    ("group", "gid"),
+    ("numprocs", "numprocesses"),
+    ("workers", "numprocesses"),
+    ("autorestart", "respawn"),
+    ("restart", "respawn"),
+    ("startretries", "max_retry"),
+    ("stopsignal", "stop_signal"),
+    ("kill_signal", "stop_signal"),
+    ("killsignal", "stop_signal"),
+    ("stopwaitsecs", "graceful_timeout"),
+    ("stop_timeout", "graceful_timeout"),
+    ("timeoutstopsec", "graceful_timeout"),
+    ("stopasgroup", "stop_children"),
+    ("killasgroup", "stop_children"),
+    ("stdout_logfile", "stdout_stream"),
+    ("stderr_logfile", "stderr_stream"),
+    ("limitnofile", "rlimit"),
+    ("nofile", "rlimit"),
+];
+
+/// The known name for what another supervisor calls `word`.
+pub fn elsewhere(word: &str) -> Option<&'static str> {
+    let lower = word.trim().to_lowercase();
+    ELSEWHERE.iter().find(|(name, _)| *name == lower).map(|(_, known)| *known)
+}
+
 /// The known name that `word` was probably meant to be. `None` when it is a known name, or like none of them.
 ///
 /// Short words must be closer: at most half of their letters may differ.

@@ -82,6 +82,15 @@ pub enum ProblemKind {
         /// The option it looks like.
         near: &'static str,
     },
+    /// A key that is no option and looks like none.
+    #[error("unknown option '{0}': it is kept and has no effect")]
+    NoOption(String),
+    /// A type of socket that the core does not make.
+    #[error("type: only SOCK_STREAM, SOCK_DGRAM and SOCK_SEQPACKET are supported")]
+    SocketKind,
+    /// A protocol that is not the type's own.
+    #[error("proto = {0}: only the protocol that belongs to the type is supported")]
+    Protocol(String),
     /// A section that is ignored but looks like one that is not.
     #[error("unknown section, ignored (did you mean '{near}'?)")]
     UnknownSection {
@@ -119,6 +128,20 @@ pub enum ProblemKind {
     /// `copy_path` or `virtualenv` without `copy_env` (spec a.5).
     #[error("{0}: needs copy_env = True")]
     NeedsCopyEnv(&'static str),
+    /// `overflow = spill` without a directory.
+    #[error("overflow = spill: needs a directory, spill_dir = /PATH")]
+    NeedsSpillDir,
+    /// `virtualenv` names no virtualenv (spec a.5).
+    #[error("virtualenv = {path}: expected a folder with lib/python{version}/site-packages")]
+    NoVirtualenv {
+        /// As written.
+        path: String,
+        /// `virtualenv_py_ver`; `*` for any.
+        version: String,
+    },
+    /// `copy_path` and no Python to ask.
+    #[error("copy_path: has no effect because python3 cannot be asked for its path: {0}")]
+    NoPython(String),
     /// A stream that cannot be used.
     #[error("{stream}: {error}")]
     Stream {
@@ -168,6 +191,9 @@ pub enum ProblemKind {
     /// A reference to a socket that no section defines.
     #[error("there is no [socket:{0}]; the variable stays as it is written")]
     NoSuchSocket(String),
+    /// `on_demand` without a socket.
+    #[error("on_demand: the watcher holds no socket, so that nobody can connect and it never starts")]
+    NothingToWaitFor,
     /// `AF_UNIX` without a path.
     #[error("family = AF_UNIX: expected a path, too")]
     UnixWithoutPath,

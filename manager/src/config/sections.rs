@@ -5,12 +5,12 @@
 
 use super::PluginSection;
 use super::environment::Variables;
-use super::near::nearest;
+use super::near::{elsewhere, nearest};
 use super::problem::{Problem, ProblemKind, Severity};
 use super::reader::{Document, Entry, Item, Section};
 use crate::options::{
     CIRCUS_KEYS_NEVER_READ, CIRCUS_OPTIONS, CircusOption, CircusOptions, Effect, Expected, SOCKET_OPTIONS, SocketDraft,
-    SocketOption, SocketOptions, python,
+    SocketKind, SocketOption, SocketOptions, python,
 };
 
 /// One section with its problems so far.
@@ -55,17 +55,26 @@ impl<'a> Reading<'a> {
         self.note(entry, Severity::Warning, kind);
     }
 
-    pub(super) fn unknown(&mut self, item: Item<'_>, known: impl Iterator<Item = &'static str>) {
+    /// A key that is no option is kept, as in Circus; its writer is told once, and which option it looks like. A key that the
+    /// section itself uses as `$(circus.KEY)`, or that the flapping plugin reads, is meant as it is.
+    pub(super) fn unknown(&mut self, item: Item<'_>, known: &[&'static str]) {
         let key = &item.entry.key;
-        if item.from_default || key.starts_with("flapping.") {
+        if item.from_default || key.starts_with("flapping.") || self.uses(key) {
             return;
         }
         // `stdout_steam.class` is like the family `stdout_stream`.
         let stem = key.split('.').next().unwrap_or(key);
-        if let Some(near) = nearest(stem, known) {
-            let kind = ProblemKind::UnknownOption { key: key.clone(), near };
-            self.note(item.entry, Severity::Warning, kind);
-        }
+        let foreign = elsewhere(key).filter(|name| known.contains(name));
+        let kind = match foreign.or_else(|| nearest(stem, known.iter().copied())) {
+            Some(near) => ProblemKind::UnknownOption { key: key.clone(), near },
+            None => ProblemKind::NoOption(key.clone()),
+        };
+        self.note(item.entry, Severity::Warning, kind);
+    }
+
+    fn uses(&self, key: &str) -> bool {
+        let variable = format!("circus.{}", key.to_lowercase());
+        self.items.iter().any(|item| item.entry.value.to_lowercase().contains(&variable))
     }
 
     pub(super) fn is_left_out(&self) -> bool {
@@ -82,7 +91,7 @@ impl<'a> Reading<'a> {
                 if CIRCUS_KEYS_NEVER_READ.contains(&entry.key.as_str()) {
                     self.note(entry, Severity::Warning, ProblemKind::NeverRead(entry.key.clone()));
                 } else if !matches!(entry.key.as_str(), "include" | "include_dir") {
-                    self.unknown(item, CIRCUS_OPTIONS.iter().map(|row| row.name));
+                    self.unknown(item, &CIRCUS_OPTIONS.iter().map(|row| row.name).collect::<Vec<_>>());
                 }
                 continue;
             };
@@ -94,12 +103,7 @@ impl<'a> Reading<'a> {
             let is_stats_endpoint = row.name == "stats_endpoint";
             circus.statsd |= is_stats_endpoint;
             let is_changed = row.get(&circus) != row.get(&CircusOptions::default());
-            let is_discovery_on = row.name == "multicast_endpoint" && circus.multicast_endpoint.is_some();
-            let has_effect = match row.name {
-                "multicast_endpoint" => is_discovery_on,
-                _ => is_changed || is_stats_endpoint,
-            };
-            if row.effect == Effect::NotYet && has_effect {
+            if row.effect == Effect::NotYet && (is_changed || is_stats_endpoint) {
                 self.no_effect(entry, &text);
             }
         }
@@ -115,7 +119,7 @@ impl<'a> Reading<'a> {
             let entry = item.entry;
             let text = variables.expand(&entry.value);
             match SocketOption::find(&entry.key) {
-                None => self.unknown(item, SOCKET_OPTIONS.iter().map(|row| row.name)),
+                None => self.unknown(item, &SOCKET_OPTIONS.iter().map(|row| row.name).collect::<Vec<_>>()),
                 Some(row) => {
                     if let Err(expected) = row.read(&mut draft, &text) {
                         self.bad_value(entry, Severity::LeftOut, &text, expected);
@@ -128,7 +132,25 @@ impl<'a> Reading<'a> {
         if socket.is_none() {
             self.note_at("family", Severity::LeftOut, ProblemKind::UnixWithoutPath);
         }
+        if let Some(socket) = &socket {
+            self.socket_as_a_whole(socket);
+        }
         if self.is_left_out() { None } else { socket }
+    }
+
+    /// What the core cannot make leaves out this socket; a protocol of another name than the type's own is not asked for.
+    fn socket_as_a_whole(&mut self, socket: &SocketOptions) {
+        let own: &[&str] = match socket.kind {
+            SocketKind::Stream => &["tcp", "ip", "0", ""],
+            SocketKind::Datagram => &["udp", "ip", "0", ""],
+            SocketKind::SeqPacket => &["0", ""],
+            SocketKind::Raw | SocketKind::Rdm => {
+                return self.note_at("type", Severity::LeftOut, ProblemKind::SocketKind);
+            }
+        };
+        if let Some(proto) = socket.proto.as_deref().filter(|proto| !own.contains(&proto.to_lowercase().as_str())) {
+            self.note_at("proto", Severity::LeftOut, ProblemKind::Protocol(proto.to_owned()));
+        }
     }
 
     /// `[plugin:NAME]`; `None` when it is left out.

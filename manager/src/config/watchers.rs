@@ -6,7 +6,9 @@ use super::problem::{ProblemKind, Severity};
 use super::reader::{Document, Item};
 use super::sections::Reading;
 use super::words;
-use crate::options::{Args, Effect, Expected, HOOK_NAMES, WATCHER_OPTIONS, WatcherOption, WatcherOptions, python};
+use crate::options::{
+    Args, Effect, Expected, HOOK_NAMES, Overflow, WATCHER_OPTIONS, WatcherOption, WatcherOptions, python,
+};
 use crate::streams;
 use std::cell::RefCell;
 
@@ -28,6 +30,9 @@ impl Reading<'_> {
             self.watcher_item(&mut watcher, item, environments, &variables);
         }
         self.watcher_as_a_whole(&watcher);
+        if !self.is_left_out() {
+            self.python_path(&mut watcher, document, environments);
+        }
         (!self.is_left_out()).then_some(watcher)
     }
 
@@ -46,7 +51,7 @@ impl Reading<'_> {
             }
             (key, None) => {
                 watcher.extra.insert(key.to_owned(), variables.expand(&entry.value));
-                return self.unknown(item, WATCHER_OPTIONS.iter().map(|row| row.name));
+                return self.unknown(item, &WATCHER_OPTIONS.iter().map(|row| row.name).collect::<Vec<_>>());
             }
             (_, Some(row)) => row,
         };
@@ -83,6 +88,9 @@ impl Reading<'_> {
         }
         if watcher.virtualenv.is_some() && !watcher.copy_env {
             self.note_at("virtualenv", Severity::LeftOut, ProblemKind::NeedsCopyEnv("virtualenv"));
+        }
+        if watcher.overflow == Overflow::Spill && watcher.spill_dir.is_none() {
+            self.note_at("overflow", Severity::LeftOut, ProblemKind::NeedsSpillDir);
         }
         self.limits(watcher);
         self.streams(watcher);
@@ -155,6 +163,9 @@ impl Reading<'_> {
 
     /// Sockets that the watcher names and no section defines, `defined` being the lower-case names of all that do.
     pub fn missing_sockets(&mut self, watcher: &WatcherOptions, defined: &[&str]) {
+        if watcher.on_demand && !defined.iter().any(|name| watcher.holds(name)) {
+            self.note_at("on_demand", Severity::Warning, ProblemKind::NothingToWaitFor);
+        }
         for item in self.items.clone() {
             let key = item.entry.key.as_str();
             let named = match (key, &watcher.stdin_socket) {

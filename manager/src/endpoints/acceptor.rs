@@ -1,7 +1,8 @@
 //! Accepts connections, takes them through the handshake, and hands them to the server of the endpoint.
 //!
-//! Never more than [`limits::CONNECTIONS`] at once; the rest wait in the listen queue. When accept fails for want of
-//! descriptors or memory the loop pauses, longer each time, instead of spinning.
+//! Never more than [`limits::CONNECTIONS`] at once: a newcomer takes the place of the connection that was quiet the longest.
+//! ZMQ clients connect again by themselves when they have something to say. When accept fails for want of descriptors or
+//! memory the loop pauses, longer each time, instead of spinning.
 
 use std::future::Future;
 use std::io;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 
@@ -75,10 +76,13 @@ where
 {
     let slots = Arc::new(Semaphore::new(limits::CONNECTIONS));
     let mut pause = None;
-    while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+    loop {
         match listener.accept().await {
             Ok((read, write)) => {
                 pause = None;
+                let Some(slot) = slot(&slots, &shared).await else {
+                    return;
+                };
                 shared.peers.enter(|seat| {
                     let (link, outbox) = shared.wire(seat.id(), read, write);
                     let connection = run_connection(Arc::clone(&shared), link, seat, serve.clone());
@@ -99,6 +103,19 @@ where
             }
         }
     }
+}
+
+/// A place for a newcomer; when all are taken, that of the longest idle. `None`: the endpoint is closing.
+async fn slot<T>(slots: &Arc<Semaphore>, shared: &Shared<T>) -> Option<OwnedSemaphorePermit> {
+    if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+        return Some(slot);
+    }
+    if let Some(id) = shared.peers.cut_longest_idle() {
+        shared.counters.cut.count();
+        let limit = limits::CONNECTIONS;
+        tracing::warn!("{id} closed: it was idle the longest, and a newcomer needs its place ({limit} connections)");
+    }
+    Arc::clone(slots).acquire_owned().await.ok()
 }
 
 /// How long to wait after accept failed: not at all when only that one connection failed (accept(2) passes errors of

@@ -15,6 +15,7 @@ use super::limits;
 use super::link::{Ended, Event, Link};
 use super::listening::Listening;
 use super::outbox::{Offered, Outgoing};
+use super::peers::Owes;
 use super::shared::{Profile, Shared};
 use super::statistics::Statistics;
 use super::zmtp::{Continuation, FrameKind, Message, Role, encode_header};
@@ -75,6 +76,7 @@ async fn serve_client(shared: Arc<Shared<()>>, mut link: Link<()>, from: ClientI
             Err(ended) => return ended,
         };
         shared.counters.received.count();
+        shared.peers.lock().heard(from, Owes::Answer);
         let Message { first: payload, rest } = message;
         if !rest.is_empty() {
             shared.counters.misshapen.count();
@@ -116,7 +118,7 @@ impl ControlHandle {
         let mut head = Vec::with_capacity(9);
         encode_header(FrameKind::Message(Continuation::Last), payload.len(), &mut head);
         let message = Outgoing { head: head.into(), body: payload.into() };
-        let offered = match shared.peers.lock().get(to) {
+        let offered = match shared.peers.lock().answered(to) {
             Some(peer) => peer.outbox.offer(message),
             None => Offered::Closed,
         };

@@ -15,8 +15,7 @@ use std::time::Duration;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// Connections per endpoint. Beyond it new ones wait in the kernel's listen queue until one ends. Circus clients are
-/// one-shot, so a thousand at once is far above real use and still leaves room below the usual 20,000 descriptors.
+/// Connections per endpoint. Beyond it a newcomer takes the place of the longest idle one. Circus clients are one-shot, so a thousand at once is far above real use and still leaves room below the usual 20,000 descriptors.
 pub const CONNECTIONS: usize = 1024;
 
 /// Time from accept to the end of the ZMTP handshake. libzmq needs two round trips; three seconds cover a bad link and
@@ -91,6 +90,13 @@ pub const READ_CHUNK: usize = 4 * KIB;
 
 /// Read size inside a large frame. The buffer grows with what has arrived, never with what a header announces.
 pub const LARGE_READ_CHUNK: usize = 256 * KIB;
+
+/// Bytes of a discovery datagram that are read; what it says does not matter (spec l).
+pub const DISCOVERY_QUESTION_BYTES: usize = 1024;
+
+/// Discovery datagrams answered in one second. People look for a handful of circusd; an answer is longer than its
+/// question, so more would make circusd a way to multiply a flood under a false address.
+pub const DISCOVERY_ANSWERS: u32 = 100;
 
 /// First pause after accept failed for want of descriptors or memory, so that the loop does not spin.
 pub const ACCEPT_BACKOFF_FIRST: Duration = Duration::from_millis(50);

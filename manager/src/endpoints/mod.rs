@@ -2,7 +2,7 @@
 //!
 //! * [`address`] turns `tcp://…` and `ipc://…` into something to bind; the core binds and listens.
 //! * [`Listening`] takes the descriptor that comes back.
-//! * [`serve_control`] and [`serve_publisher`] serve it.
+//! * [`serve_control`] and [`serve_publisher`] serve it; [`Discovery`] tells where it is to whoever asks over UDP.
 //!
 //! The rest of the manager sees [`ControlServer`] and [`EventPublisher`] only. Nothing here knows JSON, commands or
 //! watchers; nothing here binds, listens, or removes a path. A client can cost itself its connection, never more:
@@ -11,6 +11,7 @@
 mod acceptor;
 pub mod address;
 mod control;
+mod discovery;
 pub mod limits;
 mod link;
 mod listening;
@@ -26,6 +27,7 @@ mod tests;
 pub mod zmtp;
 
 pub use control::{ControlHandle, ControlRequest, serve_control};
+pub use discovery::{Discovery, DiscoveryError};
 pub use listening::{Listening, NotListening};
 pub use publisher::{PublisherHandle, serve_publisher};
 pub use statistics::Statistics;

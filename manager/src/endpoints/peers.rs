@@ -22,6 +22,8 @@ pub(super) struct Peers<T> {
 #[derive(Debug)]
 pub(super) struct Table<T> {
     next: u64,
+    /// Counts what happens on all connections, so that it is known which was quiet the longest.
+    turn: u64,
     entries: HashMap<ClientId, Peer<T>>,
 }
 
@@ -33,6 +35,19 @@ pub(super) struct Peer<T> {
     /// What the endpoint keeps for it.
     pub(super) state: T,
     task: AbortHandle,
+    /// The turn in which it connected, sent a message, or was sent one.
+    last: u64,
+    /// Requests that it still waits for an answer to.
+    owed: u32,
+}
+
+/// What follows from something that a peer sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owes {
+    /// Nothing.
+    Nothing,
+    /// An answer, most likely: what kind of request it is, is not looked at here.
+    Answer,
 }
 
 /// Held by a connection's task; its end takes the entry out.
@@ -44,7 +59,7 @@ pub(super) struct Seat<T> {
 
 impl<T: Default> Peers<T> {
     pub(super) fn new() -> Arc<Self> {
-        let table = Table { next: 1, entries: HashMap::new() };
+        let table = Table { next: 1, turn: 0, entries: HashMap::new() };
         Arc::new(Self { table: Mutex::new(table) })
     }
 
@@ -55,7 +70,8 @@ impl<T: Default> Peers<T> {
         let id = ClientId(table.next);
         table.next = table.next.wrapping_add(1);
         let (outbox, task) = start(Seat { peers: Arc::clone(self), id });
-        table.entries.insert(id, Peer { outbox, state: T::default(), task });
+        let last = table.turn();
+        table.entries.insert(id, Peer { outbox, state: T::default(), task, last, owed: 0 });
     }
 }
 
@@ -76,6 +92,16 @@ impl<T> Peers<T> {
         if let Some(peer) = peer {
             peer.end();
         }
+    }
+
+    /// Ends the connection that was quiet the longest, one that waits for an answer last. Gives its id.
+    pub(super) fn cut_longest_idle(&self) -> Option<ClientId> {
+        let table = self.lock();
+        let (id, _) = table.entries.iter().min_by_key(|(_, peer)| (peer.owed > 0, peer.last))?;
+        let id = *id;
+        drop(table);
+        self.cut(id);
+        Some(id)
     }
 
     /// Ends all connections now.
@@ -104,6 +130,42 @@ impl<T> Table<T> {
     /// One connection.
     pub(super) fn get(&self, id: ClientId) -> Option<&Peer<T>> {
         self.entries.get(&id)
+    }
+
+    fn turn(&mut self) -> u64 {
+        self.turn = self.turn.wrapping_add(1);
+        self.turn
+    }
+
+    /// A connection has sent something; with `owes` it waits for an answer.
+    pub(super) fn heard(&mut self, id: ClientId, owes: Owes) {
+        let turn = self.turn();
+        if let Some(peer) = self.entries.get_mut(&id) {
+            peer.last = turn;
+            match owes {
+                Owes::Nothing => {}
+                Owes::Answer => peer.owed = peer.owed.saturating_add(1),
+            }
+        }
+    }
+
+    /// A connection is sent an answer.
+    pub(super) fn answered(&mut self, id: ClientId) -> Option<&Peer<T>> {
+        let turn = self.turn();
+        let peer = self.entries.get_mut(&id)?;
+        peer.last = turn;
+        peer.owed = peer.owed.saturating_sub(1);
+        Some(peer)
+    }
+
+    /// All connections that are to be sent something, in no order.
+    pub(super) fn told(&mut self, whom: impl Fn(&T) -> bool) -> impl Iterator<Item = &Peer<T>> {
+        let turn = self.turn();
+        let chosen = self.entries.values_mut().filter(move |peer| whom(&peer.state));
+        chosen.map(move |peer| {
+            peer.last = turn;
+            &*peer
+        })
     }
 
     /// What the endpoint keeps for one connection.

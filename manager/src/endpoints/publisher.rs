@@ -15,6 +15,7 @@ use super::limits;
 use super::link::{Ended, Event, Link};
 use super::listening::Listening;
 use super::outbox::{Offered, Outgoing};
+use super::peers::Owes;
 use super::shared::{Profile, Shared};
 use super::statistics::Statistics;
 use super::zmtp::{Continuation, FrameKind, Role, SubscriptionSet, encode_header};
@@ -48,6 +49,7 @@ async fn serve_subscriber(
             Err(ended) => return ended,
         };
         let mut table = shared.peers.lock();
+        table.heard(id, Owes::Nothing);
         let Some(subscriptions) = table.state_mut(id) else {
             return Ended::Closing;
         };
@@ -69,10 +71,7 @@ impl PublisherHandle {
         let shared = self.endpoint.shared();
         let mut encoded: Option<Bytes> = None;
         let mut overdrawn = false;
-        for peer in shared.peers.lock().iter() {
-            if !peer.state.matches(topic.as_bytes()) {
-                continue;
-            }
+        for peer in shared.peers.lock().told(|subscriptions| subscriptions.matches(topic.as_bytes())) {
             let event = encoded.get_or_insert_with(|| encode_event(topic, payload)).clone();
             let offered = peer.outbox.offer(Outgoing { head: Bytes::new(), body: event });
             overdrawn |= offered == Offered::Overdrawn;

@@ -21,4 +21,4 @@ mod fake_core;
 pub use calls::{Answer, Call, OpenedProcess, OpenedSocket};
 pub use connection::{CALL_TIMEOUT, KernelEvent, KernelLink, PendingReply, establish};
 pub use error::{LinkError, LossReason, ReachError};
-pub use start::{CoreAddress, Reached, reach};
+pub use start::{CoreAddress, Reached, look, reach};

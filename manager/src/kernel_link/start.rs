@@ -2,18 +2,15 @@
 
 use super::connection::{KernelEvent, KernelLink, establish};
 use super::error::ReachError;
+use crate::program;
 use ringmaster_protocol::instance::{InstanceName, instance_directory, socket_path};
 use ringmaster_protocol::message::{Role, Welcome};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, getuid, pidfd_open};
+use rustix::process::getuid;
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::ErrorKind;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -30,9 +27,6 @@ const ENDING: Duration = Duration::from_secs(5);
 
 /// Between two attempts at a core that ends.
 const ENDING_PAUSE: Duration = Duration::from_millis(10);
-
-/// Bytes of what `papa` wrote to stderr that are quoted in an error.
-const QUOTED: usize = 2000;
 
 /// Which core is meant, and how to start it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,12 +66,14 @@ impl CoreAddress {
         &self.instance
     }
 
+    /// The instance's directory, where the core has its files.
+    pub fn directory(&self) -> PathBuf {
+        instance_directory(&self.instance, |key| std::env::var_os(key), getuid().as_raw())
+    }
+
     /// Where the core listens.
     pub fn socket(&self) -> PathBuf {
-        self.socket.clone().unwrap_or_else(|| {
-            let directory = instance_directory(&self.instance, |key| std::env::var_os(key), getuid().as_raw());
-            socket_path(&directory)
-        })
+        self.socket.clone().unwrap_or_else(|| socket_path(&self.directory()))
     }
 
     /// The arguments of `papa` for this core, without `--daemonize`.
@@ -156,6 +152,21 @@ async fn reach_once(address: &CoreAddress, build: &str) -> Result<Reached, Reach
         Err(error) if is_absent(&error) => (start_and_connect(address, &socket).await?, true),
         Err(source) => return Err(ReachError::Connect { socket, source }),
     };
+    let (link, welcome, events) = greet(stream, socket, build, Role::Manager).await?;
+    Ok(Reached { link, welcome, events, started })
+}
+
+/// Connects to the core only to look at it; `None` when nothing listens. Nothing is started.
+pub async fn look(address: &CoreAddress, build: &str) -> Result<Option<KernelLink>, ReachError> {
+    let socket = address.socket();
+    match connect(&socket).await {
+        Ok(stream) => greet(stream, socket, build, Role::Tool).await.map(|(link, ..)| Some(link)),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(source) => Err(ReachError::Connect { socket, source }),
+    }
+}
+
+async fn greet(stream: UnixStream, socket: PathBuf, build: &str, role: Role) -> Result<Greeted, ReachError> {
     let owner = stream
         .peer_cred()
         .map(|credentials| credentials.uid())
@@ -164,11 +175,11 @@ async fn reach_once(address: &CoreAddress, build: &str) -> Result<Reached, Reach
     if owner != own && owner != 0 {
         return Err(ReachError::Foreign { socket, owner, own });
     }
-    match establish(stream, build.to_owned(), Role::Manager).await {
-        Ok((link, welcome, events)) => Ok(Reached { link, welcome, events, started }),
-        Err(source) => Err(ReachError::Greeting { socket, source }),
-    }
+    establish(stream, build.to_owned(), role).await.map_err(|source| ReachError::Greeting { socket, source })
 }
+
+/// A connection that the core has welcomed.
+type Greeted = (KernelLink, Welcome, mpsc::Receiver<KernelEvent>);
 
 async fn connect(socket: &Path) -> std::io::Result<UnixStream> {
     UnixStream::connect(socket).await
@@ -228,58 +239,18 @@ fn not_started(papa: &Path, source: std::io::Error) -> ReachError {
 
 /// Runs `papa … --daemonize`, which ends when the core listens. Blocks for at most [`START_TIMEOUT`].
 fn start(address: &CoreAddress, papa: &Path) -> Result<(), ReachError> {
-    // A file and not a pipe: the daemon inherits it, so its end would never come.
-    let words = rustix::fs::memfd_create("papa-stderr", rustix::fs::MemfdFlags::CLOEXEC)
-        .map(File::from)
-        .map_err(|errno| not_started(papa, errno.into()))?;
-    let stderr = words.try_clone().map_err(|error| not_started(papa, error))?;
-    let mut child = Command::new(papa)
-        .args(address.arguments())
-        .arg("--daemonize")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(stderr)
-        .spawn()
+    // What it writes goes to a file and not to a pipe: the daemon inherits it, so its end would never come.
+    let run = program::run(Command::new(papa).args(address.arguments()).arg("--daemonize"), START_TIMEOUT)
         .map_err(|error| not_started(papa, error))?;
-    match ended(&mut child).map_err(|error| not_started(papa, error))? {
+    match run.status {
         Some(status) if status.success() => Ok(()),
-        Some(status) => Err(ReachError::PapaFailed { papa: papa.to_path_buf(), status, words: quoted(&words) }),
+        Some(status) => Err(ReachError::PapaFailed { papa: papa.to_path_buf(), status, words: run.words }),
         None => Err(ReachError::PapaSlow {
             papa: papa.to_path_buf(),
             after: START_TIMEOUT,
             by_hand: by_hand(address, papa),
         }),
     }
-}
-
-/// Waits for the end of a child: its pidfd becomes readable (pidfd_open(2)). `None`: it took too long and was killed.
-fn ended(child: &mut Child) -> std::io::Result<Option<ExitStatus>> {
-    let pidfd: OwnedFd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
-    let timeout = Timespec::try_from(START_TIMEOUT).map_err(std::io::Error::other)?;
-    let mut waiting = [PollFd::new(&pidfd, PollFlags::IN)];
-    let ready = loop {
-        match poll(&mut waiting, Some(&timeout)) {
-            Err(Errno::INTR) => {}
-            outcome => break outcome?,
-        }
-    };
-    if ready == 0 {
-        // It may have ended just now; then there is nothing to kill.
-        let _ = child.kill();
-        child.wait()?;
-        return Ok(None);
-    }
-    child.wait().map(Some)
-}
-
-/// What the program wrote, on one line.
-fn quoted(words: &File) -> String {
-    let mut bytes = vec![0; QUOTED];
-    let length = words.read_at(&mut bytes, 0).unwrap_or(0);
-    bytes.truncate(length);
-    let text = String::from_utf8_lossy(&bytes);
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.is_empty() { "it said nothing".to_owned() } else { line }
 }
 
 /// The command line for a person.

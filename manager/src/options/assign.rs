@@ -27,14 +27,18 @@ impl<S> Kind<S> {
             Self::WholeSeconds(_) | Self::FloatSeconds(_) | Self::Period(_) => {
                 refuse_unless(is_int(value) || value.is_number(), || OptionError::NotNumber(name()))
             }
-            Self::Identity(_) => refuse_unless(is_int(value) || value.is_string(), || OptionError::NotIdentity(name())),
+            // A size may have its unit, and then it is text.
+            Self::Size(..) | Self::Identity(_) => {
+                refuse_unless(is_int(value) || value.is_string(), || OptionError::NotIdentity(name()))
+            }
             Self::Flag(_) | Self::MaybeFlag(_) => refuse_unless(value.is_boolean(), || OptionError::NotBoolean(name())),
             Self::Env(_) => check_env(key, value),
             Self::Stream(..) => check_stream(key, value),
             Self::Rlimits(_) => check_rlimit(key, value),
             Self::Hooks(_) => check_hooks(key, value),
             // Circus does not look at these; they must be what they will be used as.
-            Self::Text(_)
+            Self::Overflow(_)
+            | Self::Text(_)
             | Self::MaybeText(_)
             | Self::TextUnlessEmpty(_)
             | Self::MaybePath(_)
@@ -82,6 +86,11 @@ impl<S> Kind<S> {
                     Some(-1) => Retries::Unlimited,
                     Some(_) | None => Retries::Times(number(key, value)?),
                 };
+            }
+            Self::Size(..) | Self::Overflow(_) => {
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let own = |expected| OptionError::Own { key: key.to_owned(), expected };
+                self.read(target, key, &text).map_err(own)?;
             }
             Self::Env(field) => *(field.at)(target) = strings(value),
             Self::Stream(name, field) => assign_stream((field.at)(target), name, key, value)?,

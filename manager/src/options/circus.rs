@@ -28,7 +28,7 @@ pub struct CircusOptions {
     pub loglevel: Option<String>,
     /// A file name, `-`, or `syslog://…`.
     pub logoutput: Option<String>,
-    /// As written; not acted on yet.
+    /// A file in a form of Python's `logging`, as written.
     pub loggerconfig: Option<String>,
     /// As written (`ipc://PATH` or `tcp://127.0.0.1:PORT`): where the core's own protocol is offered.
     pub papa_endpoint: Option<String>,

@@ -26,6 +26,8 @@ impl<S> Kind<S> {
             Self::Identity(field) => (field.get)(a) == (field.get)(b),
             Self::Signal(field) => (field.get)(a) == (field.get)(b),
             Self::Retries(field) => (field.get)(a) == (field.get)(b),
+            Self::Size(field, _) => (field.get)(a) == (field.get)(b),
+            Self::Overflow(field) => (field.get)(a) == (field.get)(b),
             Self::Env(field) => (field.get)(a) == (field.get)(b),
             Self::Stream(_, field) => (field.get)(a) == (field.get)(b),
             Self::Rlimits(field) => (field.get)(a) == (field.get)(b),

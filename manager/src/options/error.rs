@@ -63,6 +63,12 @@ pub enum Expected {
     /// `type`.
     #[error("expected SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_RAW or SOCK_RDM")]
     SocketKind,
+    /// `overflow`.
+    #[error("expected one of {}", super::overflow_names())]
+    Overflow,
+    /// `ring_size`, `spill_quota`.
+    #[error("expected a number of bytes such as 4194304 or 4M, {0}")]
+    Size(super::SizeRange),
     /// A key that a file cannot give.
     #[error("expected no such key here: it is set by [env] and [env:NAME] sections")]
     EnvSection,
@@ -124,6 +130,14 @@ pub enum OptionError {
         /// The number as sent.
         value: Value,
     },
+    /// No such policy, or no such size. Ours alone, so the words are those for files.
+    #[error("{}: {expected}", python::repr_str(.key))]
+    Own {
+        /// The option.
+        key: String,
+        /// What would do.
+        expected: Expected,
+    },
     /// No such signal.
     #[error(transparent)]
     Signal(#[from] SignalError),
@@ -164,6 +178,7 @@ impl OptionError {
             | Self::TooManyForSingleton(_)
             | Self::Stream(_)
             | Self::OutOfRange { .. }
+            | Self::Own { .. }
             | Self::Signal(_)
             | Self::StreamClass(_)
             | Self::HookFlag(_) => OptionErrno::Command,

@@ -4,8 +4,8 @@
 //! How a client's JSON is checked and stored is in `assign`.
 
 use super::{
-    Args, Expected, HOOK_NAMES, Identity, Retries, RlimitValue, Seconds, Signal, SocketFamily, SocketKind, StreamClass,
-    StreamOptions, python,
+    Args, Expected, HOOK_NAMES, Identity, Overflow, Retries, RlimitValue, Seconds, Signal, SizeRange, SocketFamily,
+    SocketKind, StreamClass, StreamOptions, python, size,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -67,6 +67,10 @@ pub enum Kind<S> {
     Signal(Lens<S, Signal>),
     /// Attempts.
     Retries(Lens<S, Retries>),
+    /// A number of bytes.
+    Size(Lens<S, u64>, SizeRange),
+    /// What happens to output that nobody reads.
+    Overflow(Lens<S, Overflow>),
     /// The environment; in a file it comes from its own sections.
     Env(Lens<S, BTreeMap<String, String>>),
     /// `NAME.class`, `NAME.filename`, ….
@@ -118,6 +122,8 @@ impl<S> Kind<S> {
                 *(field.at)(target) = Signal::parse(text).ok().ok_or(Expected::Signal)?;
             }
             Self::Retries(field) => *(field.at)(target) = retries(text)?,
+            Self::Size(field, range) => *(field.at)(target) = sized(text, *range)?,
+            Self::Overflow(field) => *(field.at)(target) = Overflow::parse(text).ok_or(Expected::Overflow)?,
             Self::Env(_) => return Err(Expected::EnvSection),
             Self::Stream(name, field) => read_stream((field.at)(target), name, key, text)?,
             Self::Rlimits(field) => {
@@ -169,6 +175,8 @@ impl<S> Kind<S> {
                 Retries::Unlimited => json!(-1),
                 Retries::Times(times) => json!(times),
             },
+            Self::Size(field, _) => json!((field.get)(source)),
+            Self::Overflow(field) => json!((field.get)(source).name()),
             Self::Env(field) => json!((field.get)(source)),
             // Without `class`: Circus takes it out when it builds the stream.
             Self::Stream(_, field) => match (field.get)(source) {
@@ -214,6 +222,10 @@ fn flag(text: &str) -> Result<bool, Expected> {
 
 fn integer<T: TryFrom<i64>>(text: &str, expected: Expected) -> Result<T, Expected> {
     python::to_int(text).and_then(|number| T::try_from(number).ok()).ok_or(expected)
+}
+
+fn sized(text: &str, range: SizeRange) -> Result<u64, Expected> {
+    size(text).filter(|bytes| (range.least..=range.most).contains(bytes)).ok_or(Expected::Size(range))
 }
 
 /// The largest file mode mask (umask(2)).

@@ -10,6 +10,7 @@ mod difference;
 mod error;
 mod kind;
 mod number;
+mod overflow;
 pub mod python;
 mod signal;
 mod socket;
@@ -25,6 +26,7 @@ pub use difference::differences;
 pub use error::{Expected, OptionErrno, OptionError};
 pub use kind::{Kind, Lens};
 pub use number::Seconds;
+pub use overflow::{OVERFLOW_NAMES, Overflow, SizeRange, size};
 pub use signal::{SIGNAL_NAMES, Signal, SignalError};
 pub use socket::{SocketAddressSpec, SocketFamily, SocketKind, SocketOptions};
 pub use socket_table::{SOCKET_OPTIONS, SocketDraft, SocketOption};
@@ -34,5 +36,6 @@ pub use watcher_table::{Change, Effect, Shown, WATCHER_OPTIONS, WatcherOption, c
 
 pub use variables::variable;
 
+use overflow::overflow_names;
 use stream::stream_class_names;
 use watcher::{rlimit_name, rlimit_names};

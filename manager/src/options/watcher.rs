@@ -1,6 +1,7 @@
 //! `[watcher:NAME]`.
 
-use super::{Seconds, Signal, SocketOptions, StreamOptions};
+use super::{Overflow, Seconds, Signal, SocketOptions, StreamOptions};
+use ringmaster_protocol::limits::DEFAULT_RING;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -39,6 +40,9 @@ pub enum RlimitValue {
     /// In the unit of setrlimit(2).
     At(u64),
 }
+
+/// `spill_quota`: a night of a talkative process.
+const DEFAULT_SPILL_QUOTA: u64 = 1 << 30;
 
 /// One watcher section (spec a.5), typed. Built by `config`, changed by `set`.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,7 +84,7 @@ pub struct WatcherOptions {
     pub singleton: bool,
     /// Children inherit all sockets.
     pub use_sockets: bool,
-    /// Start on the first connection (not acted on yet).
+    /// Start on the first connection to a socket that the watcher holds.
     pub on_demand: bool,
     /// Start with circusd.
     pub autostart: bool,
@@ -94,7 +98,7 @@ pub struct WatcherOptions {
     pub rlimits: BTreeMap<String, RlimitValue>,
     /// Start from circusd's environment.
     pub copy_env: bool,
-    /// Add PYTHONPATH (not acted on yet).
+    /// Set PYTHONPATH to the module folders of python3.
     pub copy_path: bool,
     /// The complete environment for children before `$NAME` substitution (spec a.8): copy_env, `[env]`, `[env:…]` merged.
     pub env: BTreeMap<String, String>,
@@ -102,6 +106,14 @@ pub struct WatcherOptions {
     pub stdout_stream: Option<StreamOptions>,
     /// stderr's stream.
     pub stderr_stream: Option<StreamOptions>,
+    /// When nobody reads the output.
+    pub overflow: Overflow,
+    /// Bytes of each stream's buffer in the core.
+    pub ring_size: u64,
+    /// Where output is spilled.
+    pub spill_dir: Option<PathBuf>,
+    /// Bytes that each stream may have there.
+    pub spill_quota: u64,
     /// fd 0 is /dev/null (default true).
     pub close_child_stdin: bool,
     /// fd 1 is /dev/null.
@@ -114,11 +126,11 @@ pub struct WatcherOptions {
     pub use_papa: bool,
     /// Hook name to `(dotted.name or exec:…, ignore failure)` as written; run by a later part.
     pub hooks: BTreeMap<String, (String, bool)>,
-    /// virtualenv path (not acted on yet).
+    /// virtualenv path; `env` has its folders in front already.
     pub virtualenv: Option<String>,
-    /// Python version of the virtualenv, as written (not acted on yet).
+    /// Python version of the virtualenv, as written.
     pub virtualenv_py_ver: Option<String>,
-    /// The file to execute instead of the command's first word (not acted on yet; Circus reads and forgets it).
+    /// The file to execute instead of the command's first word, or of the shell (Circus reads and forgets it).
     pub executable: Option<PathBuf>,
     /// Accepted and shown when given; Circus has no use for it either.
     pub check_flapping: Option<bool>,
@@ -140,10 +152,13 @@ impl WatcherOptions {
 
     /// Whether its processes get this socket, or at least its number (spec f.4, f.12).
     pub fn holds_socket(&self, socket: &SocketOptions) -> bool {
+        if socket.so_reuseport { self.mentions_socket(&socket.name) } else { self.holds(&socket.name) }
+    }
+
+    /// The same of a socket that all processes share, by its name in lower case.
+    pub fn holds(&self, name: &str) -> bool {
         let on_stdin = self.stdin_socket.as_deref();
-        on_stdin.is_some_and(|name| name.to_lowercase() == socket.name)
-            || self.mentions_socket(&socket.name)
-            || (self.use_sockets && !socket.so_reuseport)
+        on_stdin.is_some_and(|stdin| stdin.to_lowercase() == name) || self.mentions_socket(name) || self.use_sockets
     }
 
     /// A watcher of that name with every option at its default (spec a.5), `__name__` not set.
@@ -178,6 +193,10 @@ impl WatcherOptions {
             env: BTreeMap::new(),
             stdout_stream: None,
             stderr_stream: None,
+            overflow: Overflow::DropOldest,
+            ring_size: DEFAULT_RING,
+            spill_dir: None,
+            spill_quota: DEFAULT_SPILL_QUOTA,
             close_child_stdin: true,
             close_child_stdout: false,
             close_child_stderr: false,

@@ -4,7 +4,8 @@
 //! `set`, `add` and help follow from the row.
 
 use super::kind::{Kind, field};
-use super::{Expected, OptionError, WatcherOptions};
+use super::{Expected, OptionError, SizeRange, WatcherOptions};
+use ringmaster_protocol::limits::{MAX_RING, MAX_SPILL, MIN_RING};
 use serde_json::{Map, Value};
 
 /// What a change by `set` leads to (spec c.8).
@@ -117,6 +118,8 @@ impl WatcherOption {
             | Kind::Period(_)
             | Kind::Signal(_)
             | Kind::Retries(_)
+            | Kind::Size(..)
+            | Kind::Overflow(_)
             | Kind::Env(_)
             | Kind::Rlimits(_)
             | Kind::Family(_)
@@ -250,9 +253,12 @@ use Change::{Manage, Reload};
 use Effect::{Ignored, NotYet};
 use Kind::{
     Args, Count, Directory, Env, Flag, FloatSeconds, Hooks, Identity, Integer, MaybeFlag, MaybePath, MaybeText,
-    Retries, Rlimits, Signal, Stream, Text, Whole, WholeSeconds,
+    Overflow, Retries, Rlimits, Signal, Size, Stream, Text, Whole, WholeSeconds,
 };
 use Shown::{As, Hidden, Null, WhenGiven};
+
+const RING_SIZES: SizeRange = SizeRange { least: MIN_RING, most: MAX_RING };
+const SPILL_SIZES: SizeRange = SizeRange { least: MIN_RING, most: MAX_SPILL };
 
 /// Every option of a watcher. Keys that match no row are custom options, kept as text in `extra`.
 #[rustfmt::skip]
@@ -263,7 +269,7 @@ pub const WATCHER_OPTIONS: &[WatcherOption] = &[
     row("shell", Flag(field!(shell)), Reload, "run the command through /bin/sh -c"),
     row("shell_args", MaybeText(field!(shell_args)), Reload, "arguments for the shell's command").not_settable(),
     row("executable", MaybePath(field!(executable)), Reload, "the file to execute instead of the command's first word")
-        .not_settable().shown(Null).effect(NotYet),
+        .not_settable().shown(Null),
     row("working_dir", Directory(field!(working_dir)), Reload, "working directory; default circusd's own"),
     row("uid", Identity(field!(uid)), Reload, "user name or number"),
     row("gid", Identity(field!(gid)), Reload, "group name or number; default the user's primary group"),
@@ -272,20 +278,20 @@ pub const WATCHER_OPTIONS: &[WatcherOption] = &[
     // Its environment.
     row("env", Env(field!(env)), Reload, "the environment; in a file it comes from [env] and [env:NAME] sections"),
     row("copy_env", Flag(field!(copy_env)), Manage, "start from circusd's environment (when the file is read)"),
-    row("copy_path", Flag(field!(copy_path)), Manage, "add circusd's Python path; needs copy_env")
-        .not_settable().shown(Hidden).effect(NotYet),
+    row("copy_path", Flag(field!(copy_path)), Manage, "PYTHONPATH is where python3 finds modules; needs copy_env")
+        .not_settable().shown(Hidden),
     row("virtualenv", MaybeText(field!(virtualenv)), Reload, "a virtualenv to put in front; needs copy_env")
-        .not_settable().shown(Hidden).effect(NotYet),
-    row("virtualenv_py_ver", MaybeText(field!(virtualenv_py_ver)), Reload, "Python version of the virtualenv")
-        .not_settable().shown(Hidden).effect(NotYet),
+        .not_settable().shown(Hidden),
+    row("virtualenv_py_ver", MaybeText(field!(virtualenv_py_ver)), Reload, "Python version of the virtualenv; default its newest")
+        .not_settable().shown(Hidden),
     // How many, when, for how long.
     row("numprocesses", Count(field!(numprocesses)), Manage, "how many processes"),
     row("singleton", Flag(field!(singleton)), Manage, "at most one process"),
     row("warmup_delay", WholeSeconds(field!(warmup_delay)), Manage, "seconds between two spawns"),
     row("autostart", Flag(field!(autostart)), Manage, "start with circusd").not_settable().shown(Hidden),
     row("priority", Integer(field!(priority)), Manage, "high starts first, low stops first").not_settable(),
-    row("on_demand", Flag(field!(on_demand)), Manage, "start at the first connection to a socket")
-        .not_settable().effect(NotYet),
+    row("on_demand", Flag(field!(on_demand)), Manage, "start at the first connection to one of its sockets")
+        .not_settable(),
     row("respawn", Flag(field!(respawn)), Manage, "replace processes that end"),
     row("max_retry", Retries(field!(max_retry)), Manage, "failing spawns in a row before giving up; -1 for no limit"),
     row("max_age", Whole(field!(max_age)), Reload, "seconds after which a process is replaced; 0 for never"),
@@ -306,6 +312,14 @@ pub const WATCHER_OPTIONS: &[WatcherOption] = &[
         .family('.').shown(As("stdout_stream_conf")),
     row("stderr_stream", Stream("stderr_stream", field!(stderr_stream)), Reload, "stderr_stream.KEY: where errors go")
         .family('.').shown(As("stderr_stream_conf")),
+    // While nobody reads it: ours, not Circus's.
+    row("overflow", Overflow(field!(overflow)), Reload, "a full buffer that nobody reads: drop-oldest, block, drop-newest or spill")
+        .shown(WhenGiven),
+    row("ring_size", Size(field!(ring_size), RING_SIZES), Reload, "the buffer of each stream, in memory; 64K to 1G")
+        .shown(WhenGiven),
+    row("spill_dir", MaybePath(field!(spill_dir)), Reload, "the directory for overflow = spill").shown(WhenGiven),
+    row("spill_quota", Size(field!(spill_quota), SPILL_SIZES), Reload, "what each stream may take there; 64K to 1T")
+        .shown(WhenGiven),
     row("close_child_stdin", Flag(field!(close_child_stdin)), Manage, "standard input is /dev/null"),
     row("close_child_stdout", Flag(field!(close_child_stdout)), Manage, "standard output is /dev/null"),
     row("close_child_stderr", Flag(field!(close_child_stderr)), Manage, "standard error is /dev/null"),

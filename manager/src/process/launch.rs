@@ -7,8 +7,7 @@ use super::{SpawnTicket, Wid};
 use crate::arbiter::SocketTable;
 use crate::config::{expand, words};
 use crate::options::{self, Args, Identity, Seconds, WatcherOptions};
-use ringmaster_protocol::limits::DEFAULT_RING;
-use ringmaster_protocol::message::{Lifetime, Overflow, Rlimit, Spawn, Stdin, Stdout, StopPlan};
+use ringmaster_protocol::message::{Ext, Keeping, Lifetime, Overflow, Rlimit, Spawn, Stdin, Stdout, StopPlan};
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
@@ -58,6 +57,9 @@ pub enum LaunchError {
     /// `rlimit_NAME` with a name that Linux does not have.
     #[error("unknown resource limit '{0}'")]
     UnknownLimit(String),
+    /// `overflow = spill`, set at run time, and no directory.
+    #[error("overflow = spill needs an option 'spill_dir'")]
+    NoSpillDir,
     /// `stdin_socket` names no socket.
     #[error("stdin_socket = {name} names no configured socket")]
     NoSocket {
@@ -112,12 +114,31 @@ impl Place<'_> {
             stdout,
             stderr,
             sockets: self.passed_sockets(),
-            ring: DEFAULT_RING,
-            overflow: Overflow::DropOldest,
+            ring: options.ring_size,
+            overflow: match options.overflow {
+                options::Overflow::Block => Overflow::Block,
+                options::Overflow::DropOldest | options::Overflow::DropNewest | options::Overflow::Spill => {
+                    Overflow::DropOldest
+                }
+            },
             note: note(&options.name, self.wid),
-            ext: Vec::new(),
+            ext: self.keeping()?,
         };
         Ok(Launch { ticket: self.ticket, spawn, uid: options.uid.clone(), gid: options.gid.clone(), inherited })
+    }
+
+    /// What a core of the first release does not know: it drops the oldest output then, as everybody does by default.
+    fn keeping(&self) -> Result<Ext, LaunchError> {
+        let keeping = match self.options.overflow {
+            options::Overflow::DropOldest | options::Overflow::Block => return Ok(Ext::new()),
+            options::Overflow::DropNewest => Keeping::DropNewest,
+            options::Overflow::Spill => {
+                let directory = self.options.spill_dir.as_ref().ok_or(LaunchError::NoSpillDir)?;
+                let directory = std::path::absolute(self.working_dir.join(directory)).unwrap_or(directory.clone());
+                Keeping::Spill { directory: directory.into_os_string().into_vec(), quota: self.options.spill_quota }
+            }
+        };
+        Ok(vec![keeping.addition()])
     }
 
     /// The configured limits; that of open files is circusd's own unless it is configured, because circusd has raised its
@@ -188,11 +209,16 @@ impl Place<'_> {
         if cmd.trim().is_empty() {
             return Err(LaunchError::NoCommand);
         }
-        if options.shell {
-            return self.shell_argv(cmd);
+        let mut argv = if options.shell { self.shell_argv(cmd)? } else { self.plain_argv(&cmd)? };
+        if let (Some(executable), Some(program)) = (&options.executable, argv.first_mut()) {
+            *program = executable.to_string_lossy().into_owned();
         }
-        let mut argv = split("cmd", &cmd)?;
-        match &options.args {
+        Ok(argv)
+    }
+
+    fn plain_argv(&self, cmd: &str) -> Result<Vec<String>, LaunchError> {
+        let mut argv = split("cmd", cmd)?;
+        match &self.options.args {
             Args::Text(text) => argv.extend(split("args", &self.expand(text))?),
             Args::List(list) => argv.extend(list.iter().map(|word| self.expand(word))),
         }
@@ -319,6 +345,15 @@ mod tests {
     }
 
     #[test]
+    fn an_executable_stands_in_the_place_of_the_first_word() {
+        let words = argv(|options| {
+            options.cmd = "python3 -V".to_owned();
+            options.executable = Some("/opt/python".into());
+        });
+        assert_eq!(words, ["/opt/python", "-V"]);
+    }
+
+    #[test]
     fn output_goes_where_it_outlives_whom_it_has_to() {
         let environment = BTreeMap::new();
         let sockets = SocketTable::default();
@@ -332,6 +367,28 @@ mod tests {
         let launch = place(&options, &environment, &sockets).launch().unwrap();
         assert_eq!((launch.spawn.stdout, launch.spawn.stderr), (Stdout::Captured, Stdout::Null));
         assert_eq!(launch.spawn.lifetime, Lifetime::Persistent);
+    }
+
+    #[test]
+    fn the_core_is_asked_for_the_policy_in_words_that_an_old_one_understands() {
+        let (environment, sockets) = (BTreeMap::new(), SocketTable::default());
+        let mut options = WatcherOptions::new("w");
+        (options.cmd, options.ring_size, options.spill_quota) = ("x".to_owned(), 65_536, 1 << 20);
+        let ask = |options: &WatcherOptions| {
+            let launched = place(options, &environment, &sockets).launch();
+            launched.map(|launch| (launch.spawn.ring, launch.spawn.overflow, launch.spawn.keeping()))
+        };
+        use options::Overflow as Wish;
+        assert_eq!(ask(&options).unwrap(), (65_536, Overflow::DropOldest, None));
+        options.overflow = Wish::Block;
+        assert_eq!(ask(&options).unwrap(), (65_536, Overflow::Block, None));
+        options.overflow = Wish::DropNewest;
+        assert_eq!(ask(&options).unwrap(), (65_536, Overflow::DropOldest, Some(Keeping::DropNewest)));
+        options.overflow = Wish::Spill;
+        assert_eq!(ask(&options).unwrap_err(), LaunchError::NoSpillDir);
+        options.spill_dir = Some("spill".into());
+        let spill = Keeping::Spill { directory: b"/here/spill".to_vec(), quota: 1 << 20 };
+        assert_eq!(ask(&options).unwrap(), (65_536, Overflow::DropOldest, Some(spill)));
     }
 
     #[test]

@@ -42,10 +42,12 @@ pub struct Stopping {
 }
 
 /// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ended {
     /// As the core saw it.
     pub status: ExitStatus,
+    /// When, in seconds since the Unix epoch.
+    pub at: f64,
     /// Until when its last words are waited for before the end is announced.
     pub announce_by: Duration,
 }

@@ -74,6 +74,16 @@ pub enum StartError {
         /// The core's words.
         reason: String,
     },
+    /// `endpoint_owner` cannot get the endpoint.
+    #[error("[circus] endpoint_owner = {owner}: the endpoint {endpoint} cannot be given to that user: {reason}")]
+    Owner {
+        /// As written.
+        owner: String,
+        /// As written.
+        endpoint: String,
+        /// What is in the way.
+        reason: String,
+    },
     /// A host name cannot be resolved.
     #[error("[socket:{name}] host = {host}: {reason}")]
     Resolve {

@@ -1,11 +1,13 @@
 //! Carrying out effects. Nothing here waits.
 
+use super::doorbells::Doorbells;
 use super::identity;
+use super::journal::Journal;
 use super::leave::{Departure, leave};
 use super::outbox::{Outbox, Outgoing, Purpose};
 use super::output::{Output, OutputReport};
 use super::sampler::SamplerThread;
-use super::sockets;
+use super::{sockets, upgrade};
 use crate::arbiter::{AfterSignal, Effect, Ending, Event, SocketChange, SpawnFailure};
 use crate::config::{self, Config, Problem, Severity};
 use crate::daemon::LogFile;
@@ -13,6 +15,7 @@ use crate::endpoints::{ControlServer, EventPublisher};
 use crate::kernel_link::KernelLink;
 use crate::options::Signal;
 use crate::process::{Inherited, Launch};
+use crate::program::Program;
 use ringmaster_protocol::message::{ProcessId, Request, Target};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -26,9 +29,11 @@ pub struct Hands {
     link: KernelLink,
     events: mpsc::Sender<Event>,
     outbox: Outbox,
+    doorbells: Doorbells,
     sampler: Option<SamplerThread>,
     /// The output of children.
     pub output: Output,
+    journal: Journal,
     log: LogFile,
     home: Arc<Home>,
     ending: Option<Ending>,
@@ -43,13 +48,22 @@ pub struct Home {
     pub working_dir: PathBuf,
     /// circusd's environment.
     pub environment: BTreeMap<String, String>,
+    /// How circusd was started.
+    pub program: Program,
 }
 
 impl Hands {
     /// Ready to work.
-    pub fn new(link: KernelLink, events: mpsc::Sender<Event>, output: Output, log: LogFile, home: Arc<Home>) -> Self {
+    pub fn new(
+        link: KernelLink,
+        events: mpsc::Sender<Event>,
+        output: Output,
+        (journal, log): (Journal, LogFile),
+        home: Arc<Home>,
+    ) -> Self {
         let outbox = Outbox::new(link.clone(), events.clone());
-        Self { link, events, outbox, sampler: None, output, log, home, ending: None }
+        let doorbells = Doorbells::new(link.clone(), events.clone());
+        Self { link, events, outbox, doorbells, sampler: None, output, journal, log, home, ending: None }
     }
 
     /// How it ends, when the arbiter has said so.
@@ -65,6 +79,7 @@ impl Hands {
     /// The core is another one now.
     pub fn reattach(&mut self, link: KernelLink) {
         self.outbox.reattach(link.clone());
+        self.doorbells.reattach(link.clone());
         self.link = link;
     }
 
@@ -75,10 +90,12 @@ impl Hands {
                 Effect::Reply { client, payload } => {
                     control.reply(client, payload);
                 }
-                Effect::Publish { topic, payload } => publisher.publish(&topic, &payload),
+                Effect::Publish { topic, payload, .. } => publisher.publish(&topic, &payload),
+                Effect::Journal(write) => self.journal.write(write),
                 Effect::Spawn(launch) => self.spawn(*launch),
                 Effect::Signal { process, signal, target, then } => self.signal(process, signal, target, then),
                 Effect::Forget(process) => self.forget(process),
+                Effect::LeaveAlone(process) => self.outbox.leave_alone(process),
                 Effect::Attach { process, wid, watcher } => self.output.attach(&self.link, process, wid, watcher),
                 Effect::OpenStreams { watcher, name, stdout, stderr } => {
                     self.output.open(watcher, &name, stdout, stderr)
@@ -95,9 +112,10 @@ impl Hands {
                     self.report(Event::Identified { client, payload, result });
                 }
                 Effect::ReadConfig => self.read_config(),
+                Effect::AwaitConnections(sockets) => self.doorbells.watch(&sockets),
                 Effect::Rebind(change) => self.rebind(*change),
-                Effect::StoreValue { name, value } => self.outbox.keep(name, value),
-                Effect::DropValue(name) => self.outbox.drop_kept(name),
+                Effect::TryUpgrade => self.try_upgrade(),
+                Effect::Keep(write) => self.outbox.keep(write),
                 Effect::Finish(ending) => self.ending = Some(ending),
             }
         }
@@ -116,7 +134,9 @@ impl Hands {
         spawn.groups = credentials.groups;
         match inherited.into_iter().map(copy).collect() {
             Ok(fds) => {
-                self.outbox.send(Outgoing { request: Request::Spawn(spawn), fds, purpose: Purpose::Spawn(ticket) })
+                let asks_more = spawn.keeping().is_some();
+                let purpose = if asks_more { Purpose::SpawnKeeping(ticket) } else { Purpose::Spawn(ticket) };
+                self.outbox.send(Outgoing { request: Request::Spawn(spawn), fds, purpose })
             }
             Err(error) => self.tell(failed(format!("cannot pass a descriptor on: {error}"))),
         }
@@ -180,6 +200,15 @@ impl Hands {
         });
     }
 
+    fn try_upgrade(&self) {
+        let (home, events) = (self.home.clone(), self.events.clone());
+        tokio::spawn(async move {
+            let tried = tokio::task::spawn_blocking(move || upgrade::try_out(&home.program)).await;
+            let result = tried.unwrap_or_else(|error| Err(error.to_string()));
+            let _ = events.send(Event::Tried(result)).await;
+        });
+    }
+
     fn rebind(&self, change: SocketChange) {
         let (link, home, events) = (self.link.clone(), self.home.clone(), self.events.clone());
         tokio::spawn(async move {
@@ -195,7 +224,13 @@ impl Hands {
 
     /// Writes what there is, gives the lease back, and lets an idle core end.
     pub async fn take_down(mut self, departure: Departure, reports: &mut mpsc::Receiver<OutputReport>) {
+        drop(self.doorbells);
         self.output.finish(&self.link, reports).await;
+        if departure.ending == Ending::Upgrade {
+            // Everything stays at the core for the program that follows at once.
+            return;
+        }
+        self.journal.remove();
         if let Err(error) = leave(&self.link, departure).await {
             tracing::warn!("leaving the core: {error}");
         }

@@ -4,14 +4,14 @@ use super::attach::{BUILD, PROCESS_PREFIX};
 use super::sockets;
 use crate::arbiter::{Ending, KEPT_PREFIX, SOCKET_PREFIX};
 use crate::kernel_link::{KernelLink, LinkError};
-use ringmaster_protocol::message::Refusal;
+use ringmaster_protocol::message::{Lifetime, ProcessInfo, Refusal};
 use std::time::Duration;
 
 /// How all values of circusd at the core begin.
 const VALUE_PREFIX: &str = "circusd.";
 
-/// How long processes that `rm` with `nostop` has left running live on without a circusd: the longest that a core grants.
-/// The core knows no way yet to give a leased process away for good.
+/// How long processes that `rm` with `nostop` has left running live on without a circusd at a core that does not know how to
+/// give them away for good (`SetLifetime`): the longest that it grants.
 const LEFT_ALONE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How circusd goes.
@@ -19,7 +19,7 @@ const LEFT_ALONE: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Departure {
     /// For good, or to start anew.
     pub ending: Ending,
-    /// Leased processes were left to themselves and are not to be stopped.
+    /// Processes were left to themselves and are not to be stopped.
     pub leaves_processes: bool,
 }
 
@@ -45,7 +45,8 @@ pub async fn leave(link: &KernelLink, departure: Departure) -> Result<(), LinkEr
             Err(error) => return Err(error),
         }
     }
-    if link.list_all(PROCESS_PREFIX).await?.is_empty() {
+    let processes = link.list_all(PROCESS_PREFIX).await?;
+    if processes.is_empty() {
         for socket in link.sockets().await?.sockets {
             if socket.name.starts_with(SOCKET_PREFIX) {
                 link.remove_socket(socket.name).await?;
@@ -56,7 +57,8 @@ pub async fn leave(link: &KernelLink, departure: Departure) -> Result<(), LinkEr
         // The configuration is read from scratch (spec b.6).
         drop_values(link, KEPT_PREFIX).await?;
     }
-    if departure.leaves_processes {
+    let leased = |process: &ProcessInfo| process.lifetime == Lifetime::Leased && process.exit.is_none();
+    if departure.leaves_processes && processes.iter().any(leased) {
         tracing::warn!(
             "processes of removed watchers are left running, for at most {} hours without a circusd",
             LEFT_ALONE.as_secs() / 3600

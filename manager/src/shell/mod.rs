@@ -4,27 +4,34 @@
 //! and takes everything down. Nothing here decides anything about watchers.
 
 mod attach;
+mod doorbells;
 mod effects;
 mod identity;
+mod journal;
 mod leave;
 mod outbox;
 mod output;
 mod sampler;
 mod signals;
 mod sockets;
+mod upgrade;
 
 pub use attach::StartError;
+pub use upgrade::{TRIAL, trial};
 
-use crate::arbiter::{Arbiter, Ending, Event, Roster, restore};
+use crate::arbiter::{Arbiter, Ending, Event, Roster, SocketTable, restore};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::daemon::LogFile;
-use crate::endpoints::{ControlHandle, ControlRequest, PublisherHandle, serve_control, serve_publisher};
-use crate::kernel_link::{CoreAddress, KernelEvent};
+use crate::endpoints::{ControlHandle, ControlRequest, Discovery, PublisherHandle, serve_control, serve_publisher};
+use crate::kernel_link::{CoreAddress, KernelEvent, look};
+use crate::options::CircusOptions;
 use crate::process::Heritage;
-use crate::watcher::{World, respawn_limit};
+use crate::program::Program;
+use crate::watcher::{Seed, World, respawn_limit};
 use attach::Attached;
 use effects::{Hands, Home};
+use journal::Journal;
 use leave::Departure;
 use output::OutputReport;
 use ringmaster_protocol::message::{LeaseLost, Notice};
@@ -43,6 +50,9 @@ const WAITING_EVENTS: usize = 2 * outbox::UNDER_WAY;
 
 /// How long replies may take to reach their clients after the last one was given.
 const FLUSH: Duration = Duration::from_secs(1);
+
+/// The same when another circusd takes over at once, for which everybody waits.
+const SHORT_FLUSH: Duration = Duration::from_millis(200);
 
 /// Before the second attempt to reach a core that is away: one half of it takes about so long to replace the other.
 const REACH_SOON: Duration = Duration::from_millis(10);
@@ -63,19 +73,43 @@ pub struct Plan {
     pub heritage: Heritage,
     /// circusd's own log.
     pub log: LogFile,
+    /// How circusd was started.
+    pub program: Program,
+}
+
+/// The watchers of a configuration as they would run now: with what clients of a running circusd have changed, when the
+/// instance has a core that tells. Nothing is started.
+pub async fn present_watchers(config: &Config, environment: BTreeMap<String, String>) -> Result<Vec<Seed>, StartError> {
+    let circus = &config.circus;
+    let address = core_address(circus)?;
+    let changes = match look(&address, attach::BUILD).await? {
+        Some(link) => attach::noted(&link).await?.changes,
+        None => Vec::new(),
+    };
+    let files = ringmaster_protocol::message::Rlimit { resource: crate::process::NOFILE, soft: 0, hard: 0 };
+    let world = World {
+        sockets: SocketTable::default(),
+        working_dir: PathBuf::new(),
+        check_delay: respawn_limit(circus.check_delay),
+        session: 0,
+        heritage: Heritage { umask: 0, files },
+        environment,
+    };
+    Ok(restore(config.watchers.clone(), &changes, &world))
+}
+
+fn core_address(circus: &CircusOptions) -> Result<CoreAddress, StartError> {
+    let (instance, papa) = (circus.instance.as_deref(), circus.papa_path.as_deref());
+    Ok(CoreAddress::new(instance, &circus.endpoint, circus.papa_endpoint.as_deref(), papa)?)
 }
 
 /// One life of circusd.
 pub async fn run(plan: Plan) -> Result<Ending, StartError> {
     let circus = plan.config.circus.clone();
-    let address = CoreAddress::new(
-        circus.instance.as_deref(),
-        &circus.endpoint,
-        circus.papa_endpoint.as_deref(),
-        circus.papa_path.as_deref(),
-    )?;
+    let address = core_address(&circus)?;
     tracing::info!("Starting master on pid {}", std::process::id());
     let mut signals = signals::Signals::new().map_err(StartError::Signals)?;
+    crate::replace::listen_to_signals();
     let attached = signals.interrupt(attach::attach(&address, &plan.config.path)).await??;
     let bound = match signals.interrupt(sockets::bind(&attached.link, &plan)).await? {
         Ok(bound) => bound,
@@ -90,34 +124,32 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
     let publisher = serve_publisher(bound.pubsub).map_err(StartError::Endpoint)?;
     let (request_sender, requests) = mpsc::channel(WAITING_REQUESTS);
     let control = serve_control(bound.control, request_sender).map_err(StartError::Endpoint)?;
+    let _discovery = discover(&circus);
     tracing::info!("Arbiter now waiting for commands");
     let (events, incoming) = mpsc::channel(WAITING_EVENTS);
     let (reports, output) = mpsc::channel(WAITING_EVENTS);
+    let (journal, chronicle) = Journal::open(&address.directory());
     let home = Arc::new(Home {
         config: plan.config.path.clone(),
         working_dir: plan.working_dir.clone(),
         environment: plan.environment.clone(),
+        program: plan.program,
     });
     let hands = Hands::new(
         attached.link.clone(),
         events,
         output::Output::start(reports).map_err(StartError::Thread)?,
-        plan.log.clone(),
+        (journal, plan.log.clone()),
         home,
     );
     let noted = attach::noted(&attached.link).await?;
-    let world = World {
-        sockets: bound.table,
-        working_dir: plan.working_dir,
-        check_delay: respawn_limit(circus.check_delay),
-        session: session(),
-        heritage: plan.heritage,
-        environment: plan.environment,
-    };
+    let mut world = world(plan.working_dir, circus.check_delay, plan.heritage, plan.environment);
+    world.sockets = bound.table;
     let roster = Roster {
         seeds: restore(plan.config.watchers, &noted.changes, &world),
         sockets: plan.config.sockets,
         left: noted.left,
+        chronicle,
     };
     let arbiter = Arbiter::new(circus, world, roster);
     let mut inputs = Inputs { requests, incoming, output, kernel: attached.events };
@@ -127,6 +159,19 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
     let ending = life.turn(&mut inputs, &mut signals).await?;
     life.take_down(ending, &mut inputs.output).await;
     Ok(ending)
+}
+
+/// Answers who looks for this circusd; goes on without when that cannot be (spec l).
+fn discover(circus: &CircusOptions) -> Option<Discovery> {
+    let endpoint = circus.multicast_endpoint.as_deref()?;
+    let answer = ringmaster_protocol::circus::to_json(&serde_json::json!({ "endpoint": circus.endpoint }));
+    Discovery::start(endpoint, answer).inspect_err(|error| tracing::warn!("{error}")).ok()
+}
+
+/// What watchers share, but for the sockets.
+fn world(working_dir: PathBuf, check_delay: f64, heritage: Heritage, environment: BTreeMap<String, String>) -> World {
+    let check_delay = respawn_limit(check_delay);
+    World { sockets: SocketTable::default(), working_dir, check_delay, session: session(), heritage, environment }
 }
 
 /// A number that no other circusd of this instance has used lately.
@@ -203,7 +248,7 @@ impl Life {
 
     /// Hands the arbiter one event and carries out what it wants.
     fn act(&mut self, event: Event) {
-        if let Event::Spawned { .. } | Event::Signalled { .. } = &event {
+        if let Event::Spawned { .. } | Event::Signalled { .. } | Event::Stored { .. } = &event {
             self.hands.answered();
         }
         let effects = self.arbiter.handle(self.now(), event);
@@ -256,7 +301,8 @@ impl Life {
         let departure = Departure { ending, leaves_processes: self.arbiter.leaves_processes() };
         let Self { hands, control, publisher, .. } = self;
         hands.take_down(departure, reports).await;
-        let deadline = tokio::time::Instant::now() + FLUSH;
+        let flush = if ending == Ending::Upgrade { SHORT_FLUSH } else { FLUSH };
+        let deadline = tokio::time::Instant::now() + flush;
         publisher.flush_and_close(deadline).await;
         control.flush_and_close(deadline).await;
     }

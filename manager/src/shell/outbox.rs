@@ -2,26 +2,43 @@
 //!
 //! What waits here is bounded by the arbiter's own state: a process has at most one spawn and a few signals.
 
-use crate::arbiter::{AfterSignal, Event, SpawnFailure};
+use crate::arbiter::{AfterSignal, Event, SpawnFailure, Stored, Write};
 use crate::kernel_link::{KernelLink, LinkError, PendingReply};
 use crate::process::SpawnTicket;
-use ringmaster_protocol::message::{Forget, ProcessId, Refusal, RemoveValue, Reply, Request, SetValue, SpawnStep};
+use ringmaster_protocol::message::{
+    Forget, Keeping, Lifetime, ProcessId, Refusal, RemoveValue, Reply, Request, SetLifetime, SetValue, SpawnStep,
+};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
+use std::sync::Once;
 use tokio::sync::mpsc;
 
 /// Requests under way at the same time: half of what the link takes, so that it never refuses one.
 pub const UNDER_WAY: usize = 512;
+
+/// Said once in the life of a circusd, however many processes it concerns.
+const OLD_CORE: &str = "this core knows neither overflow = drop-newest nor spill: it keeps ring_size of each stream in memory \
+     and drops the oldest output; `papa upgrade` or a new start of the core helps";
+static TELL_OLD_CORE: Once = Once::new();
 
 /// What becomes of an answer.
 #[derive(Debug)]
 pub enum Purpose {
     /// `Event::Spawned`.
     Spawn(SpawnTicket),
+    /// The same, of a process with `overflow = drop-newest` or `spill`, of which an old core knows nothing.
+    SpawnKeeping(SpawnTicket),
     /// `Event::Signalled`.
     Signal(AfterSignal),
-    /// Nobody waits for it; a failure is told.
-    Keep,
+    /// Nobody waits for it.
+    LeaveAlone,
+    /// `Event::Stored`.
+    Keep {
+        /// The value's name.
+        name: String,
+        /// Which write of it.
+        number: u64,
+    },
 }
 
 /// A request that waits for its turn.
@@ -79,20 +96,21 @@ impl Outbox {
         self.send(Outgoing { request, fds: Vec::new(), purpose: Purpose::Signal(AfterSignal::Ignore) });
     }
 
-    /// Has the core keep a value for the next circusd.
-    pub fn keep(&mut self, name: String, value: Vec<u8>) {
-        let ext = Vec::new();
-        self.send_keep(SetValue { name, value, ext }.into());
+    /// A process outlives every circusd from now on.
+    pub fn leave_alone(&mut self, process: ProcessId) {
+        let request = SetLifetime { process, lifetime: Lifetime::Persistent, ext: Vec::new() }.into();
+        self.send(Outgoing { request, fds: Vec::new(), purpose: Purpose::LeaveAlone });
     }
 
-    /// The core need not keep a value any more.
-    pub fn drop_kept(&mut self, name: String) {
-        let ext = Vec::new();
-        self.send_keep(RemoveValue { name, ext }.into());
-    }
-
-    fn send_keep(&mut self, request: Request) {
-        self.send(Outgoing { request, fds: Vec::new(), purpose: Purpose::Keep });
+    /// Has the core keep a value for the next circusd, or forget it.
+    pub fn keep(&mut self, write: Write) {
+        let Write { name, value, number } = write;
+        let (purpose, ext) = (Purpose::Keep { name: name.clone(), number }, Vec::new());
+        let request = match value {
+            Some(value) => SetValue { name, value, ext }.into(),
+            None => RemoveValue { name, ext }.into(),
+        };
+        self.send(Outgoing { request, fds: Vec::new(), purpose });
     }
 
     fn pump(&mut self) {
@@ -112,16 +130,36 @@ async fn report(pending: PendingReply, purpose: Purpose, events: mpsc::Sender<Ev
     let answer = pending.await;
     let event = match purpose {
         Purpose::Spawn(ticket) => Event::Spawned { ticket, result: spawned(answer) },
-        Purpose::Signal(then) => Event::Signalled { then, result: signalled(answer) },
-        Purpose::Keep => {
-            if let Err(reason) = signalled(answer) {
-                tracing::warn!("a change at run time will not outlive this circusd: {reason}");
+        Purpose::SpawnKeeping(ticket) => {
+            if let Ok((Reply::Spawned(spawned), _)) = &answer
+                && !Keeping::is_known(spawned)
+            {
+                TELL_OLD_CORE.call_once(|| tracing::warn!("{OLD_CORE}"));
             }
-            let (then, result) = (AfterSignal::Ignore, Ok(Vec::new()));
-            Event::Signalled { then, result }
+            Event::Spawned { ticket, result: spawned(answer) }
         }
+        Purpose::Signal(then) => Event::Signalled { then, result: signalled(answer) },
+        Purpose::LeaveAlone => {
+            if let Err(reason) = signalled(answer) {
+                tracing::warn!("a process that is left alone may be stopped a day after circusd is gone: {reason}");
+            }
+            Event::Signalled { then: AfterSignal::Ignore, result: Ok(Vec::new()) }
+        }
+        Purpose::Keep { name, number } => Event::Stored { outcome: stored(&name, answer), name, number },
     };
     let _ = events.send(event).await;
+}
+
+/// A value that the core refuses costs only its survival: the change itself is made.
+fn stored(name: &str, answer: Answer) -> Stored {
+    match answer {
+        Ok(_) => Stored::Settled,
+        Err(LinkError::Gone { .. }) => Stored::Lost,
+        Err(reason) => {
+            tracing::warn!("{name}: a change at run time will not outlive this circusd: {reason}");
+            Stored::Settled
+        }
+    }
 }
 
 type Answer = Result<(Reply, Vec<OwnedFd>), LinkError>;

@@ -89,11 +89,16 @@ impl Output {
         };
         self.attached.insert(process);
         self.scribe.order(Order::Expect { process, watcher: key.clone() });
+        self.ask_for(link, process, (wid, key));
+    }
+
+    /// Has the core open the process file.
+    fn ask_for(&self, link: &KernelLink, process: ProcessId, place: (Wid, WatcherKey)) {
         let (link, reports) = (link.clone(), self.reports.clone());
         tokio::spawn(async move {
             let result = open(&link, process).await.map(Box::new);
             // The receiver lives as long as the loop.
-            let _ = reports.send(OutputReport::Opened { process, place: (wid, key), result }).await;
+            let _ = reports.send(OutputReport::Opened { process, place, result }).await;
         });
     }
 
@@ -141,6 +146,13 @@ impl Output {
             OutputReport::Opened { process, place, result: Ok(opened) } => {
                 let (opened, told) = *opened;
                 self.opened(process, place, opened, told);
+                None
+            }
+            // The core went away before it answered: the next one is asked, which is this one again until it is there.
+            OutputReport::Opened { process, place, result: Err(LinkError::Gone { .. }) } => {
+                if self.attached.contains(&process) {
+                    self.ask_for(link, process, place);
+                }
                 None
             }
             OutputReport::Opened { process, result: Err(error), .. } => {

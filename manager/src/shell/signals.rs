@@ -13,10 +13,11 @@ pub struct Signals {
     quit: Signal,
     hup: Signal,
     winch: Signal,
+    usr2: Signal,
 }
 
 impl Signals {
-    /// Installs the handlers. USR1, USR2 and the rest keep their default action (spec b.4).
+    /// Installs the handlers. USR1 and the rest keep their default action (spec b.4).
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             term: signal(SignalKind::terminate())?,
@@ -24,6 +25,7 @@ impl Signals {
             quit: signal(SignalKind::quit())?,
             hup: signal(SignalKind::hangup())?,
             winch: signal(SignalKind::window_change())?,
+            usr2: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -35,7 +37,7 @@ impl Signals {
                 done = &mut work => return Ok(done),
                 signal = self.next() => match signal {
                     OwnSignal::Term | OwnSignal::Int | OwnSignal::Quit => return Err(StartError::Interrupted(signal.name())),
-                    OwnSignal::Hup | OwnSignal::Winch => {}
+                    OwnSignal::Hup | OwnSignal::Winch | OwnSignal::Usr2 => {}
                 },
             }
         }
@@ -49,6 +51,7 @@ impl Signals {
             _ = self.quit.recv() => OwnSignal::Quit,
             _ = self.hup.recv() => OwnSignal::Hup,
             _ = self.winch.recv() => OwnSignal::Winch,
+            _ = self.usr2.recv() => OwnSignal::Usr2,
         }
     }
 }

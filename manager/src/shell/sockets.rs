@@ -1,18 +1,19 @@
 //! Binding the endpoints and the `[socket:]` sections: the core creates and keeps every socket; circusd gets copies.
 
-use super::Plan;
 use super::attach::StartError;
+use super::{Plan, identity};
 use crate::arbiter::{BoundSocket, Rebound, SOCKET_PREFIX, SocketChange, SocketTable, WantedSocket};
 use crate::config::Config;
 use crate::endpoints::Listening;
 use crate::endpoints::address::{BindTarget, Endpoint};
 use crate::kernel_link::{KernelLink, LinkError, OpenedSocket};
-use crate::options::{SocketAddressSpec, SocketKind, SocketOptions};
+use crate::options::{Identity, SocketAddressSpec, SocketKind, SocketOptions};
 use ringmaster_protocol::message::{Listen, Refusal, SocketAddress, SocketType};
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::net::ToSocketAddrs as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The control endpoint at the core.
@@ -23,6 +24,9 @@ pub const PUBSUB: &str = "circusd.pubsub";
 
 /// Connections that may wait while circusd is away; Linux cuts this to `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;
+
+/// The mask for the file of a Unix socket whose section names none: Circus's decimal 8, so that who could connect can.
+const DEFAULT_UMASK: u32 = 0o010;
 
 /// Attempts to bind a socket of a configuration that was read again: together a quarter of a second, which the last
 /// of a killed tree needs at most to be gone.
@@ -101,9 +105,28 @@ async fn endpoint(
         persistent: false,
         ext: Vec::new(),
     };
+    let path = match &listen.address {
+        SocketAddress::Unix(path) if !path.starts_with(b"\0") => Some(PathBuf::from(OsStr::from_bytes(path))),
+        SocketAddress::Unix(_) | SocketAddress::Inet(_) => None,
+    };
     let opened = listen_again(link, listen, value, "circus").await?;
+    if let (CONTROL, Some(owner)) = (name, &plan.config.circus.endpoint_owner) {
+        give(value, path.as_deref(), owner)?;
+    }
     let file = opened.file.ok_or(LinkError::NoDescriptor { request: "Listen" })?;
     Ok(Listening::from_fd(file)?)
+}
+
+/// The control endpoint's file becomes the property of `endpoint_owner`; its group stays (spec l).
+fn give(endpoint: &str, path: Option<&Path>, owner: &str) -> Result<(), StartError> {
+    let failed = |reason: String| StartError::Owner { owner: owner.to_owned(), endpoint: endpoint.to_owned(), reason };
+    let Some(path) = path else {
+        tracing::warn!("endpoint_owner = {owner}: the endpoint {endpoint} has no file that could belong to somebody");
+        return Ok(());
+    };
+    let user = Identity::Name(owner.to_owned());
+    let uid = identity::resolve(Some(&user), None).map_err(|error| failed(error.to_string()))?.uid;
+    std::os::unix::fs::chown(path, uid, None).map_err(|error| failed(error.to_string()))
 }
 
 /// Closes and binds as `reloadconfig` wants. When one cannot be bound, what was there before is bound again.
@@ -190,7 +213,7 @@ async fn section(
         address,
         kind: kind(socket)?,
         backlog: socket.backlog,
-        umask: socket.umask,
+        umask: Some(socket.umask.unwrap_or(DEFAULT_UMASK)),
         replace: socket.replace,
         interface: socket.interface.clone(),
         reuse_port: socket.so_reuseport,

@@ -160,7 +160,7 @@ impl Cursor {
         {
             return Ok(Loaded::Nothing);
         }
-        let mut end = self.head.min(self.offset.saturating_add(BATCH));
+        let mut end = self.head.min(self.offset.saturating_add(BATCH.min(tap.capacity(self.stream))));
         if wish.records {
             let limit = self.records.unwrap_or(u64::MAX);
             let range = self.offset..end;
@@ -179,7 +179,7 @@ impl Cursor {
 
     /// Looks at the bytes that came since an unfinished line was held back.
     fn still_unfinished(&mut self, held: Held, tap: &Tap, portion: &mut Portion) -> std::io::Result<bool> {
-        if self.head - self.offset >= BATCH {
+        if self.head - self.offset >= BATCH.min(tap.capacity(self.stream)) {
             return Ok(false);
         }
         let fresh = portion.resize(self.head.saturating_sub(held.scanned));

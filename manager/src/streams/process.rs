@@ -74,15 +74,10 @@ impl Process {
         }
     }
 
-    /// Takes in the end of the process.
+    /// Takes in the end of the process. Its last words may still be in a pipe, or behind a gap: the core tells when they can
+    /// be read.
     pub(super) fn end(&mut self, heads: [u64; 2]) {
-        let heads = PerStream::from(heads);
-        self.ended = Some(heads);
-        for stream in Stream::ALL {
-            if let Some(cursor) = self.cursors.get_mut(stream) {
-                cursor.advance(*heads.get(stream), None);
-            }
-        }
+        self.ended = Some(PerStream::from(heads));
     }
 
     /// Whether an unfinished line of `stream` can get no end any more, or none that belongs to the process itself.

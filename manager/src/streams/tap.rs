@@ -40,6 +40,11 @@ impl Tap {
         Ok(Self { file, entries })
     }
 
+    /// Bytes of the ring: more lie between two offsets only when there is a gap.
+    pub(super) fn capacity(&self, stream: Stream) -> u64 {
+        self.entries.get(stream).capacity
+    }
+
     /// The lowest offset that can still be read.
     pub fn low(&self, stream: Stream) -> std::io::Result<u64> {
         let mut word = [0; 8];

@@ -1,6 +1,6 @@
 //! Other options for a watcher that lives: from a client, or from a file that was read again.
 
-use super::{Origin, Status, Turn, Watcher, World};
+use super::{Origin, Status, Watcher, World};
 use crate::arbiter::Effect;
 use crate::config::substituted_env;
 use crate::options::{self, Change, OptionError, WatcherOptions};
@@ -49,11 +49,16 @@ impl Watcher {
         }
     }
 
-    /// Notes a number of processes that a client wanted.
-    pub(super) fn set_number(&mut self, number: u32, turn: &mut Turn<'_>) {
-        Rc::make_mut(&mut self.options).numprocesses = number;
-        self.changes.note("numprocesses", &json!(number));
-        turn.effects.push(crate::arbiter::keep(self));
+    /// A client wants so many more processes, or fewer. The number changes at once, so that it is kept before the client
+    /// is answered; the processes follow with [`super::Operation::Resize`].
+    pub fn want_more(&mut self, by: i64, effects: &mut Vec<Effect>) {
+        let wanted = i64::from(self.options.numprocesses).saturating_add(by).max(0);
+        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
+        if wanted != self.options.numprocesses {
+            Rc::make_mut(&mut self.options).numprocesses = wanted;
+            self.changes.note("numprocesses", &json!(wanted));
+            effects.push(crate::arbiter::keep(self));
+        }
     }
 }
 

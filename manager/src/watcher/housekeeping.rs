@@ -2,6 +2,7 @@
 //! stop surplus ones, and stop altogether when nothing is left and nothing is to be replaced (spec f.5).
 
 use super::{Status, Turn, Watcher};
+use crate::arbiter::Standing;
 use crate::process::Wid;
 use std::time::Duration;
 
@@ -14,10 +15,12 @@ impl Watcher {
         if self.processes.wanted_count() > usize::try_from(self.options.numprocesses).unwrap_or(usize::MAX) {
             self.stop_surplus(turn);
         }
-        if self.options.respawn {
+        if self.options.on_demand && self.processes.is_empty() {
+            self.wait_again(turn);
+        } else if self.options.respawn {
             self.respawn(turn);
         } else if self.processes.is_empty() {
-            self.become_stopped(turn);
+            self.become_stopped(Standing::Stopped, turn);
         }
     }
 

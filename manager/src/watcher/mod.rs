@@ -4,6 +4,7 @@
 //! goes and pushes effects. Operations on one watcher run one after another, on different watchers side by side.
 
 mod change;
+mod demand;
 mod housekeeping;
 mod operation;
 mod origin;
@@ -18,10 +19,11 @@ pub use operation::{BatchId, Operation, Outcome};
 pub use origin::{Changes, Origin, Seed};
 pub use processes::{Backoff, Processes};
 
-use crate::arbiter::{Effect, SocketTable};
+use crate::arbiter::{About, Effect, SocketTable, Standing};
 use crate::clock::Now;
 use crate::options::WatcherOptions;
 use crate::process::{Heritage, SpawnTicket};
+use demand::Demand;
 use operation::{Current, Step};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -114,6 +116,7 @@ pub struct Watcher {
     pub processes: Processes,
     current: Option<Current>,
     queue: VecDeque<Current>,
+    demand: Demand,
 }
 
 /// Operations that may wait for one watcher. People and scripts queue a handful; a thousand is a runaway client.
@@ -132,6 +135,7 @@ impl Watcher {
             processes: Processes::default(),
             current: None,
             queue: VecDeque::new(),
+            demand: Demand::default(),
         }
     }
 
@@ -186,22 +190,33 @@ impl Watcher {
         }
     }
 
-    /// When [`Self::settle`] has to be called again without an event.
-    pub fn deadline(&self) -> Option<Duration> {
+    /// When [`Self::settle`] has to be called again without an event; `now` for what only comes later.
+    pub fn deadline(&self, now: Now) -> Option<Duration> {
         let operation = self.current.as_ref().and_then(Current::deadline);
         let house = if self.current.is_none() { self.housekeeping_deadline() } else { None };
-        [operation, house, self.processes.deadline()].into_iter().flatten().min()
+        let demand = self.demand_deadline().filter(|at| *at > now.mono);
+        [operation, house, self.processes.deadline(), demand].into_iter().flatten().min()
     }
 
     /// Publishes one of this watcher's events (spec d).
     fn publish(&self, turn: &mut Turn<'_>, event: &str, fields: &[(&str, serde_json::Value)]) {
-        publish(turn.effects, &self.topic_name(), event, fields);
+        self.publish_about(turn, event, fields, About::Nothing);
+    }
+
+    /// The same, when the next circusd has to know.
+    fn publish_about(&self, turn: &mut Turn<'_>, event: &str, fields: &[(&str, serde_json::Value)], about: About) {
+        publish(turn.effects, &self.topic_name(), event, fields, about);
+    }
+
+    /// What is to be remembered about this watcher.
+    fn stands(&self, standing: Standing) -> About {
+        About::Watcher(self.options.name.to_lowercase(), standing)
     }
 }
 
 /// Pushes `watcher.NAME.EVENT`.
-pub fn publish(effects: &mut Vec<Effect>, name: &str, event: &str, fields: &[(&str, serde_json::Value)]) {
+pub fn publish(effects: &mut Vec<Effect>, name: &str, event: &str, fields: &[(&str, serde_json::Value)], about: About) {
     let object = fields.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
     let payload = ringmaster_protocol::circus::to_json(&serde_json::Value::Object(object));
-    effects.push(Effect::Publish { topic: format!("watcher.{name}.{event}"), payload });
+    effects.push(Effect::Publish { topic: format!("watcher.{name}.{event}"), payload, about });
 }

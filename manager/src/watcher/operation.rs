@@ -32,11 +32,8 @@ pub enum Operation {
     Refresh,
     /// Stop, take these options, then start.
     Redefine(Box<WatcherOptions>),
-    /// Have that many processes, relative to now.
-    Resize {
-        /// More, or fewer.
-        by: i64,
-    },
+    /// Have as many processes as the options say.
+    Resize,
     /// Stop processes, which the watcher then replaces (`kill`).
     Kill {
         /// Only this one.
@@ -117,12 +114,12 @@ impl Current {
     pub(super) fn new(operation: Operation, waiter: Option<BatchId>) -> Self {
         let stage = match operation {
             Operation::Start => Stage::Start(Start::default()),
-            Operation::Stop => Stage::Stop(Stop::default()),
-            Operation::Restart => Stage::RestartStop(Vec::new(), Stop::default()),
+            Operation::Stop => Stage::Stop(Stop::for_good()),
+            Operation::Restart => Stage::RestartStop(Vec::new(), Stop::between()),
             Operation::Reload { sequential } => Stage::Reload(sequential),
             Operation::Refresh => Stage::Refresh,
-            Operation::Redefine(options) => Stage::RedefineStop(options, Stop::default()),
-            Operation::Resize { by } => Stage::Resize(Resize::new(by)),
+            Operation::Redefine(options) => Stage::RedefineStop(options, Stop::between()),
+            Operation::Resize => Stage::Resize(Resize::default()),
             Operation::Kill { pid, signal, timeout } => Stage::Kill { pid, signal, timeout },
         };
         Self { waiter, stage }

@@ -1,7 +1,7 @@
 //! The processes of one watcher: who is there, who may come, who has to go.
 
 use super::{Status, Turn, Watcher};
-use crate::arbiter::{AfterSignal, Effect};
+use crate::arbiter::{About, AfterSignal, Effect, Standing, Told};
 use crate::options::Signal;
 use crate::process::{Ended, Place, Process, ProcessState, SpawnTicket, Started, Stopping, Wid};
 use ringmaster_protocol::message::{Exit, ProcessId, ProcessInfo, Target};
@@ -194,14 +194,27 @@ impl Watcher {
         match result {
             Ok(info) => {
                 self.processes.failed_attempts = 0;
-                self.adopt(wid, info, turn);
+                self.take_in(wid, info, Told::Nothing, turn);
             }
             Err(reason) => self.spawn_failed(wid, reason, turn),
         }
     }
 
-    /// Takes a process that the core has: just started, or found again.
-    pub fn adopt(&mut self, wid: Wid, info: &ProcessInfo, turn: &mut Turn<'_>) {
+    /// Takes a process back from the core. `told` is what subscribers know of it. The end of one that ended while nobody
+    /// looked is announced at once, so that ends come in their order; its last words are still written.
+    pub fn adopt(&mut self, wid: Wid, info: &ProcessInfo, told: Told, turn: &mut Turn<'_>) {
+        if told == Told::Reap {
+            let captured = info.streams.iter().any(|stream| stream.captured);
+            if captured {
+                turn.effects.push(Effect::Attach { process: info.id, wid, watcher: self.id });
+            }
+            return self.let_go(info.id, wid, captured, turn);
+        }
+        self.take_in(wid, info, told, turn);
+        self.conclude(wid, turn);
+    }
+
+    fn take_in(&mut self, wid: Wid, info: &ProcessInfo, told: Told, turn: &mut Turn<'_>) {
         let at = seconds(info.started_ns);
         let captured = info.streams.iter().any(|stream| stream.captured);
         let age = Duration::try_from_secs_f64(turn.now.wall - at).unwrap_or_default();
@@ -212,7 +225,10 @@ impl Watcher {
         if captured {
             turn.effects.push(Effect::Attach { process: info.id, wid, watcher: self.id });
         }
-        self.publish(turn, "spawn", &[("process_pid", info.pid.into()), ("time", at.into())]);
+        if told == Told::Nothing {
+            let fields = [("process_pid", info.pid.into()), ("time", at.into())];
+            self.publish_about(turn, "spawn", &fields, About::Spawned(info.id));
+        }
         if let Some(exit) = &info.exit {
             self.exited(info.id, exit, turn);
         }
@@ -298,7 +314,8 @@ impl Watcher {
         };
         let wid = process.wid;
         let announce_by = if started.captured { turn.now.mono.saturating_add(LAST_WORDS) } else { turn.now.mono };
-        process.state = ProcessState::Ended(started, Ended { status: exit.status, announce_by });
+        process.state =
+            ProcessState::Ended(started, Ended { status: exit.status, at: seconds(exit.realtime_ns), announce_by });
         if ordered {
             turn.effects.push(kill_tree(id));
         }
@@ -346,21 +363,26 @@ impl Watcher {
         }
     }
 
-    /// Takes an ended process out and publishes `reap`.
+    /// Takes an ended process out and publishes `reap`, with the time of the end. Then the core may forget it.
     fn conclude(&mut self, wid: Wid, turn: &mut Turn<'_>) {
         let Some(Process { state: ProcessState::Ended(started, ended), .. }) = self.processes.all.get(&wid).copied()
         else {
             return;
         };
         self.processes.all.remove(&wid);
-        if started.captured {
-            self.processes.lingering.insert(started.id, wid);
-        } else {
-            turn.effects.push(Effect::Forget(started.id));
-        }
         let code = ended.exit_code().map_or(Value::Null, Value::from);
-        let fields = [("process_pid", started.pid.into()), ("time", turn.now.wall.into()), ("exit_code", code)];
-        self.publish(turn, "reap", &fields);
+        let fields = [("process_pid", started.pid.into()), ("time", ended.at.into()), ("exit_code", code)];
+        self.publish_about(turn, "reap", &fields, About::Reaped(started.id));
+        self.let_go(started.id, wid, started.captured, turn);
+    }
+
+    /// The core forgets an ended process when its last words are written; until then its number is taken.
+    fn let_go(&mut self, id: ProcessId, wid: Wid, captured: bool, turn: &mut Turn<'_>) {
+        if captured {
+            self.processes.lingering.insert(id, wid);
+        } else {
+            turn.effects.push(Effect::Forget(id));
+        }
     }
 
     /// Whether the last operation or the back-off allows a spawn now, within the retries.
@@ -372,12 +394,17 @@ impl Watcher {
         }
     }
 
-    /// Everything is stopped: closes the streams and says so.
-    pub(super) fn become_stopped(&mut self, turn: &mut Turn<'_>) {
+    /// Everything is stopped, to stay so or on the way to a start: closes the streams and says so.
+    pub(super) fn become_stopped(&mut self, standing: Standing, turn: &mut Turn<'_>) {
+        self.close_quietly(turn);
+        self.publish_about(turn, "stop", &[("time", turn.now.wall.into())], self.stands(standing));
+        tracing::info!("{} stopped", self.options.name);
+    }
+
+    /// Stopped without a word to anybody.
+    pub(super) fn close_quietly(&mut self, turn: &mut Turn<'_>) {
         self.status = Status::Stopped;
         turn.effects.push(Effect::CloseStreams(self.id));
-        self.publish(turn, "stop", &[("time", turn.now.wall.into())]);
-        tracing::info!("{} stopped", self.options.name);
     }
 }
 

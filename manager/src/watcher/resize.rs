@@ -6,29 +6,19 @@ use super::{Status, Turn, Watcher};
 use std::time::Duration;
 
 /// How far a change of the number is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Resize {
-    by: i64,
     fill: Option<Fill>,
 }
 
 impl Resize {
-    pub(super) fn new(by: i64) -> Self {
-        Self { by, fill: None }
-    }
-
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.fill.as_ref().and_then(Fill::deadline)
     }
 
-    /// A stopped watcher only takes note of the number; surplus processes go, oldest first (spec f.5).
+    /// A stopped watcher has nothing to do; surplus processes go, oldest first (spec f.5).
     pub(super) fn advance(&mut self, watcher: &mut Watcher, turn: &mut Turn<'_>) -> Step {
         let fill = self.fill.get_or_insert_with(|| {
-            let wanted = i64::from(watcher.options.numprocesses).saturating_add(self.by).max(0);
-            let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
-            if wanted != watcher.options.numprocesses {
-                watcher.set_number(wanted, turn);
-            }
             watcher.processes.forgive();
             let missing = match watcher.status {
                 Status::Active => watcher.missing(),

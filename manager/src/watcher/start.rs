@@ -1,8 +1,9 @@
 //! Start: as many processes as are wanted, one after another with `warmup_delay` between them (spec f.1, f.2).
 
+use super::demand::Demand;
 use super::operation::{Outcome, Step};
 use super::{Status, Turn, Watcher};
-use crate::arbiter::Effect;
+use crate::arbiter::{Effect, Standing};
 use std::time::Duration;
 
 /// How far a start is.
@@ -112,6 +113,16 @@ impl Start {
 
     pub(super) fn advance(&mut self, watcher: &mut Watcher, turn: &mut Turn<'_>) -> Step {
         if let Stage::Begin = self.stage {
+            let called = watcher.demand == Demand::Called;
+            if watcher.waits_for_demand(turn) {
+                return Step::Done(self.conclude(Vec::new(), Vec::new(), watcher, turn));
+            }
+            // Failures since the last connection count; somebody who asks by hand has looked into them.
+            if called {
+                watcher.processes.failed_attempts = 0;
+            } else {
+                watcher.processes.forgive();
+            }
             self.stage = Self::begin(watcher, turn);
         }
         if let Stage::Fill { kept, fill, was_active, seen } = &mut self.stage {
@@ -133,8 +144,9 @@ impl Start {
             watcher.stop_all(turn);
             return Step::Wait;
         }
-        watcher.become_stopped(turn);
+        watcher.become_stopped(Standing::Stopped, turn);
         watcher.processes.forgive();
+        watcher.wait_after_failure(turn);
         Step::Done(self.conclude(Vec::new(), Vec::new(), watcher, turn))
     }
 
@@ -145,7 +157,6 @@ impl Start {
             watcher.status = Status::Starting;
             watcher.open_streams(turn);
         }
-        watcher.processes.forgive();
         let wanted = usize::try_from(watcher.options.numprocesses).unwrap_or(usize::MAX);
         if wanted == 0 && !was_active {
             tracing::warn!("{} has numprocesses = 0 and stays stopped", watcher.options.name);
@@ -158,7 +169,7 @@ impl Start {
         if !was_active {
             watcher.status = Status::Active;
             let started = [("time", turn.now.wall.into())];
-            watcher.publish(turn, "start", &started);
+            watcher.publish_about(turn, "start", &started, watcher.stands(Standing::Active));
             tracing::info!("{} started", watcher.options.name);
         }
         let started = watcher.processes.live_pids().into_iter().filter(|pid| !kept.contains(pid)).collect();
@@ -183,6 +194,13 @@ impl super::Processes {
 }
 
 impl Watcher {
+    /// It was active for an earlier circusd: so it is for this one, without a start. What is missing is replaced as
+    /// always.
+    pub fn go_on(&mut self, turn: &mut Turn<'_>) {
+        self.status = Status::Active;
+        self.open_streams(turn);
+    }
+
     /// Has the streams of this watcher opened; nothing changes for those that are open.
     pub fn open_streams(&self, turn: &mut Turn<'_>) {
         turn.effects.push(self.streams_effect());

@@ -12,9 +12,9 @@ mod socket;
 mod value;
 
 pub use process::{
-    Ack, Exit, ExitStatus, Exited, Forget, Lifetime, List, Listing, OpenProcess, Output, Overflow, ProcessFile,
-    ProcessId, ProcessInfo, Rlimit, Rusage, Signal, Signalled, Spawn, Spawned, Stdin, Stdout, StopPlan, StreamEnd,
-    StreamState, Target,
+    Ack, Exit, ExitStatus, Exited, Forget, Keeping, Lifetime, List, Listing, OpenProcess, Output, Overflow,
+    ProcessFile, ProcessId, ProcessInfo, Rlimit, Rusage, SetLifetime, Signal, Signalled, Spawn, Spawned, Stdin, Stdout,
+    StopPlan, StreamEnd, StreamState, Target,
 };
 pub use refusal::{Refusal, SpawnStep};
 pub use session::{
@@ -134,6 +134,7 @@ messages! {
     19 OpenProcess,
     20 Upgrade,
     21 ExitIfIdle,
+    22 SetLifetime,
 }
 
 messages! {

@@ -59,6 +59,38 @@ pub enum Overflow {
     Block,
 }
 
+/// What [`Overflow`] cannot say: travels in [`Spawn::ext`] under [`Keeping::TAG`]. The tag is odd, so a core that does not
+/// know it goes by `ring` and `overflow` of the request; one that does repeats the tag in [`Spawned::ext`], without bytes.
+/// Variants are only ever appended; one that a core cannot read is to it as a tag that it does not know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Keeping {
+    /// What is in a full ring stays; what comes then is taken out of the pipe and counted, until a reader has emptied the
+    /// ring.
+    DropNewest,
+    /// The rings lie in a file of a directory and may become large; beyond it goes by `overflow`.
+    Spill {
+        /// An absolute path. It must be there, and the core may write to it.
+        directory: Vec<u8>,
+        /// Bytes that each captured stream may occupy, in place of `ring`.
+        quota: u64,
+    },
+}
+
+impl Keeping {
+    /// Of the addition, in the request and in the reply.
+    pub const TAG: u16 = 1;
+
+    /// As an addition to a request.
+    pub fn addition(&self) -> (u16, Vec<u8>) {
+        (Self::TAG, super::encode_body(self))
+    }
+
+    /// Whether the core that gave this reply goes by the addition.
+    pub fn is_known(reply: &Spawned) -> bool {
+        reply.ext.iter().any(|(tag, _)| *tag == Self::TAG)
+    }
+}
+
 /// One resource limit (setrlimit(2)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rlimit {
@@ -115,6 +147,14 @@ pub struct Spawn {
     pub note: Vec<u8>,
     /// Later additions.
     pub ext: Ext,
+}
+
+impl Spawn {
+    /// The addition about what is kept; `None` also when it cannot be read.
+    pub fn keeping(&self) -> Option<Keeping> {
+        let (tag, bytes) = self.ext.iter().find(|(tag, _)| *tag == Keeping::TAG)?;
+        super::decode_body(*tag, bytes).ok()
+    }
 }
 
 /// The answer to [`Spawn`].
@@ -269,6 +309,17 @@ pub struct Ack {
     pub stream: Stream,
     /// Not below the stream's `low`, not above its `head`; otherwise it is ignored.
     pub offset: u64,
+}
+
+/// Gives a process another lifetime from now on, also for a later core. Answered by `Done`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetLifetime {
+    /// Which process.
+    pub process: ProcessId,
+    /// `Leased` only from the holder of the lease.
+    pub lifetime: Lifetime,
+    /// Later additions.
+    pub ext: Ext,
 }
 
 /// Forgets an ended process, its status and what is left of its output; its name is free again.

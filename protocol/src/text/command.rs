@@ -107,6 +107,23 @@ pub fn find_topic(words: &[String]) -> Result<Topic, TextError> {
     second(first, rest).map(|(command, _)| Topic::Whole(command))
 }
 
+/// The words that can go on with what is typed so far of a line, for the tab key: where the last word begins, and its
+/// candidates.
+pub fn continuations(line: &str) -> (usize, Vec<&'static str>) {
+    let start = line.rfind(' ').map_or(0, |space| space + 1);
+    let (before, partial) = line.split_at_checked(start).unwrap_or((line, ""));
+    let beginning = partial.to_lowercase();
+    let known: Vec<&str> = match before.split_whitespace().collect::<Vec<_>>().as_slice() {
+        [] | ["help"] => TABLE.iter().map(|first| first.word).collect(),
+        [first] => match TABLE.iter().find(|known| known.word == first.to_lowercase()).map(|known| &known.then) {
+            Some(Then::Second(table)) => table.iter().map(|(word, _)| *word).collect(),
+            Some(Then::Done(_)) | None => Vec::new(),
+        },
+        _ => Vec::new(),
+    };
+    (start, known.into_iter().filter(|word| word.starts_with(&beginning)).collect())
+}
+
 /// What is to be explained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topic {
@@ -175,6 +192,15 @@ mod tests {
         assert_eq!(found("Nosuch"), Err(TextError::UnknownCommand("nosuch".into())));
         assert!(matches!(found("make sockets x"), Err(TextError::SecondWrong("make", _))));
         assert!(matches!(found("watch"), Err(TextError::SecondMissing("watch", _))));
+    }
+
+    #[test]
+    fn words_go_on_as_the_table_has_them() {
+        assert_eq!(continuations("s"), (0, vec!["set", "signal", "status"]));
+        assert_eq!(continuations("list p"), (5, vec!["processes"]));
+        assert_eq!(continuations("help ma"), (5, vec!["make"]));
+        assert_eq!(continuations("tail x"), (5, vec![]));
+        assert_eq!(continuations("MAKE ").1, ["process", "socket"]);
     }
 
     #[test]

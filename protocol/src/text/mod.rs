@@ -22,6 +22,7 @@ mod watch;
 mod words;
 
 pub use accounts::Tables;
+pub use command::continuations;
 pub use error::TextError;
 pub use session::{After, Session};
 pub use watch::Acked;
@@ -41,8 +42,10 @@ pub trait Host {
     fn processes(&self) -> Vec<ProcessInfo>;
     /// All sockets: what was asked for, what came of it.
     fn sockets(&self) -> Vec<(Listen, SocketInfo)>;
-    /// Whether nothing is owned.
+    /// Whether nothing is owned, and the client may end the core.
     fn is_idle(&self) -> bool;
+    /// Whether the client's acknowledgement lets output of a process go.
+    fn may_release(&self, process: ProcessId) -> bool;
     /// Bytes of output still in the ring; empty when they cannot be read.
     fn output(&self, process: ProcessId, stream: Stream, from: u64, to: u64) -> Vec<u8>;
     /// A record of output.

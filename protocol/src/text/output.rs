@@ -2,7 +2,7 @@
 
 use super::Host;
 use crate::message::{ProcessId, StreamState};
-use crate::ring::Stream;
+use crate::ring::{Record, Stream};
 
 /// Bytes of one stream that arrived together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,7 @@ pub fn runs(
     bytes: u64,
 ) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
+    let mut gaps: Vec<u64> = Vec::new();
     let end = state.head.min(from.saturating_add(bytes));
     for number in record..state.records {
         let Some(record) = host.record(process, stream, number) else {
@@ -43,6 +44,9 @@ pub fn runs(
         if record.offset >= end {
             break;
         }
+        if record.is_gap() {
+            gaps.push(number);
+        }
         runs.push(Run {
             seq: record.seq,
             stream,
@@ -52,7 +56,7 @@ pub fn runs(
             record: number,
         });
     }
-    runs.retain(|run| run.from < run.to);
+    runs.retain(|run| run.from < run.to && !gaps.contains(&run.record));
     runs
 }
 
@@ -61,8 +65,8 @@ pub fn record_before(host: &impl Host, process: ProcessId, stream: Stream, state
     let mut number = state.records.saturating_sub(1);
     let mut seq = u64::MAX;
     while let Some(record) = host.record(process, stream, number) {
-        if record.seq >= seq {
-            // The place has been used again: that record is gone.
+        if record.seq >= seq || record == Record::default() {
+            // The place has been used again, or given back: that record is gone.
             return number + 1;
         }
         if record.offset <= offset || number == 0 {

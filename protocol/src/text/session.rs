@@ -2,7 +2,7 @@
 
 use super::command::{Command, find};
 use super::watch::{Acked, Watch};
-use super::words::{Lines, looks_like_http, split};
+use super::words::{Lines, is_browser, split};
 use super::{Host, TextError, help, list, people, process, socket, value};
 
 /// The prompt.
@@ -64,7 +64,7 @@ impl Session {
             let Some(line) = self.lines.next() else {
                 return After::Waiting;
             };
-            if looks_like_http(&line) {
+            if is_browser(&line) {
                 return After::Foreign;
             }
             match step(host, &line) {
@@ -185,7 +185,7 @@ fn step(host: &mut impl Host, line: &str) -> Result<Step, TextError> {
             let made = process::make(host, rest)?;
             let line = list::process(&made.info);
             if made.watch {
-                return Ok(Step::Watch(line, Watch::of(&[made.info])));
+                return Ok(Step::Watch(line, Watch::of(host, &[made.info])));
             }
             line
         }

@@ -50,7 +50,8 @@ pub struct Watch {
 #[derive(Debug)]
 struct Watched {
     id: ProcessId,
-    /// Made by this protocol: an acknowledgement lets its output go. Another's output is only looked at.
+    /// Made by this protocol, and the client's to rule: an acknowledgement lets its output go. Other output is only looked
+    /// at.
     ours: bool,
     cursors: [Cursor; 2],
     /// The newest time on the wire.
@@ -72,14 +73,14 @@ impl Watch {
         if chosen.is_empty() {
             return Err(TextError::NothingToWatch);
         }
-        Ok(Self::of(&chosen))
+        Ok(Self::of(host, &chosen))
     }
 
     /// Of these processes.
-    pub fn of(processes: &[ProcessInfo]) -> Self {
+    pub fn of(host: &impl Host, processes: &[ProcessInfo]) -> Self {
         let processes = processes.iter().map(|info| Watched {
             id: info.id,
-            ours: Note::read(&info.note).is_some(),
+            ours: Note::read(&info.note).is_some() && host.may_release(info.id),
             cursors: [Cursor::default(); 2],
             stamp_us: 0,
             closed_sent: false,
@@ -177,9 +178,22 @@ impl Watched {
         }
     }
 
-    /// A time for the wire: microseconds, later than the one before.
+    /// A time for the wire: microseconds, later than the one before, also when the clock was set back.
     fn stamp(&mut self, realtime_ns: u64) -> String {
         self.stamp_us = (realtime_ns / 1000).max(self.stamp_us + 1);
         list::stamp(self.stamp_us)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_grow_when_the_clock_is_set_back() {
+        let id = ProcessId(1);
+        let mut watched = Watched { id, ours: true, cursors: [Cursor::default(); 2], stamp_us: 0, closed_sent: false };
+        let times = [5_000_000, 5_000_000, 3_000_000, 6_000_000].map(|micros| watched.stamp(micros * 1000));
+        assert_eq!(times, ["5.0", "5.000001", "5.000002", "6.0"]);
     }
 }

@@ -78,8 +78,15 @@ pub fn split(line: &str) -> Vec<String> {
 /// Methods of RFC 9110 and RFC 5789, and the first word of HTTP/2 (RFC 9113).
 const METHODS: &[&str] = &["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PRI", "PUT", "TRACE"];
 
+/// A handshake of TLS and the major number of its version (RFC 8446, section 5.1). What follows may hold whole lines of
+/// somebody else's choice, in a session ticket.
+const TLS: &str = "\u{16}\u{3}";
+
 /// The request of a browser, or of a page in one, that was talked into connecting here.
-pub fn looks_like_http(line: &str) -> bool {
+pub fn is_browser(line: &str) -> bool {
+    if line.starts_with(TLS) {
+        return true;
+    }
     let mut words = line.split(' ');
     let method = words.next().unwrap_or_default();
     METHODS.contains(&method) && words.next_back().is_some_and(|last| last.starts_with("HTTP/"))
@@ -123,11 +130,12 @@ mod tests {
 
     #[test]
     fn browsers_are_told_from_people() {
-        assert!(looks_like_http("GET / HTTP/1.1"));
-        assert!(looks_like_http("PRI * HTTP/2.0"));
-        assert!(!looks_like_http("get HTTP/1.1"));
-        assert!(!looks_like_http("GET a"));
-        assert!(!looks_like_http("SET a HTTP/1.1"));
+        assert!(is_browser("GET / HTTP/1.1"));
+        assert!(is_browser("PRI * HTTP/2.0"));
+        assert!(is_browser("\u{16}\u{3}\u{1}\u{2}\u{0}..."));
+        assert!(!is_browser("get HTTP/1.1"));
+        assert!(!is_browser("GET a"));
+        assert!(!is_browser("SET a HTTP/1.1"));
     }
 
     proptest! {

@@ -14,7 +14,7 @@
 mod samples;
 
 use ringmaster_protocol::frame::{Frame, FrameReader, Kind};
-use ringmaster_protocol::message::{Notice, PROTOCOL, Refusal, Reply, Request};
+use ringmaster_protocol::message::{Keeping, Notice, PROTOCOL, Refusal, Reply, Request, Spawn};
 use ringmaster_protocol::ring::{Record, StreamEntry};
 use samples::Sample;
 use std::collections::BTreeMap;
@@ -85,6 +85,8 @@ fn expected() -> BTreeMap<String, Vec<String>> {
     }
     let records = samples::records().iter().map(|record| to_hex(&record.encode())).collect();
     let entries = samples::stream_entries().iter().map(|entry| to_hex(&entry.encode())).collect();
+    let keepings = samples::keepings().iter().map(|keeping| to_hex(&keeping.addition().1)).collect();
+    files.insert("addition-01-Keeping.hex".to_owned(), keepings);
     files.insert("ring-record.hex".to_owned(), records);
     files.insert("ring-stream-entry.hex".to_owned(), entries);
     files
@@ -142,6 +144,19 @@ fn records_and_stream_entries_mean_what_they_meant() {
         .map(|line| StreamEntry::decode(from_hex(line).as_slice().try_into().unwrap()))
         .collect();
     assert_eq!(entries, samples::stream_entries());
+}
+
+#[test]
+fn additions_mean_what_they_meant() {
+    let stored = stored();
+    let samples::Sample::Request(Request::Spawn(plain)) = samples::plain_spawn() else { panic!("no spawn") };
+    let read = |line: &String| Spawn { ext: vec![(Keeping::TAG, from_hex(line))], ..plain.clone() }.keeping();
+    let found: Vec<Option<Keeping>> = stored["addition-01-Keeping.hex"].iter().map(read).collect();
+    assert_eq!(found, samples::keepings().into_iter().map(Some).collect::<Vec<_>>());
+    for unknown in [vec![], vec![9], vec![0, 0]] {
+        let spawn = Spawn { ext: vec![(Keeping::TAG, unknown)], ..plain.clone() };
+        assert_eq!(spawn.keeping(), None, "what cannot be read is as if it were not there");
+    }
 }
 
 #[test]

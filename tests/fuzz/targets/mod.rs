@@ -42,7 +42,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ring", run: wire::ring, cap: KIB, longest: KIB },
     Target { name: "process-file", run: process_file::process_file, cap: 128 * KIB, longest: 16 * KIB },
     Target { name: "state", run: state::state, cap: 64 * KIB, longest: 2 * KIB },
-    Target { name: "state-file", run: state_file::state_file, cap: 256 * KIB, longest: KIB },
+    // A file of layout 1 is held twice while it is converted.
+    Target { name: "state-file", run: state_file::state_file, cap: MIB, longest: KIB },
     // A refused request may hold one reserved list (see `messages`).
     Target { name: "core", run: core::core, cap: 4 * MIB, longest: 4 * KIB },
     // A batch is 256 KiB of output, which a line of text may double.

@@ -106,6 +106,10 @@ impl Host for Desk<'_, '_> {
         self.world.processes.is_empty()
     }
 
+    fn may_release(&self, process: ProcessId) -> bool {
+        self.world.core.may_rule(self.client, process).is_ok()
+    }
+
     fn output(&self, _process: ProcessId, _stream: Stream, from: u64, to: u64) -> Vec<u8> {
         let length = to.saturating_sub(from).min(CAPACITY);
         (0..length).map(|at| if at % 7 == 6 { b'\n' } else { b'x' }).collect()

@@ -3,7 +3,9 @@
 
 use super::bytes::Bytes;
 use ringmaster_kernel::core::ring::{Captured, Remains, Ring};
-use ringmaster_kernel::core::{ClientId, Conduct, Core, Effect, Facts, Inheritance, Input, Made, Now, ReplyTo};
+use ringmaster_kernel::core::{
+    ClientId, Conduct, Core, Effect, Facts, Inheritance, Input, Made, Now, Peer, ReplyTo, Right,
+};
 use ringmaster_kernel::state::Deaths;
 use ringmaster_protocol::message::*;
 use ringmaster_protocol::ring::{Record, Stream};
@@ -15,6 +17,9 @@ const PLACES: u64 = 16;
 
 /// Inputs that one act may lead to, directly or not. One signal for each process that a lease leaves behind is the longest.
 const LONGEST_CHAIN: usize = 20_000;
+
+/// What one client after the other may do.
+const RIGHTS: [Right; 6] = [Right::Own, Right::Own, Right::Spawn, Right::Own, Right::Operate, Right::Observe];
 
 /// The core and what it has asked of the system.
 pub struct World {
@@ -41,6 +46,8 @@ impl World {
             guarantees: vec![],
             conduct: Conduct::Full,
             deaths: Deaths::default(),
+            // Room for four full rings, so that the cap is felt as well.
+            ring_memory: 4 * CAPACITY,
         };
         let now = Now { boot_ns: 1_000_000_000, real_ns: 1 << 60 };
         let before = match bytes.u8() {
@@ -64,7 +71,9 @@ impl World {
         let client = ClientId(self.next_client);
         self.next_client += 1;
         self.clients.push(client);
-        self.drive(Input::Connected { client, pid: 1 }, bytes);
+        let turn = usize::try_from(client.0 - 1).unwrap_or(0) % RIGHTS.len();
+        let peer = Peer { pid: 1, uid: 1000, gid: 1000, right: RIGHTS[turn] };
+        self.drive(Input::Connected { client, peer }, bytes);
         let hello = Hello { oldest: 1, newest: 1, build: "fuzz".into(), role: Role::Tool, ext: vec![] };
         self.ask(client, hello.into(), bytes).expect("a hello is answered");
         client
@@ -150,8 +159,10 @@ impl World {
             Effect::Pause { .. }
             | Effect::Resume { .. }
             | Effect::Close { .. }
+            | Effect::Thin { .. }
             | Effect::SaveAck { .. }
             | Effect::SaveLost { .. }
+            | Effect::SaveLifetime { .. }
             | Effect::SaveLease { .. }
             | Effect::Unbind { .. }
             | Effect::DropValue { .. } => {}

@@ -171,3 +171,21 @@ async fn half_sent_messages_share_a_pool_and_the_heaviest_goes() {
     assert_eq!(client.ask(&large).await, large);
     assert_alive(&server).await;
 }
+
+#[tokio::test]
+async fn a_thousand_idle_clients_make_room_for_a_newcomer() {
+    let server = Server::echo();
+    let mut talker = RawClient::ready(server.address, "DEALER").await;
+    let mut idle = Vec::new();
+    for _ in 1..limits::CONNECTIONS {
+        idle.push(RawClient::ready(server.address, "DEALER").await);
+    }
+    assert_eq!(talker.ask(b"still here?").await, b"still here?");
+    let mut newcomer = RawClient::ready(server.address, "DEALER").await;
+    assert_eq!(newcomer.ask(b"me, too?").await, b"me, too?");
+    // The first of the idle ones had to go, not the one that has just talked.
+    idle.remove(0).until_closed().await;
+    assert_eq!(talker.ask(b"and now?").await, b"and now?");
+    let statistics = server.statistics().await;
+    assert_eq!((statistics.cut, statistics.connected), (1, u64::try_from(limits::CONNECTIONS).unwrap()));
+}

@@ -4,7 +4,7 @@
 mod replies;
 mod requests;
 
-use ringmaster_protocol::message::{Ext, Notice, Refusal, Reply, Request, SpawnStep};
+use ringmaster_protocol::message::{Ext, Keeping, Notice, Refusal, Reply, Request, SpawnStep};
 use ringmaster_protocol::ring::{Record, Stream, StreamEntry};
 
 /// A message in its direction.
@@ -30,6 +30,17 @@ pub fn all() -> Vec<Sample> {
 /// A later build's addition with an odd tag, which an old build ignores.
 fn ext() -> Ext {
     vec![(0x0101, vec![0xaa, 0xbb])]
+}
+
+/// Every addition about what is kept.
+pub fn keepings() -> Vec<Keeping> {
+    vec![Keeping::DropNewest, Keeping::Spill { directory: b"/var/spool/circus".to_vec(), quota: 1 << 30 }]
+}
+
+/// A request to which additions can be made.
+pub fn plain_spawn() -> Sample {
+    let mut requests = requests::all().into_iter();
+    Sample::Request(requests.find(|request| matches!(request, Request::Spawn(_))).unwrap())
 }
 
 /// Number of variants of [`Refusal`].

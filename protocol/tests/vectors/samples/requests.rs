@@ -3,8 +3,8 @@
 use super::ext;
 use ringmaster_protocol::message::{
     Ack, ExitIfIdle, Ext, Forget, GetValue, Hello, Lifetime, List, ListValues, Listen, OpenProcess, OpenSocket,
-    Overflow, ProcessId, PutLease, RemoveSocket, RemoveValue, Request, Rlimit, Role, SetValue, Signal, SocketAddress,
-    SocketType, Sockets, Spawn, Status, Stdin, Stdout, StopPlan, TakeLease, Target, Upgrade, Watch,
+    Overflow, ProcessId, PutLease, RemoveSocket, RemoveValue, Request, Rlimit, Role, SetLifetime, SetValue, Signal,
+    SocketAddress, SocketType, Sockets, Spawn, Status, Stdin, Stdout, StopPlan, TakeLease, Target, Upgrade, Watch,
 };
 use ringmaster_protocol::ring::Stream;
 
@@ -91,6 +91,8 @@ fn process_requests() -> Vec<Request> {
         ack(Stream::Stdout).into(),
         Forget { process: ProcessId(7), ext: ext() }.into(),
         OpenProcess { process: ProcessId(300), ext: ext() }.into(),
+        SetLifetime { process: ProcessId(7), lifetime: Lifetime::Persistent, ext: ext() }.into(),
+        SetLifetime { process: ProcessId(300), lifetime: Lifetime::Leased, ext: Ext::new() }.into(),
     ]
 }
 

@@ -1,0 +1,101 @@
+//! One program in the place of another: what circusd was when it started, so that children get it and a newer circusd
+//! can be started in the same process exactly as this one was.
+
+use crate::process::NOFILE;
+use crate::program::Program;
+use nix::sys::signal::{SigSet, Signal};
+use ringmaster_protocol::message::Rlimit;
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit as Limit, getrlimit, setrlimit};
+use std::ffi::{CString, NulError, OsString};
+use std::os::unix::ffi::OsStringExt as _;
+
+/// Set by `--daemon` for the process that stays; it has left its terminal when another program takes over.
+const DAEMONIZED: &str = "--daemonized";
+
+/// Why a program cannot take over.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplaceError {
+    /// A zero byte in an argument.
+    #[error("an argument cannot be passed on: {0}")]
+    Argument(#[from] NulError),
+    /// execve(2) failed.
+    #[error("it cannot be executed: {0}")]
+    Exec(#[from] nix::errno::Errno),
+}
+
+/// What this process was when it started.
+#[derive(Debug, Clone)]
+pub struct Beginning {
+    /// The program and its arguments.
+    pub program: Program,
+    umask: Mode,
+    files: Limit,
+}
+
+impl Beginning {
+    /// To be asked before anything is changed.
+    pub fn now() -> Self {
+        // The umask can only be read by setting it.
+        let umask = rustix::process::umask(Mode::from_raw_mode(0o77));
+        rustix::process::umask(umask);
+        Self { program: Program::own(), umask, files: getrlimit(Resource::Nofile) }
+    }
+
+    /// The limit of open files as it was, for the children.
+    pub fn files(&self) -> Rlimit {
+        let number = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
+        Rlimit { resource: NOFILE, soft: number(self.files.current), hard: number(self.files.maximum) }
+    }
+
+    /// Lets circusd open as many files as the system allows: each log and each process with output takes one.
+    pub fn raise_file_limit(&self) {
+        let raised = Limit { current: self.files.maximum, maximum: self.files.maximum };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::debug!("the limit of open files stays as it is: {error}");
+        }
+    }
+
+    /// Sets the configured umask, or the one at the start; gives the one in force.
+    pub fn set_umask(&self, wanted: Option<u32>) -> u32 {
+        let umask = wanted.map_or(self.umask, Mode::from_raw_mode);
+        rustix::process::umask(umask);
+        umask.as_raw_mode()
+    }
+
+    /// The program on disk takes over, with the same arguments, in this process. Comes back only when it cannot.
+    ///
+    /// # Errors
+    /// See [`ReplaceError`]; everything is as it was then.
+    pub fn replace(&self) -> Result<std::convert::Infallible, ReplaceError> {
+        let text = |text: &OsString| CString::new(text.clone().into_vec());
+        let path = text(&self.program.path.clone().into_os_string())?;
+        let kept = self.program.arguments.iter().filter(|argument| *argument != DAEMONIZED);
+        let arguments: Vec<CString> =
+            std::iter::once(&self.program.name).chain(kept).map(text).collect::<Result<_, _>>()?;
+        rustix::process::umask(self.umask);
+        if let Err(error) = setrlimit(Resource::Nofile, self.files) {
+            tracing::debug!("the limit of open files stays raised: {error}");
+        }
+        // A reload or another upgrade that is asked for now waits for the next program instead of killing it.
+        if let Err(errno) = asked_for().thread_block() {
+            tracing::debug!("signals are not held back: {errno}");
+        }
+        let failed = nix::unistd::execv(&path, &arguments);
+        self.raise_file_limit();
+        listen_to_signals();
+        Ok(failed?)
+    }
+}
+
+/// After the handlers are there: takes the signals that an earlier program in this process has held back.
+pub fn listen_to_signals() {
+    if let Err(errno) = asked_for().thread_unblock() {
+        tracing::debug!("signals stay held back: {errno}");
+    }
+}
+
+/// Signals that ask circusd for something and would kill a program without handlers.
+fn asked_for() -> SigSet {
+    [Signal::SIGHUP, Signal::SIGUSR2].into_iter().collect()
+}
