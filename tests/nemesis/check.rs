@@ -1,6 +1,6 @@
 //! Whether what came is what was to come: output byte by byte, and the ends of children.
 
-use crate::manager::{Expected, Role};
+use crate::children::{Expected, Role};
 use crate::tally::Tally;
 use anyhow::Result;
 use ringmaster_protocol::message::{Exit, ExitStatus};

@@ -1,7 +1,9 @@
 //! Carries out a plan against a world under load, keeps the journal, and says what came of it.
 
-use crate::manager::{Manager, Shared};
+use crate::children::Children;
+use crate::manager::Manager;
 use crate::plan::{Dose, Step, read_journal};
+use crate::shared::Shared;
 use crate::tally::Tally;
 use crate::world::{Phase, World};
 use anyhow::{Context, Result, bail, ensure};
@@ -68,7 +70,8 @@ impl Director {
         let world = World::new(&format!("nemesis-{name}"))?;
         let shared = Arc::new(Mutex::new(Shared::default()));
         let ports = [world.sandbox.port(3), world.sandbox.port(4)];
-        let manager = Manager::new(world.socket(), world.sandbox.work(), ports, dice, Arc::clone(&shared))?;
+        let children = Children::new(world.sandbox.work(), dice)?;
+        let manager = Manager::new(world.socket(), children, ports, Arc::clone(&shared));
         let lasting = manager.lasting();
         let manager = std::thread::spawn(move || manager.run());
         wait_until(BEGIN, "the children run", || {

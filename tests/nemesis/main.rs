@@ -17,10 +17,12 @@
 
 mod broken;
 mod check;
+mod children;
 mod director;
 mod logs;
 mod manager;
 mod plan;
+mod shared;
 mod tally;
 mod world;
 

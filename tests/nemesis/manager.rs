@@ -2,14 +2,12 @@
 //! back whenever its connection breaks. It knows what must come and counts what does not.
 
 use crate::check::{Verdict, compare, fetch, verdict};
-use crate::tally::Tally;
+use crate::children::{Children, Expected, Role, Seen, describe, socket};
+use crate::shared::Shared;
 use anyhow::{Context, Result, bail};
-use ringmaster_protocol::limits::DEFAULT_RING;
 use ringmaster_protocol::message::*;
 use ringmaster_protocol::ring::Stream;
-use ringmaster_tests::dice::Dice;
 use ringmaster_tests::link::Link;
-use ringmaster_tests::processes;
 use ringmaster_tests::wait::pass;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -18,183 +16,48 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Children that write all the time.
-pub const WRITERS: usize = 50;
-
-/// Bytes a second that each writes on each of its two streams: 30 MB/s in all, of which outages cost some.
-const RATE: u64 = 300_000;
-
-/// Children that accept on the socket.
-const ACCEPTORS: usize = 2;
-
 /// Short-lived children at once at most.
 const SHORT_ONES: usize = 6;
-
-/// The longest life of one, in milliseconds.
-const LONGEST_LIFE: u64 = 400;
 
 /// Between two starts of short-lived children at least.
 const START_EVERY: Duration = Duration::from_millis(25);
 
-/// One in so many short-lived children serves those who wait at the lone socket.
-const DRAIN_ONE_IN: u64 = 8;
-
 /// How long the end may take: everything that is left is read and every code is there.
 const LAST: Duration = Duration::from_secs(120);
-
-/// What a child does, and what must come of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Role {
-    /// Writes until it is told to stop.
-    Writer,
-    /// Accepts until it is killed.
-    Acceptor,
-    /// Says a sentence and ends.
-    Short,
-}
-
-/// One child that was asked for.
-pub struct Expected {
-    pub spawn: Spawn,
-    pub role: Role,
-    pub code: ExitStatus,
-    /// It ended while both halves were dead, or may have.
-    pub may_be_unknown: bool,
-    pub was_told: bool,
-    pub seen: Option<Seen>,
-}
-
-/// What the core has said of it.
-pub struct Seen {
-    pub id: ProcessId,
-    pub pid: i32,
-    pub file: Option<File>,
-    /// How far each stream was read.
-    pub at: [u64; 2],
-    pub ended: [bool; 2],
-    pub exit: Option<Exit>,
-    /// What a short-lived one said.
-    pub words: Vec<u8>,
-}
-
-/// What the director and the manager tell each other.
-#[derive(Default)]
-pub struct Shared {
-    /// Short-lived children that are out, and their pids when they are known.
-    pub out: BTreeMap<String, Option<i32>>,
-    /// Of them, those whose code may be unknown.
-    pub excused: Vec<String>,
-    /// Pids that must stay, by name.
-    pub lasting: BTreeMap<String, i32>,
-    /// How often a moment without a core has begun or ended: odd in the middle of one.
-    pub gaps: u64,
-    /// Everything is to come to its end.
-    pub finish: bool,
-    /// Give up: a violation has been found that makes waiting pointless.
-    pub abort: bool,
-    pub tally: Tally,
-}
-
-impl Shared {
-    /// Somebody's connection was refused or broken off; while a half of the core lives, that is a violation. `gaps` is what was
-    /// read before connecting.
-    pub fn refused_outside_of_a_gap(&mut self, gaps: u64, error: &io::Error, who: &str) {
-        let refused = matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound);
-        if refused && gaps.is_multiple_of(2) && gaps == self.gaps {
-            self.tally.refused += 1;
-            self.tally.complain(format!("{who}: {error}"));
-        }
-    }
-}
 
 /// The manager's whole memory.
 pub struct Manager {
     socket: PathBuf,
-    folder: PathBuf,
-    actor: String,
+    children: Children,
     ports: [u16; 2],
-    dice: Dice,
     shared: Arc<Mutex<Shared>>,
     expected: BTreeMap<String, Expected>,
     names: HashMap<ProcessId, String>,
-    started: u64,
     next_start: Instant,
     killed_acceptors: bool,
 }
 
 impl Manager {
-    pub fn new(
-        socket: PathBuf,
-        folder: PathBuf,
-        ports: [u16; 2],
-        dice: Dice,
-        shared: Arc<Mutex<Shared>>,
-    ) -> Result<Self> {
-        let actor = ringmaster_tests::program::profile_dir()?.join("nemesis-actor").display().to_string();
+    /// A manager that will connect to `socket` and start everything.
+    pub fn new(socket: PathBuf, children: Children, ports: [u16; 2], shared: Arc<Mutex<Shared>>) -> Self {
         let mut manager = Self {
             socket,
-            folder,
-            actor,
+            children,
             ports,
-            dice,
             shared,
             expected: BTreeMap::new(),
             names: HashMap::new(),
-            started: 0,
             next_start: Instant::now(),
             killed_acceptors: false,
         };
-        for number in 0..WRITERS {
-            let (name, code) = (format!("w{number}"), 40 + number);
-            let folder = manager.folder.display().to_string();
-            let spawn = manager.spawn(&name, &["write", &name, &RATE.to_string(), &folder, &code.to_string()]);
-            manager.expect(spawn, Role::Writer, ExitStatus::Code(i32::try_from(code)?));
-        }
-        for number in 0..ACCEPTORS {
-            let spawn = manager.spawn(&format!("a{number}"), &["accept"]);
-            let spawn = Spawn { stdin: Stdin::Socket("web".into()), ..spawn };
-            manager.expect(spawn, Role::Acceptor, ExitStatus::Signal(9));
-        }
-        Ok(manager)
+        let lasting = manager.children.lasting();
+        manager.expected.extend(lasting.into_iter().map(|child| (child.spawn.name.clone(), child)));
+        manager
     }
 
     /// How many children are to live to the end.
     pub fn lasting(&self) -> usize {
         self.expected.len()
-    }
-
-    fn spawn(&mut self, name: &str, words: &[&str]) -> Spawn {
-        Spawn {
-            name: name.into(),
-            token: self.dice.below(u64::MAX),
-            lifetime: Lifetime::Persistent,
-            stop: StopPlan { signal: 15, grace_ms: 5000 },
-            argv: [self.actor.as_str()].iter().chain(words).map(|word| word.as_bytes().to_vec()).collect(),
-            env: vec![
-                (b"PATH".to_vec(), b"/usr/bin:/bin".to_vec()),
-                (b"NEMESIS".to_vec(), self.folder.display().to_string().into_bytes()),
-            ],
-            cwd: Some(self.folder.display().to_string().into_bytes()),
-            uid: None,
-            gid: None,
-            groups: None,
-            rlimits: vec![],
-            umask: None,
-            stdin: Stdin::Null,
-            stdout: Stdout::Captured,
-            stderr: Stdout::Captured,
-            sockets: vec![],
-            ring: DEFAULT_RING,
-            // What cannot be read has to wait, so that not one byte may be missing.
-            overflow: Overflow::Block,
-            note: vec![],
-            ext: vec![],
-        }
-    }
-
-    fn expect(&mut self, spawn: Spawn, role: Role, code: ExitStatus) {
-        let expected = Expected { spawn, role, code, may_be_unknown: false, was_told: false, seen: None };
-        self.expected.insert(expected.spawn.name.clone(), expected);
     }
 
     /// Until everything has come to its end.
@@ -322,36 +185,14 @@ impl Manager {
         let short = self.expected.values().filter(|expected| expected.role == Role::Short).count();
         if short < SHORT_ONES && self.next_start <= Instant::now() && !self.shared().finish {
             self.next_start = Instant::now() + START_EVERY;
-            self.draw_short_one();
+            let child = self.children.short_one();
+            self.expected.insert(child.spawn.name.clone(), child);
         }
         let missing = self.expected.iter().filter(|(_, expected)| expected.seen.is_none());
         for name in missing.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             self.start_one(link, &name)?;
         }
         Ok(())
-    }
-
-    fn draw_short_one(&mut self) {
-        self.started += 1;
-        let name = format!("s{}", self.started);
-        let (code, word) = match self.dice.below(8) {
-            0 => (ExitStatus::Signal(9), "s9".to_owned()),
-            1 => (ExitStatus::Signal(15), "s15".to_owned()),
-            _ => {
-                let code = self.dice.below(256);
-                (ExitStatus::Code(i32::try_from(code).unwrap_or(0)), code.to_string())
-            }
-        };
-        let life = self.dice.below(LONGEST_LIFE);
-        let folder = self.folder.display().to_string();
-        let spawn = if self.dice.below(DRAIN_ONE_IN) == 0 {
-            // Nobody but the core holds that socket, but for these moments.
-            let spawn = self.spawn(&name, &["drain", &name, &folder, &word]);
-            Spawn { stdin: Stdin::Socket("lone".into()), ..spawn }
-        } else {
-            self.spawn(&name, &["end", &name, &life.to_string(), &folder, &word])
-        };
-        self.expect(spawn, Role::Short, code);
     }
 
     fn start_one(&mut self, link: &mut Link, name: &str) -> Result<()> {
@@ -454,7 +295,7 @@ impl Manager {
         let (Some(exit), [true, true]) = (seen.exit, seen.ended) else { return Ok(()) };
         if !expected.was_told {
             expected.was_told = true;
-            let verdict = verdict(name, expected, exit, &self.folder);
+            let verdict = verdict(name, expected, exit, &self.children.folder);
             let mut shared = self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let tally = &mut shared.tally;
             match verdict {
@@ -488,7 +329,7 @@ impl Manager {
 
     fn is_finished(&mut self, link: &mut Link, last: &mut Option<Instant>) -> Result<bool> {
         let begin = *last.get_or_insert_with(Instant::now);
-        std::fs::write(self.folder.join("stop"), "")?;
+        std::fs::write(self.children.folder.join("stop"), "")?;
         let only_acceptors = self.expected.values().all(|expected| expected.role == Role::Acceptor);
         if only_acceptors && !self.killed_acceptors {
             self.killed_acceptors = true;
@@ -515,35 +356,4 @@ impl Manager {
         ran.retain(|_, count| *count > 1);
         ran
     }
-}
-
-/// A socket whose listener blocks, because its acceptors do.
-fn socket(name: &str, port: u16) -> Listen {
-    Listen {
-        name: name.into(),
-        address: SocketAddress::Inet(([127, 0, 0, 1], port).into()),
-        kind: SocketType::Stream,
-        backlog: 128,
-        umask: None,
-        replace: false,
-        reuse_port: false,
-        interface: None,
-        blocking: true,
-        persistent: true,
-        ext: vec![],
-    }
-}
-
-fn describe(name: &str, expected: &Expected) -> String {
-    let seen = expected.seen.as_ref().map(|seen| {
-        format!(
-            "pid {} alive {}, read {:?}, ended {:?}, exit {:?}",
-            seen.pid,
-            processes::is_alive(seen.pid),
-            seen.at,
-            seen.ended,
-            seen.exit
-        )
-    });
-    format!("{name}: {seen:?}")
 }
