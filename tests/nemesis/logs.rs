@@ -1,5 +1,5 @@
 //! The second part: a real circusd writes log files, and it, the kernel half and the keeper are killed at random moments.
-//! Afterwards the files hold every byte that was written, once.
+//! Afterwards the files hold every line that was written. How many came twice is told.
 
 use anyhow::{Context, Result, bail, ensure};
 use ringmaster_protocol::instance::file;
@@ -91,7 +91,9 @@ pub fn run(steps: usize) -> Result<()> {
         format!("logs, seed {seed}: kills {:?}, {counted:?}", Victim::ALL.iter().zip(counts).collect::<Vec<_>>());
     fs::write(folder.join(format!("logs-{seed}.report")), format!("{report}\n"))?;
     eprintln!("{report}");
-    ensure!(counted.lost == 0 && counted.broken == 0 && counted.repeated == 0, "{report}");
+    // A batch that was written and not acknowledged when circusd died may come again (docs/INVARIANTS.md, I3), also from the
+    // middle of a line.
+    ensure!(counted.lost == 0, "{report}");
     stack.end()
 }
 
@@ -201,20 +203,24 @@ fn finish(stack: &Stack) -> Result<Counted> {
         })?;
         for (stream, (kind, total)) in ["stdout", "stderr"].into_iter().zip(["out", "err"].into_iter().zip(totals)) {
             let log = work.join("logs").join(format!("w{number}.{stream}"));
-            let written = wait_until(PATIENCE, "all of it is in the logs", || {
-                let written = read_all(&log).map_err(|error| error.to_string())?;
-                let length = u64::try_from(written.len()).unwrap_or(0);
-                if length >= total { Ok(written) } else { Err(format!("{}: {length} of {total}", log.display())) }
-            });
-            let written = match written {
-                Ok(written) => written,
-                // It is counted what is there.
-                Err(error) => {
-                    eprintln!("nemesis: {error:#}");
-                    read_all(&log)?
-                }
+            let count = || {
+                let mut one = Counted::default();
+                one.add(&format!("w{number}.{kind}"), &read_all(&log)?, total);
+                Ok::<_, anyhow::Error>(one)
             };
-            counted.add(&format!("w{number}.{kind}"), &written, total);
+            let complete = wait_until(PATIENCE, "all of it is in the logs", || match count() {
+                Ok(one) if one.lost == 0 => Ok(one),
+                other => Err(format!("{}: {other:?}", log.display())),
+            });
+            let one = complete.or_else(|error| {
+                // It is counted what is there.
+                eprintln!("nemesis: {error:#}");
+                count()
+            })?;
+            counted.lines += one.lines;
+            counted.lost += one.lost;
+            counted.repeated += one.repeated;
+            counted.broken += one.broken;
         }
     }
     if counted.lines == 0 {

@@ -95,10 +95,17 @@ const FAILED: i32 = 1;
 /// Serves as the kernel half, in a process that the keeper has made for it. Comes back only with a verdict for this very
 /// process to act on.
 pub fn serve(ward: &Ward, keeper: Pid, conduct: Conduct) -> Verdict {
+    // The old half that takes an upgrade back moves the phase, then ends whom this word names; we name ourselves, then look at
+    // the phase. One of the two sees the other, so never do two halves touch the same rings.
+    let header = ward.state.header();
+    header.set_kernel(rustix::process::getpid().as_raw_nonzero().get());
     let watch = pidfd_open(keeper, PidfdFlags::empty()).ok().filter(|_| rustix::process::getppid() == Some(keeper));
     let Some(watch) = watch else {
         return verdict_without_keeper(ward, keeper);
     };
+    if super::upgrade::is_taken_back(header, keeper.as_raw_nonzero().get()) {
+        std::process::exit(FAILED);
+    }
     // What it holds is not let go of, whatever the verdict: the next kernel half finds it in the table.
     let shell = prepare(ward, keeper, watch, conduct).map(ManuallyDrop::new);
     let ended = shell.and_then(|mut shell| shell.run().map_err(fail("waiting for events")));

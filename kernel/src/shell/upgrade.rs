@@ -271,7 +271,7 @@ impl Shell {
             UpgradePhase::Committed => {}
             UpgradePhase::HandedOver if header.move_upgrade(UpgradePhase::HandedOver, UpgradePhase::Committed) => {}
             UpgradePhase::HandedOver | UpgradePhase::Abandoned | UpgradePhase::NotExecuted => {
-                if old_lives(header) && old != self.keeper_pid {
+                if is_taken_back(header, self.keeper_pid) {
                     // The old half has decided to go on, and ends us in a moment.
                     std::process::exit(1);
                 }
@@ -298,6 +298,11 @@ impl Shell {
         self.upgrade.save_report(text);
         self.core.set_last_upgrade(text.to_owned(), self.state.header().deaths());
     }
+}
+
+/// Whether the old half has decided to go on without the keeper that made us. As our keeper it has not.
+pub fn is_taken_back(header: Header, keeper: i32) -> bool {
+    header.upgrade() == UpgradePhase::Abandoned && header.handed_over().0 != keeper && old_lives(header)
 }
 
 /// Whether the kernel half that handed over is there to take back: then nobody else may be the keeper.
