@@ -16,7 +16,7 @@ use ringmaster_protocol::instance::file;
 use ringmaster_protocol::message::{Refusal, Reply, Upgrading};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{FileType, Mode, OFlags};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -250,12 +250,11 @@ impl Shell {
             return Outcome::Superfluous;
         }
         let _ = sys::pidfd_signal(self.keeper.as_fd(), libc::SIGSTOP);
-        let new = header.kernel();
-        if new != header.handed_over().0
-            && let Some(pid) = Pid::from_raw(new)
-            && tree::stat(new).is_some_and(|stat| stat.parent == self.keeper_pid)
-        {
-            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        // Named in these last seconds, so it is no other's pid. Its keeper may be dead, and it in the middle of its recovery.
+        let new = Pid::from_raw(header.kernel()).filter(|pid| pid.as_raw_nonzero().get() != header.handed_over().0);
+        if let Some(new) = new.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) {
+            let _ = sys::pidfd_signal(new.as_fd(), libc::SIGKILL);
+            let _ = rustix::event::poll(&mut [PollFd::new(&new, PollFlags::IN)], None);
         }
         let _ = sys::pidfd_signal(self.keeper.as_fd(), libc::SIGKILL);
         let _ = rustix::event::poll(&mut [PollFd::new(&self.keeper, PollFlags::IN)], None);
