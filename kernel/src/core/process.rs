@@ -8,8 +8,8 @@ use super::{Answer, Core, Effects, Timer};
 use crate::limits::{FD_RESERVE, FDS_PER_PROCESS, MAX_PROCESSES};
 use ringmaster_protocol::limits::MAX_PAGE;
 use ringmaster_protocol::message::{
-    Exit, FORGET_AT_END, Forget, Keeping, Lifetime, List, Listing, OpenProcess, ProcessFile, ProcessId, ProcessInfo, Refusal, Reply,
-    SetLifetime, Signal, Signalled, Spawn, Spawned, Stdin, StopPlan, Target,
+    Exit, FORGET_AT_END, Forget, Keeping, Lifetime, List, Listing, OpenProcess, ProcessFile, ProcessId, ProcessInfo,
+    Refusal, Reply, SetLifetime, Signal, Signalled, Spawn, Spawned, Stdin, StopPlan, Target,
 };
 
 /// One process.
