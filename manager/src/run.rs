@@ -15,9 +15,15 @@ use clap::{CommandFactory as _, Parser as _};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Configuration, pid file and start errors (spec b.2).
 const FAILURE: u8 = 1;
+
+/// How often in a row a start is tried again whose core went away in the middle, and after which pause: a half of the core takes
+/// milliseconds to replace the other, seconds on a machine with thousands of processes.
+const STARTS: u32 = 50;
+const BEFORE_START: Duration = Duration::from_millis(100);
 
 /// The whole program.
 pub fn main() -> ExitCode {
@@ -113,9 +119,15 @@ fn serve(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::er
         Err(error) => return Err(error.into()),
     };
     beginning.raise_file_limit();
+    let mut starts = 0;
+    report_problems(&config);
     loop {
-        report_problems(&config);
         match live(plan(config, &log, &beginning))? {
+            Life::CoreGone if starts < STARTS => {
+                starts += 1;
+                config = load(path)?;
+                continue;
+            }
             Life::Over(Ending::Quit) => return Ok(ExitCode::SUCCESS),
             Life::Over(Ending::Restart) => config = load(path)?,
             Life::Over(Ending::Upgrade) => {
@@ -123,8 +135,10 @@ fn serve(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::er
                 tracing::error!("{}: {error}; this circusd goes on", beginning.program.path.display());
                 config = load(path)?;
             }
-            Life::Failed => return Ok(ExitCode::from(FAILURE)),
+            Life::Failed | Life::CoreGone => return Ok(ExitCode::from(FAILURE)),
         }
+        starts = 0;
+        report_problems(&config);
     }
 }
 
@@ -146,6 +160,10 @@ fn live(plan: Plan) -> Result<Life, Box<dyn std::error::Error>> {
         Ok(ending) => Ok(Life::Over(ending)),
         Err(error) => {
             tracing::error!("{error}");
+            if error.is_core_gone() {
+                runtime.block_on(tokio::time::sleep(BEFORE_START));
+                return Ok(Life::CoreGone);
+            }
             Ok(Life::Failed)
         }
     }
@@ -155,6 +173,8 @@ fn live(plan: Plan) -> Result<Life, Box<dyn std::error::Error>> {
 enum Life {
     Over(Ending),
     Failed,
+    /// The core went away before the life had begun.
+    CoreGone,
 }
 
 fn load(path: &Path) -> Result<Config, Box<dyn std::error::Error>> {

@@ -117,6 +117,13 @@ pub enum StartError {
     },
 }
 
+impl StartError {
+    /// Whether the core went away during the start: one half of it may have taken the other's place, and it is back in a moment.
+    pub fn is_core_gone(&self) -> bool {
+        matches!(self, Self::Link(LinkError::Gone { .. }))
+    }
+}
+
 /// Connects, takes the lease and begins to watch.
 pub async fn attach(address: &CoreAddress, config: &Path) -> Result<Attached, StartError> {
     let reached = reach(address, BUILD).await?;
