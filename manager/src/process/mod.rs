@@ -32,6 +32,19 @@ pub struct Started {
     pub expires: Option<Duration>,
     /// Whether its output is in a ring, so that its last words are waited for.
     pub captured: bool,
+    /// What `after_spawn` says of it.
+    pub greeted: Greeted,
+}
+
+/// Whether a process may stay, as far as the hook `after_spawn` is concerned. Until that is known it is not announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Greeted {
+    /// The hook is being asked.
+    Waiting,
+    /// Yes, or nobody was asked.
+    Yes,
+    /// No: it goes, and nobody hears of it.
+    No,
 }
 
 /// How an ordered end proceeds.
@@ -89,6 +102,16 @@ impl Process {
     /// What the core started, unless it has not yet.
     pub fn started(&self) -> Option<&Started> {
         match &self.state {
+            ProcessState::Spawning(_) => None,
+            ProcessState::Running(started) | ProcessState::Stopping(started, _) | ProcessState::Ended(started, _) => {
+                Some(started)
+            }
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn started_mut(&mut self) -> Option<&mut Started> {
+        match &mut self.state {
             ProcessState::Spawning(_) => None,
             ProcessState::Running(started) | ProcessState::Stopping(started, _) | ProcessState::Ended(started, _) => {
                 Some(started)
