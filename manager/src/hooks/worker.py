@@ -182,10 +182,10 @@ class Watcher:
         return self._call("reload", graceful=graceful, sequential=sequential)
 
     def incr(self, nb=1):
-        return self._call("incr", nb=nb)["numprocesses"]
+        return self._call("incr", nb=nb).get("numprocesses")
 
     def decr(self, nb=1):
-        return self._call("decr", nb=nb)["numprocesses"]
+        return self._call("decr", nb=nb).get("numprocesses")
 
     def set_numprocesses(self, number):
         return self.set_opt("numprocesses", number)
