@@ -9,6 +9,7 @@ mod hooks;
 mod kill_under_load;
 mod lifetimes;
 mod log_check;
+mod lost_output;
 mod overflow;
 mod papa_package;
 mod prober;

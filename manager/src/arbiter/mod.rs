@@ -208,6 +208,13 @@ impl Arbiter {
             Event::HookDone { ticket, outcome } => {
                 self.hook_done(ticket, &outcome, now, &mut effects, &mut touched);
             }
+            Event::Lost { process, stream, loss } => {
+                if let Some(id) = self.owners.get(&process).copied() {
+                    self.with_watcher(id, now, &mut effects, |watcher, turn| {
+                        watcher.lost(process, stream, &loss, turn)
+                    });
+                }
+            }
             Event::Identified { client, payload, result } => {
                 let request = (client, payload.as_slice(), Some(result));
                 commands::serve_identified(self, now, request, &mut effects, &mut touched);

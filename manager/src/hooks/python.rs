@@ -90,7 +90,7 @@ impl Python {
                 }
             }
         };
-        if worker.call(call).is_err() {
+        if !worker.call(call) {
             self.tell(ticket, Err(HookError::Busy)).await;
         }
     }

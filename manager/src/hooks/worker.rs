@@ -66,8 +66,8 @@ impl Worker {
         Ok(Self { child, lines, pending: BTreeMap::new() })
     }
 
-    /// Sends a call; gives it back when the worker does not read.
-    pub fn call(&mut self, call: HookCall) -> Result<(), HookCall> {
+    /// Sends a call. `false`: the worker does not read.
+    pub fn call(&mut self, call: HookCall) -> bool {
         let line = ToWorker::Hook {
             ticket: call.ticket.0,
             name: call.point.name(),
@@ -79,11 +79,11 @@ impl Worker {
             path: call.python_path.as_deref(),
         };
         if !self.send(&line) {
-            return Err(call);
+            return false;
         }
         self.pending.insert(call.ticket, Pending { call, deadline: None });
         self.run_clocks();
-        Ok(())
+        true
     }
 
     /// Sends a line; `false`: the worker does not read.

@@ -34,6 +34,8 @@ pub struct Started {
     pub captured: bool,
     /// What `after_spawn` says of it.
     pub greeted: Greeted,
+    /// Bytes of its output that are in no log, since this circusd has it.
+    pub lost: u64,
 }
 
 /// Whether a process may stay, as far as the hook `after_spawn` is concerned. Until that is known it is not announced.

@@ -3,11 +3,11 @@
 //! An operation waits at a [`Gate`] as it waits for a spawn. What concerns one process goes on when its own answer is
 //! there: nothing else waits for it. Who runs a hook, and where, is the shell's business (`hooks`).
 
-use super::{Turn, Watcher};
+use super::{Status, Turn, Watcher};
 use crate::arbiter::{AfterSignal, Effect};
 use crate::hooks::{HookAnswer, HookCall, HookError, HookTicket, Point};
 use crate::options::{Signal, shown};
-use crate::process::{Ended, ProcessState, SpawnTicket, Started};
+use crate::process::{Ended, Greeted, Process, ProcessState, SpawnTicket, Started};
 use ringmaster_protocol::message::{ProcessId, Target};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -215,6 +215,50 @@ impl Watcher {
             if let Purpose::Spawn(spawn) = asked.purpose {
                 self.processes.all.retain(|_, process| process.state != ProcessState::Spawning(spawn));
             }
+        }
+    }
+
+    /// `before_spawn` has answered.
+    pub(super) fn spawn_allowed(&mut self, ticket: SpawnTicket, yes: bool, turn: &mut Turn<'_>) {
+        let asked = |process: &&Process| process.state == ProcessState::Spawning(ticket);
+        // It is not asked for any more when the core was away or the watcher is being stopped.
+        let Some(wid) = self.processes.iter().find(asked).map(|process| process.wid) else {
+            return;
+        };
+        if self.status == Status::Stopping {
+            self.processes.all.remove(&wid);
+        } else if yes {
+            self.launch(wid, ticket, turn);
+        } else {
+            tracing::warn!("{} is stopped: before_spawn says no", self.options.name);
+            self.processes.all.remove(&wid);
+            self.refuse();
+        }
+    }
+
+    /// A hook has refused a process: the watcher stops. A start that is under way stops it by itself.
+    fn refuse(&mut self) {
+        self.processes.failed_attempts = u32::MAX;
+        self.stop_next();
+    }
+
+    /// Notes how far `after_spawn` is.
+    pub(super) fn greet(&mut self, id: ProcessId, greeted: Greeted) -> Option<Started> {
+        let started = self.processes.by_id(id)?.started_mut()?;
+        started.greeted = greeted;
+        Some(*started)
+    }
+
+    /// `after_spawn` has answered. A process that is refused gets the stop signal with the whole watcher.
+    pub(super) fn greeted(&mut self, id: ProcessId, yes: bool, turn: &mut Turn<'_>) {
+        let Some(started) = self.greet(id, if yes { Greeted::Yes } else { Greeted::No }) else {
+            return;
+        };
+        if yes {
+            self.publish_spawn(&started, turn);
+        } else {
+            tracing::warn!("{} is stopped: after_spawn says no to {}", self.options.name, started.pid);
+            self.refuse();
         }
     }
 

@@ -4,7 +4,9 @@ use super::{Status, Turn, Watcher};
 use crate::arbiter::{About, AfterSignal, Effect, Standing, Told};
 use crate::options::Signal;
 use crate::process::{Ended, Greeted, Place, Process, ProcessState, SpawnTicket, Started, Stopping, Wid};
+use crate::streams::Loss;
 use ringmaster_protocol::message::{Exit, ProcessId, ProcessInfo, Target};
+use ringmaster_protocol::ring::Stream;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -105,7 +107,7 @@ impl Processes {
         }
     }
 
-    fn by_id(&mut self, id: ProcessId) -> Option<&mut Process> {
+    pub(super) fn by_id(&mut self, id: ProcessId) -> Option<&mut Process> {
         self.all.values_mut().find(|process| process.started().is_some_and(|started| started.id == id))
     }
 
@@ -159,32 +161,8 @@ impl Watcher {
         }
     }
 
-    /// `before_spawn` has answered.
-    pub(super) fn spawn_allowed(&mut self, ticket: SpawnTicket, yes: bool, turn: &mut Turn<'_>) {
-        let asked = |process: &&Process| process.state == ProcessState::Spawning(ticket);
-        // It is not asked for any more when the core was away or the watcher is being stopped.
-        let Some(wid) = self.processes.iter().find(asked).map(|process| process.wid) else {
-            return;
-        };
-        if self.status == Status::Stopping {
-            self.processes.all.remove(&wid);
-        } else if yes {
-            self.launch(wid, ticket, turn);
-        } else {
-            tracing::warn!("{} is stopped: before_spawn says no", self.options.name);
-            self.processes.all.remove(&wid);
-            self.refuse();
-        }
-    }
-
-    /// A hook has refused a process: the watcher stops. A start that is under way stops it by itself.
-    fn refuse(&mut self) {
-        self.processes.failed_attempts = u32::MAX;
-        self.stop_next();
-    }
-
     /// Asks the core for a process.
-    fn launch(&mut self, wid: Wid, ticket: SpawnTicket, turn: &mut Turn<'_>) {
+    pub(super) fn launch(&mut self, wid: Wid, ticket: SpawnTicket, turn: &mut Turn<'_>) {
         let place = Place {
             options: &self.options,
             environment: &self.options.env,
@@ -251,7 +229,8 @@ impl Watcher {
         let age = Duration::try_from_secs_f64(turn.now.wall - at).unwrap_or_default();
         let expires = self.max_age().map(|max_age| turn.now.mono.saturating_add(max_age.saturating_sub(age)));
         let greeted = Greeted::Yes;
-        let started = Started { id: info.id, pid: info.pid, at, at_mono: turn.now.mono, expires, captured, greeted };
+        let (id, pid, at_mono, lost) = (info.id, info.pid, turn.now.mono, 0);
+        let started = Started { id, pid, at, at_mono, expires, captured, lost, greeted };
         self.processes.all.insert(wid, Process { wid, state: ProcessState::Running(started) });
         self.processes.seen += 1;
         if captured {
@@ -269,28 +248,10 @@ impl Watcher {
         }
     }
 
-    fn publish_spawn(&self, started: &Started, turn: &mut Turn<'_>) {
+    /// Announces a process.
+    pub(super) fn publish_spawn(&self, started: &Started, turn: &mut Turn<'_>) {
         let fields = [("process_pid", started.pid.into()), ("time", started.at.into())];
         self.publish_about(turn, "spawn", &fields, About::Spawned(started.id));
-    }
-
-    fn greet(&mut self, id: ProcessId, greeted: Greeted) -> Option<Started> {
-        let started = self.processes.by_id(id)?.started_mut()?;
-        started.greeted = greeted;
-        Some(*started)
-    }
-
-    /// `after_spawn` has answered. A process that is refused gets the stop signal with the whole watcher.
-    pub(super) fn greeted(&mut self, id: ProcessId, yes: bool, turn: &mut Turn<'_>) {
-        let Some(started) = self.greet(id, if yes { Greeted::Yes } else { Greeted::No }) else {
-            return;
-        };
-        if yes {
-            self.publish_spawn(&started, turn);
-        } else {
-            tracing::warn!("{} is stopped: after_spawn says no to {}", self.options.name, started.pid);
-            self.refuse();
-        }
     }
 
     /// `max_age` with its random part (spec f.10); the spread only has to keep a fleet from moving in step.
@@ -388,6 +349,24 @@ impl Watcher {
         if !started.captured {
             self.conclude(wid, turn);
         }
+    }
+
+    /// Output of a process is lost: it is counted, and told.
+    pub fn lost(&mut self, id: ProcessId, stream: Stream, loss: &Loss, turn: &mut Turn<'_>) {
+        let Some(started) = self.processes.by_id(id).and_then(Process::started_mut) else {
+            return;
+        };
+        started.lost = started.lost.saturating_add(loss.bytes);
+        let fields = [
+            ("process_pid", started.pid.into()),
+            ("stream", stream.name().into()),
+            ("bytes", loss.bytes.into()),
+            ("since", seconds(loss.since_ns).into()),
+            ("until", seconds(loss.until_ns).into()),
+            ("reason", loss.reason.to_string().into()),
+            ("time", turn.now.wall.into()),
+        ];
+        self.publish(turn, "lost", &fields);
     }
 
     /// The last words of an ended process are written. `false`: it is not one of ours.
