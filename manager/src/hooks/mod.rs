@@ -10,6 +10,8 @@ mod point;
 mod program;
 mod python;
 mod service;
+#[cfg(test)]
+mod tests;
 mod wire;
 mod worker;
 
@@ -53,15 +55,4 @@ pub const RUNNERS: &[Runner] = &[
 pub fn runner(target: &str) -> (RunnerKind, &str) {
     let found = RUNNERS.iter().find_map(|row| Some((row.kind, target.strip_prefix(row.prefix)?.trim())));
     found.unwrap_or((RunnerKind::Python, target))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_prefix_chooses_the_runner() {
-        assert_eq!(runner("exec:/bin/check -v"), (RunnerKind::Program, "/bin/check -v"));
-        assert_eq!(runner("my.hooks.check"), (RunnerKind::Python, "my.hooks.check"));
-    }
 }
