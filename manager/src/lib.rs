@@ -11,6 +11,7 @@ pub mod commands;
 pub mod config;
 pub mod daemon;
 pub mod endpoints;
+pub mod hooks;
 pub mod kernel_link;
 pub mod options;
 pub mod process;

@@ -4,7 +4,7 @@
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -31,14 +31,28 @@ pub struct Run {
 /// # Errors
 /// It cannot be started.
 pub fn run(command: &mut Command, timeout: Duration) -> std::io::Result<Run> {
+    run_until(command, timeout, |child| drop(child.kill()))
+}
+
+/// The same for a program that leads a process group of its own: when it takes too long the whole group is killed.
+///
+/// # Errors
+/// It cannot be started.
+pub fn run_group(command: &mut Command, timeout: Duration) -> std::io::Result<Run> {
+    run_until(command, timeout, |child| {
+        let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+    })
+}
+
+fn run_until(command: &mut Command, timeout: Duration, kill: fn(&mut Child)) -> std::io::Result<Run> {
     let words = File::from(memfd_create("words", MemfdFlags::CLOEXEC)?);
     let mut child = command.stdin(Stdio::null()).stdout(words.try_clone()?).stderr(words.try_clone()?).spawn()?;
-    let status = ended(&mut child, timeout)?;
+    let status = ended(&mut child, timeout, kill)?;
     Ok(Run { status, words: quoted(&words) })
 }
 
 /// Waits for the end of a child: its pidfd becomes readable (pidfd_open(2)). `None`: it took too long and was killed.
-fn ended(child: &mut Child, timeout: Duration) -> std::io::Result<Option<ExitStatus>> {
+fn ended(child: &mut Child, timeout: Duration, kill: fn(&mut Child)) -> std::io::Result<Option<ExitStatus>> {
     let pidfd: OwnedFd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
     let timeout = Timespec::try_from(timeout).map_err(std::io::Error::other)?;
     let mut waiting = [PollFd::new(&pidfd, PollFlags::IN)];
@@ -50,7 +64,7 @@ fn ended(child: &mut Child, timeout: Duration) -> std::io::Result<Option<ExitSta
     };
     if ready == 0 {
         // It may have ended just now; then there is nothing to kill.
-        let _ = child.kill();
+        kill(child);
         child.wait()?;
         return Ok(None);
     }

@@ -5,6 +5,7 @@ mod circus_on_papa;
 mod clients;
 mod errors;
 mod events;
+mod hooks;
 mod kill_under_load;
 mod lifetimes;
 mod lost_output;

@@ -2,6 +2,7 @@
 
 use super::{About, SocketChange, Write};
 use crate::endpoints::ClientId;
+use crate::hooks::HookCall;
 use crate::options::{Identity, Signal, StreamOptions};
 use crate::process::{Launch, Wid};
 use crate::watcher::WatcherId;
@@ -124,8 +125,10 @@ pub enum Effect {
     CloseStreams(WatcherId),
     /// Open log files anew (reload of everything).
     ReopenLogs,
-    /// Look at processes; comes back as `Event::Sampled`.
-    Sample(Asker, Box<Sample>),
+    /// Look at processes; comes back as `Event::Sampled`, with the hook that is to see the facts first.
+    Sample(Asker, Box<Sample>, Option<Box<HookCall>>),
+    /// Call a hook; comes back as `Event::HookDone`.
+    RunHook(Box<HookCall>),
     /// See whether a user and a group exist; comes back as `Event::Identified`.
     Identify {
         /// Who sent the request.

@@ -4,6 +4,7 @@ use super::effect::{AfterSignal, Asker};
 use super::{Rebound, Stored};
 use crate::config::Config;
 use crate::endpoints::ClientId;
+use crate::hooks::{HookAnswer, HookCall, HookError, HookTicket};
 use crate::process::SpawnTicket;
 use crate::streams::Loss;
 use ringmaster_protocol::message::{Exited, ProcessId, ProcessInfo};
@@ -92,6 +93,15 @@ pub enum Event {
         asker: Asker,
         /// What to answer, or the text of a refusal.
         result: Result<Map<String, Value>, String>,
+        /// The hook that is to see them first.
+        extension: Option<Box<HookCall>>,
+    },
+    /// A hook has answered, or has failed. Comes once for each `Effect::RunHook`, within its time limit.
+    HookDone {
+        /// Which call.
+        ticket: HookTicket,
+        /// What it said.
+        outcome: Result<HookAnswer, HookError>,
     },
     /// Whether the users and groups of a request exist, with the request.
     Identified {

@@ -11,11 +11,13 @@ mod difference;
 mod effect;
 mod event;
 mod exclusive;
+mod hooks;
 mod kept;
 mod ledger;
 mod listeners;
 mod reload_config;
 mod roster;
+mod signals;
 mod socket_table;
 #[cfg(test)]
 mod test_rig;
@@ -23,6 +25,8 @@ mod test_rig;
 mod tests;
 #[cfg(test)]
 mod tests_demand;
+#[cfg(test)]
+mod tests_hooks;
 #[cfg(test)]
 mod tests_next;
 #[cfg(test)]
@@ -37,6 +41,7 @@ pub use difference::{SocketChange, WantedSocket};
 pub use effect::{AfterSignal, Asker, Effect, Ending, JournalWrite, Sample, Sampled};
 pub use event::{Event, OwnSignal, SpawnFailure};
 pub use exclusive::Exclusive;
+pub use hooks::HookTickets;
 pub use kept::{KEPT_PREFIX, LEFT, keep, left, restore};
 pub use ledger::{Stored, Write};
 pub use reload_config::Rebound;
@@ -52,9 +57,8 @@ use boot::Boot;
 use demand::Awaited;
 use ledger::Ledger;
 use reload_config::Reconfiguring;
-use ringmaster_protocol::circus::{self, Errno};
 use ringmaster_protocol::message::{Exit, Exited, ProcessId, ProcessInfo};
-use serde_json::{Map, Value};
+use serde_json::Map;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use upgrade::Upgrading;
@@ -109,6 +113,7 @@ pub struct Arbiter {
     owners: BTreeMap<ProcessId, WatcherId>,
     tickets: BTreeMap<SpawnTicket, WatcherId>,
     next_ticket: u64,
+    hooks: HookTickets,
     /// Ends of processes whose spawn has not been answered yet.
     early_exits: BTreeMap<ProcessId, Exit>,
     batches: Batches,
@@ -145,6 +150,7 @@ impl Arbiter {
             owners: BTreeMap::new(),
             tickets: BTreeMap::new(),
             next_ticket: 0,
+            hooks: HookTickets::default(),
             early_exits: BTreeMap::new(),
             batches: Batches::default(),
             ledger: Ledger::default(),
@@ -196,6 +202,12 @@ impl Arbiter {
                     effects.push(Effect::Forget(process));
                 }
             }
+            Event::Sampled { asker, result, extension } => {
+                self.sampled(asker, result, extension, now, &mut effects);
+            }
+            Event::HookDone { ticket, outcome } => {
+                self.hook_done(ticket, &outcome, now, &mut effects, &mut touched);
+            }
             Event::Lost { process, stream, loss } => {
                 if let Some(id) = self.owners.get(&process).copied() {
                     self.with_watcher(id, now, &mut effects, |watcher, turn| {
@@ -203,7 +215,6 @@ impl Arbiter {
                     });
                 }
             }
-            Event::Sampled { asker, result } => sampled(asker, result, now, &mut effects),
             Event::Identified { client, payload, result } => {
                 let request = (client, payload.as_slice(), Some(result));
                 commands::serve_identified(self, now, request, &mut effects, &mut touched);
@@ -388,7 +399,8 @@ impl Arbiter {
 
     fn all_gone(&self) -> bool {
         let gone = |watcher: &Watcher| !watcher.busy() && watcher.processes.is_empty();
-        self.departing.values().all(gone)
+        self.hooks.is_idle()
+            && self.departing.values().all(gone)
             && self.watchers.values().all(|watcher| (watcher.options.use_papa && !watcher.busy()) || gone(watcher))
     }
 
@@ -406,7 +418,7 @@ impl Arbiter {
     }
 
     /// Lets `work` act on one watcher and takes care of what it finished.
-    fn with_watcher<T>(
+    pub(crate) fn with_watcher<T>(
         &mut self,
         id: WatcherId,
         now: Now,
@@ -425,6 +437,7 @@ impl Arbiter {
             effects,
             next_ticket: &mut self.next_ticket,
             tickets: &mut self.tickets,
+            hooks: &mut self.hooks,
             finished: &mut finished,
         };
         let result = work(watcher, &mut turn);
@@ -438,63 +451,4 @@ impl Arbiter {
         }
         Some(result)
     }
-
-    fn signalled(&mut self, then: AfterSignal, result: Result<Vec<i32>, String>, now: Now, effects: &mut Vec<Effect>) {
-        match (then, result) {
-            (AfterSignal::Announce(id), Ok(pids)) => {
-                for pid in pids {
-                    self.with_watcher(id, now, effects, |watcher, turn| watcher.publish_kill(pid, turn));
-                }
-            }
-            (AfterSignal::Answer(asker, _), Ok(pids)) if !pids.is_empty() => {
-                batch::answer(&asker, now, Map::new(), effects);
-            }
-            (AfterSignal::Answer(asker, refusal), Ok(_) | Err(_)) => {
-                effects.extend(asker.client.map(|client| Effect::Reply { client, payload: refusal }));
-            }
-            (AfterSignal::Ignore, Ok(_)) => {}
-            (AfterSignal::Ignore | AfterSignal::Announce(_), Err(reason)) => {
-                tracing::debug!("a signal reached nobody: {reason}");
-            }
-        }
-    }
-
-    /// Signals to circusd (spec b.4).
-    fn own_signal(
-        &mut self,
-        signal: OwnSignal,
-        now: Now,
-        effects: &mut Vec<Effect>,
-        touched: &mut BTreeSet<WatcherId>,
-    ) {
-        tracing::info!("Got signal {}", signal.name());
-        if self.end_under_way().is_some() {
-            return;
-        }
-        match signal {
-            OwnSignal::Term | OwnSignal::Int | OwnSignal::Quit => self.end(Ending::Quit, None, now, effects, touched),
-            OwnSignal::Hup => {
-                effects.push(Effect::ReopenLogs);
-                let all = self.by_priority();
-                self.enqueue(&all, &Operation::Reload { sequential: false }, None, touched);
-            }
-            OwnSignal::Usr2 => {
-                if let Err(exclusive) = self.upgrade(Asker::nobody(), effects) {
-                    tracing::warn!("{exclusive}");
-                }
-            }
-            OwnSignal::Winch => {}
-        }
-    }
-}
-
-fn sampled(asker: Asker, result: Result<Map<String, Value>, String>, now: Now, effects: &mut Vec<Effect>) {
-    let Some(client) = asker.client else {
-        return;
-    };
-    let payload = match result {
-        Ok(properties) => circus::ok(&asker.id, now.wall, properties),
-        Err(reason) => circus::error(&asker.id, now.wall, Errno::Message, &reason, None),
-    };
-    effects.push(Effect::Reply { client, payload });
 }

@@ -168,6 +168,6 @@ impl Arbiter {
 
     /// Forgets removed watchers that have stopped.
     pub(super) fn sweep(&mut self) {
-        self.departing.retain(|_, watcher| watcher.busy() || !watcher.processes.is_over());
+        self.departing.retain(|_, watcher| watcher.busy() || !watcher.hooks.is_idle() || !watcher.processes.is_over());
     }
 }

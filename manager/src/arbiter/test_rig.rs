@@ -4,6 +4,7 @@ use super::*;
 use crate::endpoints::ClientId;
 use crate::options::{Args, WatcherOptions};
 use ringmaster_protocol::message::{ExitStatus, Lifetime, ProcessInfo, Rusage, StreamState, Target};
+use serde_json::Value;
 use std::path::PathBuf;
 
 /// A core without processes: it answers spawns in order and keeps what was asked.
@@ -36,6 +37,10 @@ pub(super) struct Rig {
     pub awaited: Vec<Vec<String>>,
     pending: std::collections::VecDeque<Effect>,
     busy: bool,
+    /// The last question about processes.
+    pub sampled: Option<(Asker, Option<Box<crate::hooks::HookCall>>)>,
+    /// Calls of hooks that are not answered.
+    pub hook_calls: Vec<crate::hooks::HookCall>,
     pub held: Vec<crate::process::Launch>,
     pub hold: bool,
 }
@@ -58,6 +63,7 @@ impl Rig {
             sockets: SocketTable::default(),
             working_dir: PathBuf::from("/"),
             check_delay: Duration::from_secs(5),
+            hooks_timeout: crate::hooks::DEFAULT_TIMEOUT,
             session: 1,
             heritage: crate::process::Heritage::for_test(),
             environment: BTreeMap::from([("HOME".to_owned(), "/home/me".to_owned())]),
@@ -89,6 +95,8 @@ impl Rig {
             awaited: Vec::new(),
             pending: std::collections::VecDeque::new(),
             busy: false,
+            sampled: None,
+            hook_calls: Vec::new(),
             held: Vec::new(),
             hold: false,
         }
@@ -143,7 +151,9 @@ impl Rig {
             Effect::Finish(ending) => self.finished = Some(ending),
             Effect::LeaveAlone(process) => self.left_alone.push(process),
             Effect::AwaitConnections(sockets) => self.awaited.push(sockets.into_iter().collect()),
-            Effect::Attach { .. } | Effect::CloseStreams(_) | Effect::ReopenLogs | Effect::Sample(..) => {}
+            Effect::Attach { .. } | Effect::CloseStreams(_) | Effect::ReopenLogs => {}
+            Effect::Sample(asker, _, extension) => self.sampled = Some((asker, extension)),
+            Effect::RunHook(call) => self.hook_calls.push(*call),
         }
     }
 

@@ -4,7 +4,7 @@ use super::test_rig::{Rig, exit, info, process, watcher};
 use super::*;
 use crate::options::Seconds;
 use ringmaster_protocol::message::{ExitStatus, Lifetime, Target};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn a_start_spawns_all_and_is_announced_last() {

@@ -3,7 +3,7 @@
 use super::test_rig::{Rig, exit, info, process, watcher};
 use super::*;
 use ringmaster_protocol::message::ExitStatus;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The note that a process of `name` carries at the core.
 fn note(name: &str, wid: u32) -> Vec<u8> {

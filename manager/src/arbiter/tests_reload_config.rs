@@ -5,7 +5,7 @@ use super::*;
 use crate::config::Config;
 use crate::options::{SocketAddressSpec, SocketFamily, SocketKind, WatcherOptions};
 use ringmaster_protocol::message::ExitStatus;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 fn config(watchers: Vec<WatcherOptions>, sockets: Vec<SocketOptions>) -> Config {

@@ -4,7 +4,7 @@ use super::test_rig::{Rig, exit, info, process, watcher};
 use super::*;
 use crate::options::{Identity, RlimitValue, Seconds, StreamOptions, WatcherOptions};
 use ringmaster_protocol::message::ExitStatus;
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn set(rig: &mut Rig, options: Value) -> Option<Value> {
     rig.call(json!({"command": "set", "properties": {"name": "a", "options": options, "waiting": true}}))

@@ -92,7 +92,11 @@ impl Arbiter {
     fn is_quiet(&self) -> bool {
         let serving = matches!(self.phase, Phase::Serving) && !self.is_reading();
         let watchers = self.watchers.values().chain(self.departing.values());
-        serving && self.tickets.is_empty() && self.ledger.is_settled() && !watchers.into_iter().any(|one| one.busy())
+        serving
+            && self.tickets.is_empty()
+            && self.hooks.is_idle()
+            && self.ledger.is_settled()
+            && !watchers.into_iter().any(|one| one.busy())
     }
 
     pub(super) fn upgrade_deadline(&self) -> Option<Duration> {

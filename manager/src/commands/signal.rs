@@ -1,4 +1,4 @@
-//! `signal`: to processes of a watcher, their children or descendants. It changes no state and publishes nothing.
+//! `signal`: to processes of a watcher, their children or descendants. Hooks may forbid it; beside what they publish it publishes nothing.
 
 use super::properties::python_type;
 use super::{Answer, Command, Context, Properties, Refusal};
@@ -37,9 +37,18 @@ fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer,
     if let Some(child) = child {
         return Ok(to_child(context, processes.first(), child, signal));
     }
+    let id = watcher.id;
     for started in &processes {
-        if !children {
-            send(context, started, signal, Target::Main, AfterSignal::Ignore);
+        match signal {
+            _ if children => {}
+            // Nothing is sent, so no hook is asked.
+            None => send(context, started, signal, Target::Main, AfterSignal::Ignore),
+            Some(signal) => {
+                let (now, effects) = (context.now, &mut *context.effects);
+                context.arbiter.with_watcher(id, now, effects, |watcher, turn| {
+                    watcher.signal_process(started, signal, turn);
+                });
+            }
         }
         if children || recursive {
             send(context, started, signal, below, AfterSignal::Ignore);

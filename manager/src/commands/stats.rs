@@ -2,6 +2,7 @@
 
 use super::{Answer, Command, Context, Properties, Refusal};
 use crate::arbiter::{Effect, Sample, Sampled};
+use crate::hooks::HookCall;
 use crate::process::Process;
 use crate::sampling::Sampler;
 use crate::watcher::Watcher;
@@ -11,23 +12,39 @@ pub(super) const COMMAND: Command =
     Command { name: "stats", required: &[], summary: "Get the statistics of processes.", run };
 
 fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer, Refusal> {
+    let mut extension = None;
     let sample = match (properties.name()?, properties.get("process")) {
         (None, _) => Sample::All(
             context.arbiter.watchers.values().map(|watcher| (watcher.options.name.clone(), sampled(watcher))).collect(),
         ),
         (Some(name), None | Some(Value::Null)) => {
-            Sample::Watcher(name.to_owned(), sampled(context.watcher(properties)?))
+            let watcher = context.watcher(properties)?;
+            let all = sampled(watcher);
+            extension = extended(context, properties, watcher, &all);
+            Sample::Watcher(name.to_owned(), all)
         }
         (Some(name), Some(process)) => {
             let pid = pid(process)?;
-            let all = sampled(context.watcher(properties)?);
+            let watcher = context.watcher(properties)?;
+            let all = sampled(watcher);
+            extension = extended(context, properties, watcher, &all);
             let found = all.into_iter().find(|sampled| i64::from(sampled.pid) == pid);
             let refusal = || Refusal::NoProcess { pid: pid.to_string(), watcher: name.to_owned() };
             Sample::Process(process.clone(), found.ok_or_else(refusal)?)
         }
     };
-    context.effects.push(Effect::Sample(context.asker.clone(), Box::new(sample)));
+    context.effects.push(Effect::Sample(context.asker.clone(), Box::new(sample), extension));
     Ok(Answer::Later)
+}
+
+/// The hook that adds its own values, when they are asked for.
+fn extended(
+    context: &Context<'_>,
+    properties: &Properties<'_>,
+    watcher: &Watcher,
+    all: &[Sampled],
+) -> Option<Box<HookCall>> {
+    properties.truth("extended").unwrap_or(false).then(|| context.arbiter.extension(watcher, all)).flatten()
 }
 
 fn pid(process: &Value) -> Result<i64, Refusal> {

@@ -37,6 +37,21 @@ pub use statistics::Statistics;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId(u64);
 
+/// Set in the numbers of clients that are hooks: no endpoint ever counts so far.
+const HOOK: u64 = 1 << 63;
+
+impl ClientId {
+    /// A hook that asks for a command, by the number of its question.
+    pub fn of_hook(serial: u64) -> Self {
+        Self(serial | HOOK)
+    }
+
+    /// The number of a hook's question, when it is one.
+    pub fn hook(self) -> Option<u64> {
+        (self.0 & HOOK != 0).then_some(self.0 & !HOOK)
+    }
+}
+
 #[cfg(test)]
 impl ClientId {
     /// A client that no endpoint knows.

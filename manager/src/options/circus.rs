@@ -1,5 +1,6 @@
 //! `[circus]`.
 
+use super::Seconds;
 use std::path::PathBuf;
 
 /// The `[circus]` section (spec a.4), typed.
@@ -18,6 +19,8 @@ pub struct CircusOptions {
     pub statsd: bool,
     /// Seconds between periodic checks; also the upper bound of the respawn back-off. 0 or less: no periodic check.
     pub check_delay: f64,
+    /// How long a hook may take; 0: the default.
+    pub hooks_timeout: Seconds,
     /// Whole seconds between the starts of two watchers.
     pub warmup_delay: u64,
     /// Umask of circusd, inherited by children.
@@ -62,6 +65,7 @@ impl Default for CircusOptions {
             multicast_endpoint: Some("udp://237.219.251.97:12027".to_owned()),
             statsd: false,
             check_delay: 5.0,
+            hooks_timeout: Seconds::Fractional(30.0),
             warmup_delay: 0,
             umask: None,
             pidfile: None,

@@ -56,7 +56,7 @@ const fn row(name: &'static str, kind: Kind<CircusOptions>, effect: Effect, help
 }
 
 use Effect::{Acts, Ignored, NotYet};
-use Kind::{Flag, MaybePath, MaybeText, Octal, Period, Port, Text, TextUnlessEmpty, Whole};
+use Kind::{Flag, FloatSeconds, MaybePath, MaybeText, Octal, Period, Port, Text, TextUnlessEmpty, Whole};
 
 /// Every option of `[circus]`. `include` and `include_dir` are read before, by `config::include`.
 #[rustfmt::skip]
@@ -68,6 +68,7 @@ pub const CIRCUS_OPTIONS: &[CircusOption] = &[
     row("statsd", Flag(field!(statsd)), NotYet, "publish statistics"),
     row("multicast_endpoint", TextUnlessEmpty(field!(multicast_endpoint)), Acts, "UDP discovery; empty turns it off"),
     row("check_delay", Period(field!(check_delay)), Acts, "seconds between checks, and the longest respawn back-off"),
+    row("hooks_timeout", FloatSeconds(field!(hooks_timeout)), Acts, "seconds that a hook may take; 0 for the default"),
     row("warmup_delay", Whole(field!(warmup_delay)), Acts, "whole seconds between the starts of two watchers"),
     row("umask", Octal(field!(umask)), Acts, "umask of circusd and its children, octal"),
     row("httpd", Flag(field!(httpd)), NotYet, "run the web console"),

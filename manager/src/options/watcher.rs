@@ -124,8 +124,10 @@ pub struct WatcherOptions {
     pub stdin_socket: Option<String>,
     /// Persistent: survives circusd.
     pub use_papa: bool,
-    /// Hook name to `(dotted.name or exec:…, ignore failure)` as written; run by a later part.
+    /// Hook name to `(dotted.name or exec:…, ignore failure)` as written.
     pub hooks: BTreeMap<String, (String, bool)>,
+    /// How long a hook may take; 0: as `[circus]` says.
+    pub hooks_timeout: Seconds,
     /// virtualenv path; `env` has its folders in front already.
     pub virtualenv: Option<String>,
     /// Python version of the virtualenv, as written.
@@ -203,6 +205,7 @@ impl WatcherOptions {
             stdin_socket: None,
             use_papa: false,
             hooks: BTreeMap::new(),
+            hooks_timeout: Seconds::Fractional(0.0),
             virtualenv: None,
             virtualenv_py_ver: None,
             executable: None,

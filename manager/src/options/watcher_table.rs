@@ -250,7 +250,7 @@ impl WatcherOption {
 }
 
 use Change::{Manage, Reload};
-use Effect::{Ignored, NotYet};
+use Effect::Ignored;
 use Kind::{
     Args, Count, Directory, Env, Flag, FloatSeconds, Hooks, Identity, Integer, MaybeFlag, MaybePath, MaybeText,
     Overflow, Retries, Rlimits, Signal, Size, Stream, Text, Whole, WholeSeconds,
@@ -324,6 +324,8 @@ pub const WATCHER_OPTIONS: &[WatcherOption] = &[
     row("close_child_stdout", Flag(field!(close_child_stdout)), Manage, "standard output is /dev/null"),
     row("close_child_stderr", Flag(field!(close_child_stderr)), Manage, "standard error is /dev/null"),
     // Who is asked.
-    row("hooks", Hooks(field!(hooks)), Manage, "hooks.NAME: dotted.name[, ignore failure]")
-        .family('.').shown(Hidden).effect(NotYet),
+    row("hooks", Hooks(field!(hooks)), Manage, "hooks.NAME: dotted.name or exec:PROGRAM[, ignore failure]")
+        .family('.').shown(Hidden),
+    row("hooks_timeout", FloatSeconds(field!(hooks_timeout)), Manage, "seconds that a hook may take; 0: as [circus] says")
+        .shown(WhenGiven),
 ];

@@ -32,8 +32,21 @@ pub struct Started {
     pub expires: Option<Duration>,
     /// Whether its output is in a ring, so that its last words are waited for.
     pub captured: bool,
+    /// What `after_spawn` says of it.
+    pub greeted: Greeted,
     /// Bytes of its output that are in no log, since this circusd has it.
     pub lost: u64,
+}
+
+/// Whether a process may stay, as far as the hook `after_spawn` is concerned. Until that is known it is not announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Greeted {
+    /// The hook is being asked.
+    Waiting,
+    /// Yes, or nobody was asked.
+    Yes,
+    /// No: it goes, and nobody hears of it.
+    No,
 }
 
 /// How an ordered end proceeds.

@@ -6,12 +6,13 @@ use super::journal::Journal;
 use super::leave::{Departure, leave};
 use super::outbox::{Outbox, Outgoing, Purpose};
 use super::output::{Output, OutputReport};
-use super::sampler::SamplerThread;
+use super::sampler::{Question, SamplerThread};
 use super::{sockets, upgrade};
 use crate::arbiter::{AfterSignal, Effect, Ending, Event, SocketChange, SpawnFailure};
 use crate::config::{self, Config, Problem, Severity};
 use crate::daemon::LogFile;
 use crate::endpoints::{ControlServer, EventPublisher};
+use crate::hooks::HookService;
 use crate::kernel_link::KernelLink;
 use crate::options::Signal;
 use crate::process::{Inherited, Launch};
@@ -31,6 +32,7 @@ pub struct Hands {
     outbox: Outbox,
     doorbells: Doorbells,
     sampler: Option<SamplerThread>,
+    hooks: HookService,
     /// The output of children.
     pub output: Output,
     journal: Journal,
@@ -63,7 +65,8 @@ impl Hands {
     ) -> Self {
         let outbox = Outbox::new(link.clone(), events.clone());
         let doorbells = Doorbells::new(link.clone(), events.clone());
-        Self { link, events, outbox, doorbells, sampler: None, output, journal, log, home, ending: None }
+        let hooks = HookService::new(events.clone());
+        Self { link, events, outbox, doorbells, sampler: None, hooks, output, journal, log, home, ending: None }
     }
 
     /// How it ends, when the arbiter has said so.
@@ -87,9 +90,10 @@ impl Hands {
     pub fn carry_out(&mut self, effects: Vec<Effect>, control: &impl ControlServer, publisher: &impl EventPublisher) {
         for effect in effects {
             match effect {
-                Effect::Reply { client, payload } => {
-                    control.reply(client, payload);
-                }
+                Effect::Reply { client, payload } => match client.hook() {
+                    Some(serial) => self.hooks.reply(serial, payload),
+                    None => drop(control.reply(client, payload)),
+                },
                 Effect::Publish { topic, payload, .. } => publisher.publish(&topic, &payload),
                 Effect::Journal(write) => self.journal.write(write),
                 Effect::Spawn(launch) => self.spawn(*launch),
@@ -105,7 +109,8 @@ impl Hands {
                     self.log.reopen();
                     self.output.reopen();
                 }
-                Effect::Sample(asker, sample) => self.sample(asker, sample),
+                Effect::Sample(asker, sample, extension) => self.sample((asker, sample, extension)),
+                Effect::RunHook(call) => self.hooks.run(*call),
                 Effect::Identify { client, payload, uid, gid } => {
                     let found = identity::resolve(uid.as_ref(), gid.as_ref());
                     let result = found.map(drop).map_err(|error| error.to_string());
@@ -162,7 +167,7 @@ impl Hands {
         self.outbox.forget(process);
     }
 
-    fn sample(&mut self, asker: crate::arbiter::Asker, sample: Box<crate::arbiter::Sample>) {
+    fn sample(&mut self, question: Question) {
         if self.sampler.is_none() {
             match SamplerThread::start(self.events.clone()) {
                 Ok(thread) => self.sampler = Some(thread),
@@ -170,11 +175,12 @@ impl Hands {
             }
         }
         let refused = match &self.sampler {
-            Some(thread) => thread.ask(asker, sample).err(),
-            None => Some(asker),
+            Some(thread) => thread.ask(question).err(),
+            None => Some(question.0),
         };
         if let Some(asker) = refused {
-            let event = Event::Sampled { asker, result: Err("too many statistics are being asked for".to_owned()) };
+            let result = Err("too many statistics are being asked for".to_owned());
+            let event = Event::Sampled { asker, result, extension: None };
             let events = self.events.clone();
             tokio::spawn(async move {
                 let _ = events.send(event).await;
@@ -230,6 +236,7 @@ impl Hands {
         reports: &mut mpsc::Receiver<OutputReport>,
     ) {
         drop(self.doorbells);
+        self.hooks.finish().await;
         self.outbox.send_rest();
         self.output.finish(&self.link, reports, told).await;
         if departure.ending == Ending::Upgrade {

@@ -91,6 +91,7 @@ pub async fn present_watchers(config: &Config, environment: BTreeMap<String, Str
         sockets: SocketTable::default(),
         working_dir: PathBuf::new(),
         check_delay: respawn_limit(circus.check_delay),
+        hooks_timeout: crate::hooks::DEFAULT_TIMEOUT,
         session: 0,
         heritage: Heritage { umask: 0, files },
         environment,
@@ -143,7 +144,7 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
         home,
     );
     let noted = attach::noted(&attached.link).await?;
-    let mut world = world(plan.working_dir, circus.check_delay, plan.heritage, plan.environment);
+    let mut world = world(plan.working_dir, &circus, plan.heritage, plan.environment);
     world.sockets = bound.table;
     let roster = Roster {
         seeds: restore(plan.config.watchers, &noted.changes, &world),
@@ -169,9 +170,22 @@ fn discover(circus: &CircusOptions) -> Option<Discovery> {
 }
 
 /// What watchers share, but for the sockets.
-fn world(working_dir: PathBuf, check_delay: f64, heritage: Heritage, environment: BTreeMap<String, String>) -> World {
-    let check_delay = respawn_limit(check_delay);
-    World { sockets: SocketTable::default(), working_dir, check_delay, session: session(), heritage, environment }
+fn world(
+    working_dir: PathBuf,
+    circus: &CircusOptions,
+    heritage: Heritage,
+    environment: BTreeMap<String, String>,
+) -> World {
+    let hooks_timeout = circus.hooks_timeout.duration();
+    World {
+        sockets: SocketTable::default(),
+        working_dir,
+        check_delay: respawn_limit(circus.check_delay),
+        hooks_timeout: if hooks_timeout.is_zero() { crate::hooks::DEFAULT_TIMEOUT } else { hooks_timeout },
+        session: session(),
+        heritage,
+        environment,
+    }
 }
 
 /// A number that no other circusd of this instance has used lately.

@@ -16,6 +16,9 @@ impl Watcher {
         let streams = self.streams();
         let change = set_option(Rc::make_mut(&mut self.options), key, value, world)?;
         self.changes.note(key, value);
+        if key.starts_with("hooks") {
+            self.hooks.generation += 1;
+        }
         // A stream in the place of another is swapped under the children that write to it (spec c.8).
         let swapped = |(was, is): ((bool, bool), (bool, bool))| was == is;
         Ok(match change {

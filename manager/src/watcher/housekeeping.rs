@@ -2,7 +2,6 @@
 //! stop surplus ones, and stop altogether when nothing is left and nothing is to be replaced (spec f.5).
 
 use super::{Status, Turn, Watcher};
-use crate::arbiter::Standing;
 use crate::process::Wid;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ impl Watcher {
         } else if self.options.respawn {
             self.respawn(turn);
         } else if self.processes.is_empty() {
-            self.become_stopped(Standing::Stopped, turn);
+            self.enqueue(super::Operation::Stop, None);
         }
     }
 

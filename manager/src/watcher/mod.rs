@@ -5,6 +5,7 @@
 
 mod change;
 mod demand;
+mod hooks;
 mod housekeeping;
 mod operation;
 mod origin;
@@ -15,11 +16,12 @@ mod start;
 mod stop;
 
 pub use change::{is_stream, set_option};
+pub use hooks::Hooks;
 pub use operation::{BatchId, Operation, Outcome};
 pub use origin::{Changes, Origin, Seed};
 pub use processes::{Backoff, Processes};
 
-use crate::arbiter::{About, Effect, SocketTable, Standing};
+use crate::arbiter::{About, Effect, HookTickets, SocketTable, Standing};
 use crate::clock::Now;
 use crate::options::WatcherOptions;
 use crate::process::{Heritage, SpawnTicket};
@@ -68,6 +70,8 @@ pub struct World {
     pub working_dir: PathBuf,
     /// Upper bound of the respawn back-off.
     pub check_delay: Duration,
+    /// How long hooks may take whose watcher does not say.
+    pub hooks_timeout: Duration,
     /// Drawn at random by each circusd.
     pub session: u32,
     /// What children inherit of circusd.
@@ -95,6 +99,8 @@ pub struct Turn<'a> {
     pub next_ticket: &'a mut u64,
     /// Which watcher asked for which spawn.
     pub tickets: &'a mut BTreeMap<SpawnTicket, WatcherId>,
+    /// Calls of hooks under way.
+    pub hooks: &'a mut HookTickets,
     /// Operations that ended in this turn, with those who wait for them.
     pub finished: &'a mut Vec<(BatchId, Outcome)>,
 }
@@ -114,6 +120,8 @@ pub struct Watcher {
     pub status: Status,
     /// Its processes.
     pub processes: Processes,
+    /// Its hooks that are being asked.
+    pub hooks: Hooks,
     current: Option<Current>,
     queue: VecDeque<Current>,
     demand: Demand,
@@ -133,6 +141,7 @@ impl Watcher {
             changes,
             status: Status::Stopped,
             processes: Processes::default(),
+            hooks: Hooks::default(),
             current: None,
             queue: VecDeque::new(),
             demand: Demand::default(),
@@ -153,8 +162,14 @@ impl Watcher {
         true
     }
 
+    /// Stops before anything else: a hook has said no.
+    pub(super) fn stop_next(&mut self) {
+        self.queue.push_front(Current::new(Operation::Stop, None));
+    }
+
     /// Drops everything that is under way or waiting; gives those who waited for it.
     pub fn abandon(&mut self) -> Vec<BatchId> {
+        self.hooks.forget_gates();
         let current = self.current.take();
         current.into_iter().chain(self.queue.drain(..)).filter_map(|operation| operation.waiter).collect()
     }

@@ -3,7 +3,7 @@
 use super::{Status, Turn, Watcher};
 use crate::arbiter::{About, AfterSignal, Effect, Standing, Told};
 use crate::options::Signal;
-use crate::process::{Ended, Place, Process, ProcessState, SpawnTicket, Started, Stopping, Wid};
+use crate::process::{Ended, Greeted, Place, Process, ProcessState, SpawnTicket, Started, Stopping, Wid};
 use crate::streams::Loss;
 use ringmaster_protocol::message::{Exit, ProcessId, ProcessInfo, Target};
 use ringmaster_protocol::ring::Stream;
@@ -107,7 +107,7 @@ impl Processes {
         }
     }
 
-    fn by_id(&mut self, id: ProcessId) -> Option<&mut Process> {
+    pub(super) fn by_id(&mut self, id: ProcessId) -> Option<&mut Process> {
         self.all.values_mut().find(|process| process.started().is_some_and(|started| started.id == id))
     }
 
@@ -121,8 +121,8 @@ impl Processes {
         self.iter()
             .filter_map(|process| match &process.state {
                 ProcessState::Stopping(_, stopping) => stopping.kill_at,
-                ProcessState::Ended(_, ended) => Some(ended.announce_by),
-                ProcessState::Spawning(_) | ProcessState::Running(_) => None,
+                ProcessState::Ended(started, ended) if started.greeted != Greeted::Waiting => Some(ended.announce_by),
+                ProcessState::Spawning(_) | ProcessState::Running(_) | ProcessState::Ended(..) => None,
             })
             .min()
     }
@@ -150,11 +150,19 @@ impl Processes {
 }
 
 impl Watcher {
-    /// Asks for one more process. The answer comes as [`Self::spawned`].
+    /// Asks for one more process, a hook first. The answer comes as [`Self::spawned`].
     pub(super) fn spawn_one(&mut self, turn: &mut Turn<'_>) {
         let wid = self.processes.free_wid();
         *turn.next_ticket += 1;
         let ticket = SpawnTicket(*turn.next_ticket);
+        self.processes.all.insert(wid, Process { wid, state: ProcessState::Spawning(ticket) });
+        if !self.ask_spawn(ticket, turn) {
+            self.launch(wid, ticket, turn);
+        }
+    }
+
+    /// Asks the core for a process.
+    pub(super) fn launch(&mut self, wid: Wid, ticket: SpawnTicket, turn: &mut Turn<'_>) {
         let place = Place {
             options: &self.options,
             environment: &self.options.env,
@@ -167,7 +175,6 @@ impl Watcher {
         };
         match place.launch() {
             Ok(launch) => {
-                self.processes.all.insert(wid, Process { wid, state: ProcessState::Spawning(ticket) });
                 turn.tickets.insert(ticket, self.id);
                 turn.effects.push(Effect::Spawn(Box::new(launch)));
             }
@@ -221,19 +228,30 @@ impl Watcher {
         let captured = info.streams.iter().any(|stream| stream.captured);
         let age = Duration::try_from_secs_f64(turn.now.wall - at).unwrap_or_default();
         let expires = self.max_age().map(|max_age| turn.now.mono.saturating_add(max_age.saturating_sub(age)));
-        let started = Started { id: info.id, pid: info.pid, at, at_mono: turn.now.mono, expires, captured, lost: 0 };
+        let greeted = Greeted::Yes;
+        let (id, pid, at_mono, lost) = (info.id, info.pid, turn.now.mono, 0);
+        let started = Started { id, pid, at, at_mono, expires, captured, lost, greeted };
         self.processes.all.insert(wid, Process { wid, state: ProcessState::Running(started) });
         self.processes.seen += 1;
         if captured {
             turn.effects.push(Effect::Attach { process: info.id, wid, watcher: self.id });
         }
         if told == Told::Nothing {
-            let fields = [("process_pid", info.pid.into()), ("time", at.into())];
-            self.publish_about(turn, "spawn", &fields, About::Spawned(info.id));
+            if self.ask_greeting(info.id, info.pid, turn) {
+                self.greet(info.id, Greeted::Waiting);
+            } else {
+                self.publish_spawn(&started, turn);
+            }
         }
         if let Some(exit) = &info.exit {
             self.exited(info.id, exit, turn);
         }
+    }
+
+    /// Announces a process.
+    pub(super) fn publish_spawn(&self, started: &Started, turn: &mut Turn<'_>) {
+        let fields = [("process_pid", started.pid.into()), ("time", started.at.into())];
+        self.publish_about(turn, "spawn", &fields, About::Spawned(started.id));
     }
 
     /// `max_age` with its random part (spec f.10); the spread only has to keep a fleet from moving in step.
@@ -269,7 +287,7 @@ impl Watcher {
             // Before the parent: afterwards it may be gone, and nobody knows its children (spec f.6).
             turn.effects.push(send(Target::Children, AfterSignal::Announce(self.id)));
         }
-        turn.effects.push(send(Target::Main, AfterSignal::Ignore));
+        self.signal_process(&started, signal, turn);
         self.publish_kill(started.pid, turn);
     }
 
@@ -299,6 +317,7 @@ impl Watcher {
             }
         }
         for pid in killed {
+            self.notice_kill(pid, turn);
             self.publish_kill(pid, turn);
         }
     }
@@ -360,7 +379,13 @@ impl Watcher {
             return false;
         };
         let wid = process.wid;
-        if matches!(process.state, ProcessState::Ended(..)) {
+        if let ProcessState::Ended(started, ended) = &mut process.state {
+            if started.greeted == Greeted::Waiting {
+                // Its end is announced after its beginning; then nothing is left to wait for.
+                started.captured = false;
+                ended.announce_by = turn.now.mono;
+                return true;
+            }
             self.conclude(wid, turn);
             self.processes.lingering.remove(&id);
             turn.effects.push(Effect::Forget(id));
@@ -389,10 +414,18 @@ impl Watcher {
         else {
             return;
         };
-        self.processes.all.remove(&wid);
-        let code = ended.exit_code().map_or(Value::Null, Value::from);
-        let fields = [("process_pid", started.pid.into()), ("time", ended.at.into()), ("exit_code", code)];
-        self.publish_about(turn, "reap", &fields, About::Reaped(started.id));
+        match started.greeted {
+            Greeted::Waiting => return,
+            Greeted::No => drop(self.processes.all.remove(&wid)),
+            Greeted::Yes => {
+                self.notice_reap(started.pid, turn);
+                self.processes.all.remove(&wid);
+                let code = ended.exit_code().map_or(Value::Null, Value::from);
+                let fields = [("process_pid", started.pid.into()), ("time", ended.at.into()), ("exit_code", code)];
+                self.publish_about(turn, "reap", &fields, About::Reaped(started.id));
+                self.notice_reaped(started.pid, &ended, turn);
+            }
+        }
         self.let_go(started.id, wid, started.captured, turn);
     }
 

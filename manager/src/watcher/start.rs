@@ -1,9 +1,13 @@
 //! Start: as many processes as are wanted, one after another with `warmup_delay` between them (spec f.1, f.2).
 
 use super::demand::Demand;
+use super::hooks::Gate;
 use super::operation::{Outcome, Step};
+use super::stop::Stop;
 use super::{Status, Turn, Watcher};
 use crate::arbiter::{Effect, Standing};
+use crate::hooks::Point;
+use crate::process::{Greeted, Process};
 use std::time::Duration;
 
 /// How far a start is.
@@ -18,6 +22,8 @@ pub(super) struct Start {
 enum Stage {
     #[default]
     Begin,
+    /// `before_start` is asked.
+    Before(Gate),
     Fill {
         kept: Vec<i32>,
         fill: Fill,
@@ -25,8 +31,10 @@ enum Stage {
         /// Processes seen before; one that has ended already counts as started.
         seen: u64,
     },
+    /// `after_start` is asked.
+    After { kept: Vec<i32>, gate: Gate },
     /// It cannot be started; what there is goes.
-    Abort,
+    Abort(Stop),
 }
 
 /// Spawning a given number of processes.
@@ -107,46 +115,87 @@ impl Start {
     pub(super) fn deadline(&self) -> Option<Duration> {
         match &self.stage {
             Stage::Fill { fill, .. } => fill.deadline(),
-            Stage::Begin | Stage::Abort => None,
+            Stage::Begin | Stage::Before(_) | Stage::After { .. } | Stage::Abort(_) => None,
         }
     }
 
     pub(super) fn advance(&mut self, watcher: &mut Watcher, turn: &mut Turn<'_>) -> Step {
-        if let Stage::Begin = self.stage {
-            let called = watcher.demand == Demand::Called;
-            if watcher.waits_for_demand(turn) {
-                return Step::Done(self.conclude(Vec::new(), Vec::new(), watcher, turn));
-            }
-            // Failures since the last connection count; somebody who asks by hand has looked into them.
-            if called {
-                watcher.processes.failed_attempts = 0;
-            } else {
-                watcher.processes.forgive();
-            }
-            self.stage = Self::begin(watcher, turn);
+        loop {
+            self.stage = match self.advance_stage(watcher, turn) {
+                Ok(step) => return step,
+                Err(next) => next,
+            };
         }
-        if let Stage::Fill { kept, fill, was_active, seen } = &mut self.stage {
-            match fill.advance(watcher, turn) {
-                Filled::Wait => return Step::Wait,
-                Filled::Complete if *was_active || watcher.processes.seen > *seen || !watcher.processes.is_empty() => {
+    }
+
+    /// One stage: an answer, or the stage that follows.
+    fn advance_stage(&mut self, watcher: &mut Watcher, turn: &mut Turn<'_>) -> Result<Step, Stage> {
+        match &mut self.stage {
+            Stage::Begin => {
+                let called = watcher.demand == Demand::Called;
+                if watcher.waits_for_demand(turn) {
+                    return Ok(self.nothing(watcher, turn));
+                }
+                // Failures since the last connection count; somebody who asks by hand has looked into them.
+                if called {
+                    watcher.processes.failed_attempts = 0;
+                } else {
+                    watcher.processes.forgive();
+                }
+                // Processes that were taken back are no start (spec i).
+                let fresh = watcher.status != Status::Active && watcher.processes.is_empty();
+                Err(if fresh { Stage::Before(Gate::default()) } else { Self::begin(watcher, turn) })
+            }
+            Stage::Before(gate) => match gate.pass(Point::BeforeStart, watcher, turn) {
+                None => Ok(Step::Wait),
+                Some(true) => Err(Self::begin(watcher, turn)),
+                Some(false) => {
+                    tracing::warn!("{} is not started: before_start says no", watcher.options.name);
+                    watcher.wait_after_failure(turn);
+                    Ok(self.nothing(watcher, turn))
+                }
+            },
+            Stage::Fill { kept, fill, was_active, seen } => match fill.advance(watcher, turn) {
+                Filled::Wait => Ok(Step::Wait),
+                Filled::Complete if *was_active => {
                     let kept = std::mem::take(kept);
-                    let was_active = *was_active;
-                    return Step::Done(self.complete(kept, was_active, watcher, turn));
+                    Ok(Step::Done(self.complete(kept, watcher, turn)))
                 }
-                Filled::Complete | Filled::Failed => {
-                    watcher.stop_all(turn);
-                    watcher.status = Status::Stopping;
-                    self.stage = Stage::Abort;
+                Filled::Complete if watcher.processes.seen > *seen || !watcher.processes.is_empty() => {
+                    Err(Stage::After { kept: std::mem::take(kept), gate: Gate::default() })
                 }
-            }
+                Filled::Complete | Filled::Failed => Err(Self::abort(watcher)),
+            },
+            Stage::After { kept, gate } => match gate.pass(Point::AfterStart, watcher, turn) {
+                None => Ok(Step::Wait),
+                Some(true) => {
+                    let kept = std::mem::take(kept);
+                    watcher.become_active(turn);
+                    Ok(Step::Done(self.complete(kept, watcher, turn)))
+                }
+                Some(false) => {
+                    tracing::warn!("{} is stopped again: after_start says no", watcher.options.name);
+                    Err(Self::abort(watcher))
+                }
+            },
+            Stage::Abort(stop) => match stop.advance(watcher, turn) {
+                Step::Wait => Ok(Step::Wait),
+                Step::Done(_) => {
+                    watcher.processes.forgive();
+                    watcher.wait_after_failure(turn);
+                    Ok(self.nothing(watcher, turn))
+                }
+            },
         }
-        if !watcher.processes.is_empty() {
-            watcher.stop_all(turn);
-            return Step::Wait;
-        }
-        watcher.become_stopped(Standing::Stopped, turn);
-        watcher.processes.forgive();
-        watcher.wait_after_failure(turn);
+    }
+
+    fn abort(watcher: &mut Watcher) -> Stage {
+        watcher.status = Status::Stopping;
+        Stage::Abort(Stop::for_good())
+    }
+
+    /// No process is there.
+    fn nothing(&self, watcher: &Watcher, turn: &mut Turn<'_>) -> Step {
         Step::Done(self.conclude(Vec::new(), Vec::new(), watcher, turn))
     }
 
@@ -165,13 +214,7 @@ impl Start {
         Stage::Fill { kept, fill: Fill::new(missing), was_active, seen: watcher.processes.seen }
     }
 
-    fn complete(&self, kept: Vec<i32>, was_active: bool, watcher: &mut Watcher, turn: &mut Turn<'_>) -> Outcome {
-        if !was_active {
-            watcher.status = Status::Active;
-            let started = [("time", turn.now.wall.into())];
-            watcher.publish_about(turn, "start", &started, watcher.stands(Standing::Active));
-            tracing::info!("{} started", watcher.options.name);
-        }
+    fn complete(&self, kept: Vec<i32>, watcher: &Watcher, turn: &mut Turn<'_>) -> Outcome {
         let started = watcher.processes.live_pids().into_iter().filter(|pid| !kept.contains(pid)).collect();
         self.conclude(started, kept, watcher, turn)
     }
@@ -187,9 +230,10 @@ impl Start {
 }
 
 impl super::Processes {
-    /// How many are asked for and not answered.
+    /// How many are asked for and not answered, by the core or by a hook.
     pub(super) fn spawning(&self) -> usize {
-        self.iter().filter(|process| matches!(process.state, crate::process::ProcessState::Spawning(_))).count()
+        let coming = |process: &&Process| process.started().is_none_or(|started| started.greeted == Greeted::Waiting);
+        self.iter().filter(coming).count()
     }
 }
 
@@ -199,6 +243,13 @@ impl Watcher {
     pub fn go_on(&mut self, turn: &mut Turn<'_>) {
         self.status = Status::Active;
         self.open_streams(turn);
+    }
+
+    fn become_active(&mut self, turn: &mut Turn<'_>) {
+        self.status = Status::Active;
+        let started = [("time", turn.now.wall.into())];
+        self.publish_about(turn, "start", &started, self.stands(Standing::Active));
+        tracing::info!("{} started", self.options.name);
     }
 
     /// Has the streams of this watcher opened; nothing changes for those that are open.
