@@ -95,7 +95,6 @@ fn options_without_effect_are_named_only_when_they_would_have_one() {
             "t.ini:9: [watcher:a] hooks.before_start = a.b: is read but has no effect yet",
             "t.ini:10: [watcher:a] hooks.befor_start = a.b: is read but has no effect yet",
             "t.ini:10: [watcher:a] unknown hook 'befor_start': it is never called",
-            "t.ini:12: [plugin:p] plugins are read but have no effect yet",
             "t.ini:8: [watcher:a] on_demand: the watcher holds no socket, so that nobody can connect and it never starts",
         ]
     );

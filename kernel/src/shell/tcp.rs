@@ -29,7 +29,8 @@ pub fn peer_uid(socket: impl AsFd) -> Option<u32> {
     let theirs = SocketAddrV4::try_from(getpeername(&socket).ok()??).ok()?;
     let ours = SocketAddrV4::try_from(getsockname(&socket).ok()?).ok()?;
     let diag = netlink::SOCK_DIAG;
-    let ask = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(diag)).ok()?;
+    let ask =
+        rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(diag)).ok()?;
     rustix::net::send(&ask, &question(theirs, ours), SendFlags::empty()).ok()?;
     let mut answer = [0; ANSWER];
     // The system answers while it takes the question.
