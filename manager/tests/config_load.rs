@@ -89,8 +89,6 @@ fn options_without_effect_are_named_only_when_they_would_have_one() {
              [plugin:p]\nuse = a.b\n"
         ),
         [
-            "t.ini:2: [circus] statsd = True: is read but has no effect yet",
-            "t.ini:3: [circus] stats_endpoint = tcp://127.0.0.1:5557: is read but has no effect yet",
             "t.ini:4: [circus] ssh_server: has no effect, neither here nor in Circus",
             "t.ini:9: [watcher:a] hooks.before_start = a.b: is read but has no effect yet",
             "t.ini:10: [watcher:a] hooks.befor_start = a.b: is read but has no effect yet",
