@@ -1,5 +1,6 @@
 /* The smallest child: appends "pid nanoseconds\n" (CLOCK_MONOTONIC) to the file argv[1] as its first act.
-   With argv[2], a number of 4 KiB blocks, it writes those to standard output then and appends another record.
+   With argv[2], a number of 4 KiB blocks, it writes those to standard output then and appends another record; argv[3] is
+   the number of bytes of one write, 4096 without it. A line is 64 bytes.
    Then it waits to be ended. */
 #include <fcntl.h>
 #include <stdio.h>
@@ -24,6 +25,7 @@ static void record(const char *path)
 int main(int argc, char **argv)
 {
     static char block[4096];
+    size_t piece = argc > 3 ? (size_t)atol(argv[3]) : sizeof block;
     record(argv[1]);
     if (argc > 2) {
         memset(block, 'x', sizeof block);
@@ -31,7 +33,8 @@ int main(int argc, char **argv)
             block[at] = '\n';
         for (long left = atol(argv[2]); left > 0; left--)
             for (size_t done = 0; done < sizeof block;) {
-                ssize_t written = write(1, block + done, sizeof block - done);
+                size_t length = sizeof block - done < piece ? sizeof block - done : piece;
+                ssize_t written = write(1, block + done, length);
                 if (written < 0)
                     _exit(112);
                 done += (size_t)written;

@@ -2,14 +2,14 @@
 //!
 //! `cargo bench -p ringmaster-tests` prints a table; `RINGMASTER_BENCH_ROUNDS` sets the rounds, `RINGMASTER_BENCH_PEERS`
 //! (`bare,ours,circus`) the peers, `RINGMASTER_BENCH_ROWS` the rows. Peers take turns within a round, because other work on
-//! the machine moves all numbers; a ratio below 1.5 is no result.
+//! the machine moves all numbers; a ratio below 1.5 is no result. Logs have a table and peers of their own ([`logs`]).
 #![forbid(unsafe_code)]
 
-mod capture;
 mod child;
 mod control;
 mod halves;
 mod idle;
+mod logs;
 mod respawn;
 mod start;
 
@@ -53,7 +53,6 @@ type Row = (&'static str, fn(Peer) -> Result<Vec<Figure>>);
 const ROWS: &[Row] = &[
     ("start", start::measure),
     ("respawn", respawn::measure),
-    ("capture", capture::measure),
     ("control", control::measure),
     ("idle", idle::measure),
     ("halves", halves::measure),
@@ -69,11 +68,17 @@ fn main() -> Result<()> {
         |list: &Option<String>, name: &str| list.as_ref().is_none_or(|list| list.split(',').any(|one| one == name));
     let (peers, rows) = (setting("PEERS"), setting("ROWS"));
     let peers: Vec<Peer> = Peer::ALL.iter().filter(|(_, name)| chosen(&peers, name)).map(|(peer, _)| *peer).collect();
-    println!(
-        "{:<42} {:>11} {:>11} {:>11} {:>10} {:>12}",
-        "median", "bare", "ours", "circus", "ours/bare", "circus/ours"
-    );
-    for (name, measure) in ROWS.iter().filter(|(name, _)| chosen(&rows, name)) {
+    if chosen(&rows, "logs") {
+        logs::table(rounds)?;
+    }
+    let chosen_rows: Vec<&Row> = ROWS.iter().filter(|(name, _)| chosen(&rows, name)).collect();
+    if !chosen_rows.is_empty() {
+        println!(
+            "{:<42} {:>11} {:>11} {:>11} {:>10} {:>12}",
+            "median", "bare", "ours", "circus", "ours/bare", "circus/ours"
+        );
+    }
+    for (name, measure) in chosen_rows {
         let mut figures: BTreeMap<(usize, &'static str), BTreeMap<Peer, Vec<f64>>> = BTreeMap::new();
         for _ in 0..rounds {
             for peer in &peers {

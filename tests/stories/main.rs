@@ -8,6 +8,7 @@ mod events;
 mod kill_under_load;
 mod lifetimes;
 mod log_check;
+mod lost_output;
 mod overflow;
 mod papa_package;
 mod plugins;

@@ -144,6 +144,8 @@ pub fn resume(words: impl IntoIterator<Item = OsString>) -> Result<u8, ResumeErr
     }
     let options = words.options()?;
     start::own_signals()?;
+    // Whoever executed this program let everything stay.
+    sys::close_all_on_exec();
     let [directory, lock, listener] = ["--directory-fd", "--lock-fd", "--listener-fd"]
         .map(|option| words.descriptor(option).and_then(|descriptor| needed(option, descriptor)));
     let directory = directory?;

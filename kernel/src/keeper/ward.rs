@@ -81,12 +81,10 @@ impl Ward {
             Err(error) => return error,
         };
         for number in numbers.iter().filter(|number| **number != program) {
-            sys::keep_across_exec(*number, true);
+            sys::keep_across_exec(*number);
         }
         let error = sys::become_program(program, &argv);
-        for number in numbers.iter().filter(|number| **number > 2) {
-            sys::keep_across_exec(*number, false);
-        }
+        sys::close_all_on_exec();
         error
     }
 

@@ -10,6 +10,7 @@ use ringmaster_protocol::frame::GREETING;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, sockopt};
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
@@ -28,21 +29,42 @@ impl Shell {
                     for listener in self.listener.iter().chain(&self.tcp) {
                         self.poll.remove(listener);
                     }
-                    let pause = u64::try_from(RETRY.as_nanos()).unwrap_or(0);
-                    self.accept_again = Some(self.now.boot_ns + pause);
+                    self.try_again();
                     return;
                 }
             }
         }
     }
 
+    fn try_again(&mut self) {
+        self.accept_again = Some(self.now.boot_ns + u64::try_from(RETRY.as_nanos()).unwrap_or(0));
+    }
+
+    /// Something of a process cannot be waited for now, for want of memory or of watches (epoll_ctl(2)).
+    pub(super) fn missed(&mut self, token: Token, error: &io::Error) {
+        self.log(&format!("{token:?} cannot be waited for, and is tried again: {error}"));
+        self.missed.push(token);
+        self.try_again();
+    }
+
     pub(super) fn retry_accepting(&mut self) {
         if self.accept_again.is_some_and(|at| at <= self.now.boot_ns) {
             self.accept_again = None;
             let listeners = [(&self.listener, Token::Listener), (&self.tcp, Token::TcpListener)];
-            for (listener, token) in listeners {
-                if let Some(Err(error)) = listener.as_ref().map(|listener| self.poll.add(listener, token)) {
-                    self.log(&format!("clients cannot be accepted: {error}"));
+            let added = listeners.map(|(listener, token)| listener.as_ref().map(|socket| self.poll.add(socket, token)));
+            for error in added.into_iter().flatten().filter_map(Result::err) {
+                // One that is in the set already was not looked away from.
+                if error.raw_os_error() != Some(libc::EEXIST) {
+                    self.log(&format!("clients cannot be accepted yet: {error}"));
+                    self.try_again();
+                }
+            }
+            for token in std::mem::take(&mut self.missed) {
+                match token {
+                    Token::Pipe(process, stream) => self.resume(process, stream),
+                    Token::Pidfd(process) => self.watch(process),
+                    Token::Listener | Token::TcpListener | Token::Signals | Token::Client(_) => {}
+                    Token::Keeper | Token::Trial => {}
                 }
             }
         }

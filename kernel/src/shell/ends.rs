@@ -47,7 +47,9 @@ impl Shell {
         let (Some(pidfd), identity) = (&child.pidfd, child.identity()) else {
             return;
         };
-        if tree::stat(identity.pid).is_some_and(|stat| stat.identity == identity && stat.parent == self.keeper_pid) {
+        // The start is 0 when it could not be read as the process was made; its pid is nobody else's until the keeper has noted it.
+        let is_it = |stat: &tree::Stat| stat.identity == identity || identity.start == 0;
+        if tree::stat(identity.pid).is_some_and(|stat| is_it(&stat) && stat.parent == self.keeper_pid) {
             self.poll.remove(pidfd);
             self.dying.push(id);
             return;
@@ -120,7 +122,7 @@ impl Shell {
     pub(super) fn watch(&mut self, id: ProcessId) {
         let pidfd = self.children.get(&id).and_then(|child| child.pidfd.as_ref());
         if let Some(Err(error)) = pidfd.map(|pidfd| self.poll.add(pidfd, Token::Pidfd(id))) {
-            self.log(&format!("process {}: its end will not be seen: {error}", id.0));
+            self.missed(Token::Pidfd(id), &error);
         }
     }
 }

@@ -27,6 +27,9 @@ pub struct ProcessFile {
     entries: [StreamEntry; 2],
 }
 
+/// Bytes of the magic and both entries (`ringmaster_protocol::ring`).
+const HEAD: usize = 192;
+
 impl ProcessFile {
     /// Makes the file of a process in the rings folder, or enters it in the ledger.
     pub fn create(
@@ -63,27 +66,30 @@ impl ProcessFile {
         made
     }
 
-    /// Opens the file of a process of a former core, with the request that made it.
-    pub fn open(folder: BorrowedFd<'_>, ledger: &Ledger, index: usize, id: ProcessId) -> io::Result<(Self, Spawn)> {
-        if let Some(spawn) = ledger.find(index, id) {
+    /// Opens the file of a process of a former core, with the request that made it. One whose output is not captured may be in
+    /// the ledger instead.
+    pub fn open(
+        folder: BorrowedFd<'_>,
+        ledger: &Ledger,
+        (index, id): (usize, ProcessId),
+        captured: bool,
+    ) -> io::Result<(Self, Spawn)> {
+        if !captured && let Some(spawn) = ledger.find(index, id) {
             return Ok((Self::nowhere(), spawn));
         }
         // Nobody but us can put a link there.
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::openat(folder, id.0.to_string(), flags, Mode::empty())?);
-        let mut magic = [0; 8];
-        file.read_exact_at(&mut magic, 0)?;
-        if magic != MAGIC {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
+        let mut head = [0; HEAD];
+        file.read_exact_at(&mut head, 0)?;
         let mut entries = [StreamEntry::default(); 2];
         for (entry, stream) in entries.iter_mut().zip(Stream::ALL) {
-            let mut bytes = [0; 64];
-            file.read_exact_at(&mut bytes, StreamEntry::position(stream))?;
-            *entry = StreamEntry::decode(&bytes);
-            if !entry.is_sound() {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
+            let at = usize::try_from(StreamEntry::position(stream)).unwrap_or(HEAD);
+            let bytes = head.get(at..).and_then(|rest| rest.first_chunk::<64>());
+            *entry = bytes.map(StreamEntry::decode).filter(StreamEntry::is_sound).ok_or(io::ErrorKind::InvalidData)?;
+        }
+        if !head.starts_with(&MAGIC) {
+            return Err(io::ErrorKind::InvalidData.into());
         }
         let spawn = read_spawn(&file, request_at(&entries))?;
         let file = Some(file);
@@ -219,14 +225,21 @@ fn request_at(entries: &[StreamEntry; 2]) -> u64 {
     entries.iter().map(|entry| entry.data_at + entry.capacity).max().unwrap_or(0).max(PAGE)
 }
 
+/// Most requests are as long or shorter, and so read at once.
+const USUAL: usize = 1024;
+
 fn read_spawn(file: &File, at: u64) -> io::Result<Spawn> {
-    let mut length = [0; 8];
-    file.read_exact_at(&mut length, at)?;
-    let length = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; USUAL];
+    let count = file.read_at(&mut bytes, at)?;
+    bytes.truncate(count);
+    let (length, _) = bytes.split_first_chunk::<8>().ok_or(io::ErrorKind::InvalidData)?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
     if length > MAX_BODY {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    let mut body = vec![0; length];
-    file.read_exact_at(&mut body, at + 8)?;
-    decode(&body)
+    let have = bytes.len().min(8 + length);
+    bytes.resize(8 + length, 0);
+    let rest = bytes.get_mut(have..).unwrap_or_default();
+    file.read_exact_at(rest, at + u64::try_from(have).unwrap_or(u64::MAX))?;
+    decode(bytes.get(8..).unwrap_or_default())
 }

@@ -222,7 +222,9 @@ impl Groups {
     }
 
     fn write(&self, name: &GroupName, file: &str, text: &str) -> bool {
-        self.paths(name).filter(|path| path.exists()).all(|path| std::fs::write(path.join(file), text).is_ok())
+        // Where it has no group there is nobody. A group that cannot be looked at is no such place: its members would be missed.
+        let nobody = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+        self.paths(name).all(|path| std::fs::write(path.join(file), text).map_or_else(nobody, |()| true))
     }
 
     /// Called when all that is left of a former core has been taken over. Lets groups go on that it kept from running, and
@@ -282,7 +284,7 @@ fn nested(group: &Path) -> Vec<PathBuf> {
     while let Some(path) = found.get(at).filter(|_| found.len() < MAX_NESTED_GROUPS) {
         at += 1;
         // A directory has two links and one for each directory in it: most have none.
-        if std::fs::metadata(path).is_ok_and(|found| found.nlink() > 2) {
+        if std::fs::metadata(path).map_or(true, |found| found.nlink() > 2) {
             let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
             let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
             let below: Vec<PathBuf> = below.map(|entry| entry.path()).collect();

@@ -32,8 +32,6 @@ impl Inherited {
                 continue;
             }
             if let Some(descriptor) = sys::inherited(number) {
-                // Whoever executed this program let everything stay.
-                sys::keep_across_exec(number, false);
                 left.sort(descriptor, &pidfds);
             }
         }
@@ -46,10 +44,14 @@ impl Inherited {
         };
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind == FileType::Fifo {
-            // Of the ends of a pipe only ours is for reading alone.
-            let flags = rustix::fs::fcntl_getfl(&descriptor);
-            if flags.is_ok_and(|flags| !flags.intersects(OFlags::WRONLY | OFlags::RDWR)) {
-                self.pipes.insert(stat.st_ino, descriptor);
+            // As a rule it is our end. A spawn that was cut short left the child's as well, which is not for reading alone.
+            let displaced = self.pipes.insert(stat.st_ino, descriptor);
+            let ours = displaced.filter(|first| {
+                let flags = rustix::fs::fcntl_getfl(first);
+                flags.is_ok_and(|flags| !flags.intersects(OFlags::WRONLY | OFlags::RDWR))
+            });
+            if let Some(ours) = ours {
+                self.pipes.insert(stat.st_ino, ours);
             }
         } else if kind == FileType::Socket {
             self.sockets.insert(stat.st_ino, descriptor);
@@ -68,13 +70,13 @@ impl Inherited {
         self.sockets.remove(&inode)
     }
 
-    /// The pidfd of a slot's process; also when that has ended and been reaped.
-    pub fn pidfd(&mut self, slot: Slot, facts: &Facts) -> Option<OwnedFd> {
+    /// The pidfd of a slot's process, also when that has ended and been reaped, and its parent as long as it has not.
+    pub fn pidfd(&mut self, slot: Slot, facts: &Facts) -> Option<(OwnedFd, Option<i32>)> {
         let pidfd = self.pidfds.remove(&number_of_pidfd(slot))?;
         match sys::pidfd_holds(pidfd.as_fd()) {
-            Holds::Process(pid) if pid == facts.pid => Some(pidfd),
-            Holds::Reaped => Some(pidfd),
-            Holds::Process(_) | Holds::Unknown => None,
+            Holds::Process { pid, parent } if pid == facts.pid => Some((pidfd, Some(parent))),
+            Holds::Reaped => Some((pidfd, None)),
+            Holds::Process { .. } | Holds::Unknown => None,
         }
     }
 }

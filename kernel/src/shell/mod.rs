@@ -95,8 +95,10 @@ pub struct Shell {
     snapshot: Option<tree::Snapshot>,
     /// The last capture and its outcome, for the loop that goes on while there is more.
     last: Option<(Capture, Captured)>,
-    /// When accepting goes on after the table of descriptors was full (`CLOCK_BOOTTIME`).
+    /// When accepting goes on after the table of descriptors was full, and `missed` is tried again (`CLOCK_BOOTTIME`).
     accept_again: Option<u64>,
+    /// Pipes and pidfds that could not be waited for: nobody else would ever look at them.
+    missed: Vec<Token>,
     effects: Effects,
     verbosity: Verbosity,
     verdict: Option<Verdict>,

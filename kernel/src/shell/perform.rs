@@ -203,7 +203,7 @@ impl Shell {
         };
         match self.poll.add(&pipe.read, Token::Pipe(process, stream)) {
             Ok(()) => pipe.watched = true,
-            Err(error) => self.log(&format!("process {}: {} is not captured: {error}", process.0, stream.name())),
+            Err(error) => self.missed(Token::Pipe(process, stream), &error),
         }
     }
 

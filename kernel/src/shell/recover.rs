@@ -48,7 +48,12 @@ impl Shell {
         if facts.phase == Phase::Opening {
             return false;
         }
-        let (file, spawn) = match ProcessFile::open(self.launcher.rings(), self.launcher.ledger(), index, facts.id) {
+        let (file, spawn) = match ProcessFile::open(
+            self.launcher.rings(),
+            self.launcher.ledger(),
+            (index, facts.id),
+            facts.pipes != [0, 0],
+        ) {
             Ok(opened) => opened,
             Err(error) => {
                 self.log(&format!("process {}: its file is lost: {error}", facts.id.0));
@@ -57,9 +62,16 @@ impl Shell {
         };
         let now = clock::now();
         let identity = tree::Identity { pid: facts.pid, start: facts.start_ticks };
+        let known = left.pidfd(slot, &facts);
+        let origin = match known.as_ref().map(|(_, parent)| *parent) {
+            Some(Some(parent)) if parent == self.keeper_pid => Origin::Ours,
+            Some(_) => Origin::Former,
+            None if tree::stat(facts.pid).is_some_and(|stat| stat.parent == self.keeper_pid) => Origin::Ours,
+            None => Origin::Former,
+        };
         let pidfd = match facts.phase {
             Phase::Opening | Phase::Exited(_) => None,
-            Phase::Running => left.pidfd(slot, &facts).or_else(|| tree::hold(identity)),
+            Phase::Running => known.map(|(pidfd, _)| pidfd).or_else(|| tree::hold(identity)),
         };
         let pipes = Stream::ALL.map(|stream| {
             let inode = of(facts.pipes, stream);
@@ -75,10 +87,6 @@ impl Shell {
         let made = Box::new(made(slot, &facts, &file, &pipes, now));
         slot.pidfd().store(pidfd.as_ref().map_or(0, number), Ordering::Release);
         let (id, lives) = (facts.id, pidfd.is_some());
-        let origin = match tree::stat(facts.pid) {
-            Some(stat) if stat.parent == self.keeper_pid => Origin::Ours,
-            Some(_) | None => Origin::Former,
-        };
         let group = Some(self.groups.name(&spawn.name)).filter(|group| self.groups.is_there(group));
         group.iter().for_each(|group| self.groups.enter(group));
         let child = Child { index, slot, facts, origin, pidfd, file, pipes, group, remembered: Vec::new() };

@@ -200,6 +200,7 @@ fn equip(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct, state: Stat
         snapshot: None,
         last: None,
         accept_again: None,
+        missed: Vec::new(),
         effects: Vec::new(),
         verbosity: ward.options.verbosity,
         verdict: None,

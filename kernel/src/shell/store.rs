@@ -40,9 +40,15 @@ impl Store {
         std::fs::read(through(self.folder(), &number.to_string()))
     }
 
-    /// Removes a file; one that is not there is fine.
+    /// Removes a file; one that is not there is fine. One that cannot be removed is emptied, so that the next core does not take
+    /// it for a value or a socket again, and removes it.
     pub fn remove(&self, number: u64) {
-        let _ = std::fs::remove_file(through(self.folder(), &number.to_string()));
+        let path = through(self.folder(), &number.to_string());
+        if let Err(error) = std::fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            let _ = File::options().write(true).truncate(true).open(path);
+        }
     }
 
     /// The numbers in use; what a killed core left half written is removed.

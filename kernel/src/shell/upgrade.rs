@@ -269,6 +269,11 @@ impl Shell {
             return;
         }
         let (old, began, _) = header.handed_over();
+        if old == self.keeper_pid {
+            // The old half took back, has said why, and is our keeper now.
+            header.end_upgrade();
+            return;
+        }
         if !header.move_upgrade(UpgradePhase::HandedOver, UpgradePhase::Committed) && old_lives(header) {
             // The old half has decided to go on, and ends us in a moment.
             std::process::exit(1);

@@ -134,8 +134,13 @@ pub fn exit_of_pidfd(pidfd: BorrowedFd<'_>) -> Option<ExitStatus> {
 /// What a descriptor says of the process that it stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holds {
-    /// The process with that pid, which lives or waits to be reaped.
-    Process(i32),
+    /// A process that lives or waits to be reaped.
+    Process {
+        /// Its pid.
+        pid: i32,
+        /// Its parent's.
+        parent: i32,
+    },
     /// One that has been reaped.
     Reaped,
     /// It is no pidfd, or this Linux (before 6.13) does not say.
@@ -145,7 +150,10 @@ pub enum Holds {
 /// Which process a pidfd stands for.
 pub fn pidfd_holds(pidfd: BorrowedFd<'_>) -> Holds {
     match pidfd_info(pidfd) {
-        Some(info) if info.mask & INFO_PID != 0 => Holds::Process(i32::try_from(info.pid).unwrap_or(0)),
+        Some(info) if info.mask & INFO_PID != 0 => {
+            let number = |pid| i32::try_from(pid).unwrap_or(0);
+            Holds::Process { pid: number(info.pid), parent: number(info.ppid) }
+        }
         Some(_) => Holds::Reaped,
         None if io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH) => Holds::Reaped,
         None => Holds::Unknown,

@@ -4,6 +4,7 @@ use super::{PATIENCE, Reading, Rig};
 use ringmaster_protocol::frame::{Frame, FrameReader, Kind, PREFACE};
 use ringmaster_protocol::message::*;
 use ringmaster_protocol::ring::Stream;
+use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
@@ -72,6 +73,43 @@ impl Client {
         assert_eq!(sent, bytes.len());
     }
 
+    /// A connection with a greeting; `None` when nobody answers, as while a core is replaced.
+    pub fn try_connect(rig: &Rig) -> Option<Self> {
+        let socket = UnixStream::connect(rig.socket()).ok()?;
+        let mut client = Self::around(socket);
+        client.try_send(&PREFACE).then_some(())?;
+        let hello = Hello { oldest: 1, newest: 1, build: "test".into(), role: Role::Manager, ext: vec![] };
+        match client.attempt(hello)? {
+            Ok(Reply::Welcome(welcome)) => client.welcome = Some(welcome),
+            other => panic!("{other:?}"),
+        }
+        Some(client)
+    }
+
+    fn try_send(&mut self, bytes: &[u8]) -> bool {
+        rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL).is_ok_and(|sent| sent == bytes.len())
+    }
+
+    /// A request to a core that may die meanwhile: then there is no answer.
+    pub fn attempt(&mut self, request: impl Into<Request>) -> Option<Result<Reply, Refusal>> {
+        let id = self.next;
+        self.next += 1;
+        let mut bytes = Vec::new();
+        assert!(request.into().frame(id).encode(&mut bytes));
+        self.try_send(&bytes).then_some(())?;
+        self.answer(id)
+    }
+
+    /// The next notice, unless the core dies before.
+    pub fn try_notice(&mut self) -> Option<Notice> {
+        if let Some(notice) = self.notices.pop_front() {
+            return Some(notice);
+        }
+        let frame = self.frame()?;
+        assert_eq!(frame.kind, Kind::Notice);
+        Some(Notice::decode(frame.message, &frame.body).unwrap())
+    }
+
     /// The next frame; `None` when the core has hung up.
     pub fn frame(&mut self) -> Option<Frame> {
         loop {
@@ -82,8 +120,12 @@ impl Client {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(16))];
             let mut control = RecvAncillaryBuffer::new(&mut space);
             let mut parts = [IoSliceMut::new(&mut bytes)];
-            let got = rustix::net::recvmsg(&self.socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)
-                .unwrap_or_else(|errno| panic!("no answer from the core: {errno}"));
+            let got = match rustix::net::recvmsg(&self.socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
+                Ok(got) => got,
+                // It died with something of ours unread.
+                Err(Errno::CONNRESET) => return None,
+                Err(errno) => panic!("no answer from the core: {errno}"),
+            };
             for message in control.drain() {
                 if let RecvAncillaryMessage::ScmRights(fds) = message {
                     self.fds.extend(fds);
@@ -106,17 +148,21 @@ impl Client {
         let mut bytes = Vec::new();
         assert!(request.into().frame(id).encode(&mut bytes));
         self.send(&bytes, fds);
+        self.answer(id).expect("the core hung up")
+    }
+
+    fn answer(&mut self, id: u32) -> Option<Result<Reply, Refusal>> {
         loop {
-            let frame = self.frame().expect("the core hung up");
+            let frame = self.frame()?;
             match frame.kind {
                 Kind::Notice => self.notices.push_back(Notice::decode(frame.message, &frame.body).unwrap()),
                 Kind::Reply => {
                     assert_eq!(frame.request, id);
-                    return Ok(Reply::decode(frame.message, &frame.body).unwrap());
+                    return Some(Ok(Reply::decode(frame.message, &frame.body).unwrap()));
                 }
                 Kind::Refusal => {
                     assert_eq!(frame.request, id);
-                    return Err(Refusal::decode(frame.message, &frame.body).unwrap());
+                    return Some(Err(Refusal::decode(frame.message, &frame.body).unwrap()));
                 }
                 other => panic!("{other:?}"),
             }

@@ -47,6 +47,8 @@ pub struct Sampled {
     pub started: f64,
     /// Its number.
     pub wid: u32,
+    /// Bytes of its output that are in no log.
+    pub lost: u64,
 }
 
 /// How circusd ends.

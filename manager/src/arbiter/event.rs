@@ -5,7 +5,9 @@ use super::{Rebound, Stored};
 use crate::config::Config;
 use crate::endpoints::ClientId;
 use crate::process::SpawnTicket;
+use crate::streams::Loss;
 use ringmaster_protocol::message::{Exited, ProcessId, ProcessInfo};
+use ringmaster_protocol::ring::Stream;
 use serde_json::{Map, Value};
 
 /// A spawn that failed, in words for the log.
@@ -75,6 +77,15 @@ pub enum Event {
     Exited(Exited),
     /// The last words of an ended process are in its log.
     Drained(ProcessId),
+    /// Output of a process is lost; its log has a line about it.
+    Lost {
+        /// Whose.
+        process: ProcessId,
+        /// Which output.
+        stream: Stream,
+        /// How much, when and why.
+        loss: Loss,
+    },
     /// Facts from /proc are there.
     Sampled {
         /// Who asked.

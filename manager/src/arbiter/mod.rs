@@ -196,6 +196,13 @@ impl Arbiter {
                     effects.push(Effect::Forget(process));
                 }
             }
+            Event::Lost { process, stream, loss } => {
+                if let Some(id) = self.owners.get(&process).copied() {
+                    self.with_watcher(id, now, &mut effects, |watcher, turn| {
+                        watcher.lost(process, stream, &loss, turn)
+                    });
+                }
+            }
             Event::Sampled { asker, result } => sampled(asker, result, now, &mut effects),
             Event::Identified { client, payload, result } => {
                 let request = (client, payload.as_slice(), Some(result));

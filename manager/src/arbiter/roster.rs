@@ -160,6 +160,12 @@ impl Arbiter {
         !self.left.is_empty()
     }
 
+    /// Processes whose ends have been announced and whose last words are not written yet.
+    pub fn announced(&self) -> BTreeSet<ProcessId> {
+        let watchers = self.watchers.values().chain(self.departing.values());
+        watchers.flat_map(|watcher| watcher.processes.announced()).collect()
+    }
+
     /// Forgets removed watchers that have stopped.
     pub(super) fn sweep(&mut self) {
         self.departing.retain(|_, watcher| watcher.busy() || !watcher.processes.is_over());

@@ -44,7 +44,12 @@ fn sampled(watcher: &Watcher) -> Vec<Sampled> {
     let live = watcher.processes.iter().filter(|process| process.live_pid().is_some());
     let mut all: Vec<Sampled> = live
         .filter_map(|process: &Process| {
-            process.started().map(|started| Sampled { pid: started.pid, started: started.at, wid: process.wid.0 })
+            process.started().map(|started| Sampled {
+                pid: started.pid,
+                started: started.at,
+                wid: process.wid.0,
+                lost: started.lost,
+            })
         })
         .collect();
     all.sort_by_key(|sampled| sampled.pid);
@@ -79,6 +84,9 @@ fn one(sampled: &Sampled, sampler: &mut Sampler) -> Value {
             let mut fields = info.to_object();
             fields.insert("started".to_owned(), sampled.started.into());
             fields.insert("wid".to_owned(), sampled.wid.into());
+            if sampled.lost > 0 {
+                fields.insert("lost_bytes".to_owned(), sampled.lost.into());
+            }
             Value::Object(fields)
         }
         Err(error) => error.to_string().into(),

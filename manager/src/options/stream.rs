@@ -11,6 +11,8 @@ pub const STREAM_CLASS_NAMES: &[&str] = &[
     "FancyStdoutStream",
     "QueueStream",
     "JsonFileStream",
+    "SyslogStream",
+    "JournaldStream",
 ];
 
 /// Which stream class handles the output. The registry of built-in classes is `streams::CLASSES`.

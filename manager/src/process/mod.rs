@@ -32,6 +32,8 @@ pub struct Started {
     pub expires: Option<Duration>,
     /// Whether its output is in a ring, so that its last words are waited for.
     pub captured: bool,
+    /// Bytes of its output that are in no log, since this circusd has it.
+    pub lost: u64,
 }
 
 /// How an ordered end proceeds.
@@ -89,6 +91,16 @@ impl Process {
     /// What the core started, unless it has not yet.
     pub fn started(&self) -> Option<&Started> {
         match &self.state {
+            ProcessState::Spawning(_) => None,
+            ProcessState::Running(started) | ProcessState::Stopping(started, _) | ProcessState::Ended(started, _) => {
+                Some(started)
+            }
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn started_mut(&mut self) -> Option<&mut Started> {
+        match &mut self.state {
             ProcessState::Spawning(_) => None,
             ProcessState::Running(started) | ProcessState::Stopping(started, _) | ProcessState::Ended(started, _) => {
                 Some(started)

@@ -17,7 +17,7 @@ use crate::options::Signal;
 use crate::process::{Inherited, Launch};
 use crate::program::Program;
 use ringmaster_protocol::message::{ProcessId, Request, Target};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -158,7 +158,7 @@ impl Hands {
     }
 
     fn forget(&mut self, process: ProcessId) {
-        self.output.detach(&self.link, process);
+        self.output.detach(process);
         self.outbox.forget(process);
     }
 
@@ -217,15 +217,21 @@ impl Hands {
         });
     }
 
-    /// What the output thread says: acknowledges, and gives a process whose last words are written.
-    pub fn output_report(&mut self, report: OutputReport) -> Option<ProcessId> {
+    /// What the output thread says: acknowledges, and gives what the arbiter has to know.
+    pub fn output_report(&mut self, report: OutputReport) -> Option<Event> {
         self.output.take(report, &self.link)
     }
 
-    /// Writes what there is, gives the lease back, and lets an idle core end.
-    pub async fn take_down(mut self, departure: Departure, reports: &mut mpsc::Receiver<OutputReport>) {
+    /// Writes what there is, gives the lease back, and lets an idle core end. `told`: see [`Output::finish`].
+    pub async fn take_down(
+        mut self,
+        departure: Departure,
+        told: BTreeSet<ProcessId>,
+        reports: &mut mpsc::Receiver<OutputReport>,
+    ) {
         drop(self.doorbells);
-        self.output.finish(&self.link, reports).await;
+        self.outbox.send_rest();
+        self.output.finish(&self.link, reports, told).await;
         if departure.ending == Ending::Upgrade {
             // Everything stays at the core for the program that follows at once.
             return;

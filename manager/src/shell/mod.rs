@@ -34,7 +34,7 @@ use effects::{Hands, Home};
 use journal::Journal;
 use leave::Departure;
 use output::OutputReport;
-use ringmaster_protocol::message::{LeaseLost, Notice};
+use ringmaster_protocol::message::{LeaseLost, Notice, ProcessInfo};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -138,7 +138,7 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
     let hands = Hands::new(
         attached.link.clone(),
         events,
-        output::Output::start(reports).map_err(StartError::Thread)?,
+        output::Output::start(address.directory(), reports).map_err(StartError::Thread)?,
         (journal, plan.log.clone()),
         home,
     );
@@ -155,7 +155,7 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
     let mut inputs = Inputs { requests, incoming, output, kernel: attached.events };
     let mut life =
         Life { started: Instant::now(), arbiter, hands, control, publisher, address, config: plan.config.path };
-    life.act(Event::Attached(attached.processes));
+    life.attached(attached.processes);
     let ending = life.turn(&mut inputs, &mut signals).await?;
     life.take_down(ending, &mut inputs.output).await;
     Ok(ending)
@@ -240,7 +240,7 @@ impl Life {
                     let attached = signals.interrupt(self.reach_again()).await?;
                     inputs.kernel = attached.events;
                     self.hands.reattach(attached.link);
-                    self.act(Event::Attached(attached.processes));
+                    self.attached(attached.processes);
                 }
             }
         }
@@ -255,9 +255,15 @@ impl Life {
         self.hands.carry_out(effects, &self.control, &self.publisher);
     }
 
+    /// What is noted about processes that the core does not have is forgotten first.
+    fn attached(&mut self, processes: Vec<ProcessInfo>) {
+        self.hands.output.known(&processes);
+        self.act(Event::Attached(processes));
+    }
+
     fn output(&mut self, report: OutputReport) {
-        if let Some(drained) = self.hands.output_report(report) {
-            self.act(Event::Drained(drained));
+        if let Some(event) = self.hands.output_report(report) {
+            self.act(event);
         }
     }
 
@@ -299,8 +305,9 @@ impl Life {
     /// Takes everything down, in the order in which others depend on it.
     async fn take_down(self, ending: Ending, reports: &mut mpsc::Receiver<OutputReport>) {
         let departure = Departure { ending, leaves_processes: self.arbiter.leaves_processes() };
+        let told = self.arbiter.announced();
         let Self { hands, control, publisher, .. } = self;
-        hands.take_down(departure, reports).await;
+        hands.take_down(departure, told, reports).await;
         let flush = if ending == Ending::Upgrade { SHORT_FLUSH } else { FLUSH };
         let deadline = tokio::time::Instant::now() + flush;
         publisher.flush_and_close(deadline).await;

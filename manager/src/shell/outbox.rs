@@ -73,6 +73,13 @@ impl Outbox {
         self.pump();
     }
 
+    /// Nobody takes answers any more: sends what waits, before whatever is asked next over the same link.
+    pub fn send_rest(&mut self) {
+        for Outgoing { request, fds, .. } in self.waiting.drain(..) {
+            drop(self.link.submit(request, fds));
+        }
+    }
+
     /// One answer has been taken.
     pub fn answered(&mut self) {
         self.under_way = self.under_way.saturating_sub(1);

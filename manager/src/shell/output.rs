@@ -1,22 +1,21 @@
 //! Between the core, which has the output of children, and the scribe, which writes it: opens process files, hands on how
 //! far streams have come, acknowledges what is written.
 
+use crate::arbiter::Event;
 use crate::kernel_link::{KernelLink, LinkError, OpenedProcess};
 use crate::options::StreamOptions;
 use crate::process::Wid;
 use crate::streams::{Attach, Order, Scribe, ScribeReport, WatcherKey};
 use crate::watcher::WatcherId;
-use ringmaster_protocol::message::{ProcessId, StreamEnd};
+use ringmaster_protocol::message::{Forget, ProcessId, ProcessInfo, StreamEnd};
 use ringmaster_protocol::ring::Stream;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// How long the end of circusd waits for a log that cannot be written. What is left stays in the core.
 const LAST_FLUSH: Duration = Duration::from_secs(5);
-
-/// Beginning of the names under which the core keeps how many lost bytes the log has told of.
-const TOLD: &str = "circusd.told.";
 
 /// What comes back from the scribe and from the core.
 #[derive(Debug)]
@@ -29,8 +28,8 @@ pub enum OutputReport {
         process: ProcessId,
         /// Its number, and whose streams it writes to.
         place: (Wid, WatcherKey),
-        /// The file, and how many lost bytes of its streams are told already.
-        result: Result<Box<(OpenedProcess, [u64; 2])>, LinkError>,
+        /// The process with its file.
+        result: Result<Box<OpenedProcess>, LinkError>,
     },
 }
 
@@ -42,20 +41,24 @@ pub struct Output {
     watchers: BTreeMap<WatcherId, WatcherKey>,
     /// Processes whose output is taken.
     attached: BTreeSet<ProcessId>,
-    /// Lost bytes that the logs have told of.
-    told: BTreeMap<ProcessId, [u64; 2]>,
 }
 
 impl Output {
-    /// Starts the scribe.
-    pub fn start(reports: mpsc::Sender<OutputReport>) -> std::io::Result<Self> {
+    /// Starts the scribe, which keeps its journal in `directory`.
+    pub fn start(directory: PathBuf, reports: mpsc::Sender<OutputReport>) -> std::io::Result<Self> {
         let sender = reports.clone();
-        let scribe = Scribe::start(move |report| {
+        let scribe = Scribe::start(directory, move |report| {
             // The loop ends only after the scribe, so nobody is left to tell when this fails.
             let _ = sender.blocking_send(OutputReport::Scribe(report));
         })?;
-        let (watchers, attached, told) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        Ok(Self { scribe, reports, watchers, attached, told })
+        let (watchers, attached) = (BTreeMap::new(), BTreeSet::new());
+        Ok(Self { scribe, reports, watchers, attached })
+    }
+
+    /// These are all processes of ours that the core has.
+    pub fn known(&self, processes: &[ProcessInfo]) {
+        let processes = processes.iter().map(|process| process.id).collect();
+        self.scribe.order(Order::Known { processes });
     }
 
     /// The streams of a watcher are these.
@@ -96,7 +99,7 @@ impl Output {
     fn ask_for(&self, link: &KernelLink, process: ProcessId, place: (Wid, WatcherKey)) {
         let (link, reports) = (link.clone(), self.reports.clone());
         tokio::spawn(async move {
-            let result = open(&link, process).await.map(Box::new);
+            let result = link.open_process(process).await.map(Box::new);
             // The receiver lives as long as the loop.
             let _ = reports.send(OutputReport::Opened { process, place, result }).await;
         });
@@ -125,27 +128,18 @@ impl Output {
     }
 
     /// Nothing more of a process is wanted.
-    pub fn detach(&mut self, link: &KernelLink, process: ProcessId) {
+    pub fn detach(&mut self, process: ProcessId) {
         if self.attached.remove(&process) {
             self.scribe.order(Order::Detach { process });
         }
-        if self.told.remove(&process).is_some() {
-            let removed = link.remove_value(told_name(process));
-            tokio::spawn(async move {
-                if let Err(error) = removed.await {
-                    tracing::debug!("a value stays in the core: {error}");
-                }
-            });
-        }
     }
 
-    /// Takes a report: acknowledges, or gives a process whose last words are written.
-    pub fn take(&mut self, report: OutputReport, link: &KernelLink) -> Option<ProcessId> {
+    /// Takes a report: acknowledges, or gives what the arbiter has to know.
+    pub fn take(&mut self, report: OutputReport, link: &KernelLink) -> Option<Event> {
         match report {
             OutputReport::Scribe(report) => self.scribe_report(report, link),
             OutputReport::Opened { process, place, result: Ok(opened) } => {
-                let (opened, told) = *opened;
-                self.opened(process, place, opened, told);
+                self.opened(process, place, *opened);
                 None
             }
             // The core went away before it answered: the next one is asked, which is this one again until it is there.
@@ -157,17 +151,14 @@ impl Output {
             }
             OutputReport::Opened { process, result: Err(error), .. } => {
                 tracing::error!("the output of process {} cannot be taken: {error}", process.0);
-                Some(process)
+                Some(Event::Drained(process))
             }
         }
     }
 
-    fn opened(&mut self, process: ProcessId, place: (Wid, WatcherKey), opened: OpenedProcess, told: [u64; 2]) {
+    fn opened(&mut self, process: ProcessId, place: (Wid, WatcherKey), opened: OpenedProcess) {
         if !self.attached.contains(&process) {
             return;
-        }
-        if told != [0, 0] {
-            self.told.insert(process, told);
         }
         let OpenedProcess { process: info, file } = opened;
         let (wid, watcher) = place;
@@ -178,30 +169,43 @@ impl Output {
             wid: wid.0.into(),
             file,
             streams: info.streams,
-            told_lost: told,
+            started_ns: info.started_ns,
         }));
         if let Some(exit) = info.exit {
             self.scribe.order(Order::Ended { process, heads: exit.heads });
         }
     }
 
-    fn scribe_report(&mut self, report: ScribeReport, link: &KernelLink) -> Option<ProcessId> {
+    fn scribe_report(&self, report: ScribeReport, link: &KernelLink) -> Option<Event> {
         match report {
             ScribeReport::Consumed { process, stream, offset } => {
                 if let Err(error) = link.ack(process, stream, offset) {
                     tracing::debug!("an acknowledgement is not sent, a later one will be: {error}");
                 }
             }
-            ScribeReport::Drained { process } => return Some(process),
+            ScribeReport::Drained { process } => return Some(Event::Drained(process)),
             ScribeReport::Unreadable { process, error } => {
                 tracing::error!("the output of process {} cannot be read: {error}", process.0);
-                return Some(process);
+                return Some(Event::Drained(process));
             }
-            ScribeReport::Gap { process, stream, lost, .. } => self.note_gap(process, stream, lost, link),
+            ScribeReport::Gap { process, stream, loss } => {
+                let (bytes, reason) = (loss.bytes, loss.reason);
+                tracing::warn!("{bytes} bytes of {} of process {} are lost: {reason}", stream.name(), process.0);
+                return Some(Event::Lost { process, stream, loss });
+            }
             ScribeReport::Trouble(trouble) => tracing::error!("{trouble}"),
             ScribeReport::Cleared { path } => tracing::info!("{} is written again", path.display()),
             ScribeReport::Moved { path } => {
                 tracing::warn!("{} was moved or deleted; output goes on in the file that is there now", path.display())
+            }
+            ScribeReport::Repeated { path, bytes } => {
+                let path = path.display();
+                tracing::warn!(
+                    "{path} was changed by another program while circusd was killed; {bytes} bytes may be repeated"
+                );
+            }
+            ScribeReport::NoJournal { error } => {
+                tracing::error!("the journal cannot be written, a kill of circusd may repeat some output: {error}");
             }
             ScribeReport::Temporary { watcher, stream, path } => {
                 tracing::info!("watcher {watcher}: {} goes to {}", stream.name(), path.display());
@@ -216,33 +220,34 @@ impl Output {
         None
     }
 
-    /// Notes at the core that the log has a line about lost bytes, so that the next circusd does not tell it again.
-    fn note_gap(&mut self, process: ProcessId, stream: Stream, lost: u64, link: &KernelLink) {
-        tracing::warn!("{lost} bytes of {} of process {} are lost", stream.name(), process.0);
-        let told = self.told.entry(process).or_default();
-        if let Some(count) = told.get_mut(stream.index()) {
-            *count = count.saturating_add(lost);
-        }
-        let noted = link.set_value(told_name(process), encode(told));
-        tokio::spawn(async move {
-            if let Err(error) = noted.await {
-                tracing::debug!("lost bytes may be told again: {error}");
-            }
-        });
-    }
-
-    /// Writes everything there is, acknowledges it, and ends the scribe.
-    pub async fn finish(&mut self, link: &KernelLink, reports: &mut mpsc::Receiver<OutputReport>) {
+    /// Writes everything there is, acknowledges it, and ends the scribe. `told` have ended and been announced; the core forgets
+    /// them as soon as their last words are written, so that it is not kept by them.
+    pub async fn finish(
+        &mut self,
+        link: &KernelLink,
+        reports: &mut mpsc::Receiver<OutputReport>,
+        mut told: BTreeSet<ProcessId>,
+    ) {
         self.scribe.order(Order::Flush { token: u64::MAX });
-        let flushed = async {
-            while let Some(report) = reports.recv().await {
-                if let OutputReport::Scribe(ScribeReport::Flushed { token: u64::MAX }) = report {
-                    return;
+        let mut flushed = false;
+        let written = async {
+            while !flushed || !told.is_empty() {
+                match reports.recv().await {
+                    None => return,
+                    Some(OutputReport::Scribe(ScribeReport::Flushed { token: u64::MAX })) => flushed = true,
+                    Some(report) => {
+                        if let Some(Event::Drained(process)) = self.take(report, link)
+                            && told.remove(&process)
+                        {
+                            let request = Forget { process, ext: Vec::new() }.into();
+                            // Nobody waits for the answer; the next request is answered after it.
+                            drop(link.submit(request, Vec::new()));
+                        }
+                    }
                 }
-                self.take(report, link);
             }
         };
-        if tokio::time::timeout(LAST_FLUSH, flushed).await.is_err() {
+        if tokio::time::timeout(LAST_FLUSH, written).await.is_err() {
             tracing::warn!("some output cannot be written now and stays in the core");
         }
         self.scribe.order(Order::Stop);
@@ -253,30 +258,4 @@ impl Output {
             self.take(report, link);
         }
     }
-}
-
-fn told_name(process: ProcessId) -> String {
-    format!("{TOLD}{}", process.0)
-}
-
-fn encode(told: &[u64; 2]) -> Vec<u8> {
-    told.iter().flat_map(|count| count.to_le_bytes()).collect()
-}
-
-fn decode(bytes: &[u8]) -> [u64; 2] {
-    let mut told = [0; 2];
-    for (count, word) in told.iter_mut().zip(bytes.chunks_exact(8)) {
-        *count = word.try_into().map_or(0, u64::from_le_bytes);
-    }
-    told
-}
-
-async fn open(link: &KernelLink, process: ProcessId) -> Result<(OpenedProcess, [u64; 2]), LinkError> {
-    let opened = link.open_process(process).await?;
-    let told = if opened.process.streams.iter().any(|stream| stream.lost > 0) {
-        link.get_value(told_name(process)).await?.value.map_or([0, 0], |bytes| decode(&bytes))
-    } else {
-        [0, 0]
-    };
-    Ok((opened, told))
 }

@@ -1,9 +1,10 @@
 //! One batch for one target: the planned pieces, rendered, and how far the streams come by it. Pure.
 
 use super::cursor::{Portion, Step};
+use super::loss::Loss;
 use super::per_stream::PerStream;
 use super::plan::Piece;
-use super::render::{Chunk, Look, Place, Source, Tail, Writer, gap_line};
+use super::render::{Chunk, Look, Place, Source, Tail, Writer};
 use super::time_format::PrefixCache;
 use ringmaster_protocol::message::ProcessId;
 use ringmaster_protocol::ring::{Record, Stream};
@@ -52,7 +53,8 @@ pub(super) fn compose(
             continue;
         };
         let source = Source { process, stream };
-        let previous = commit.steps.get(stream).map_or(input.previous, |step| Some(step.previous));
+        let before = *commit.steps.get(stream);
+        let previous = before.map_or(input.previous, |step| Some(step.previous));
         let mid_line = previous.map_or(commit.tail != Tail::LineStart, |byte| byte != b'\n');
         let wrapping = input.look.wrapping();
         let must_end = match wrapping {
@@ -80,8 +82,10 @@ pub(super) fn compose(
             None => Tail::after(source, last),
         };
         let offset = portion.from + u64::try_from(piece.end).unwrap_or(0);
+        let (from, at_first) = (portion.from, input.previous.unwrap_or(b'\n'));
+        let record = portion.record_at(offset);
         *commit.steps.get_mut(stream) =
-            Some(Step { offset, previous: last, record: portion.record_at(offset), lost: 0 });
+            Some(Step { from, before: at_first, offset, previous: last, record, lost: None });
     }
     (commit, as_it_is)
 }
@@ -90,24 +94,24 @@ pub(super) fn compose(
 pub(super) fn compose_gap(
     writer: Writer<'_>,
     tail: Tail,
-    gap: (Stream, &Look, Step),
-    record: Record,
+    gap: (Stream, &Look, Step, Loss),
     cache: &mut PrefixCache,
     out: &mut Vec<u8>,
 ) -> Commit {
-    let (stream, look, step) = gap;
+    let (stream, look, step, loss) = gap;
+    let record = Record { realtime_ns: loss.until_ns, ..Record::default() };
     if tail != Tail::LineStart {
         out.push(b'\n');
     }
     let mut place = Place { line_start: true, previous: b'\n' };
-    let line = gap_line(stream, step.lost);
+    let line = loss.line(stream, cache.zone());
     let bytes = line.as_bytes();
     match look.wrapping() {
         Some(wrapping) => wrapping.render((bytes, record), (writer, stream), cache, out),
         None => look.render(Chunk { record, bytes }, writer.pid, &mut place, cache, out),
     }
     let mut steps = PerStream::default();
-    *steps.get_mut(stream) = Some(step);
+    *steps.get_mut(stream) = Some(Step { lost: Some(loss), ..step });
     Commit { process: writer.process, steps, tail: Tail::LineStart }
 }
 

@@ -1,5 +1,7 @@
 //! How far one stream of one process has been taken, and the next portion of it.
 
+use super::journal::Position;
+use super::loss::{Loss, LossReason};
 use super::tap::Tap;
 use ringmaster_protocol::message::StreamState;
 use ringmaster_protocol::ring::{Record, Stream};
@@ -34,8 +36,16 @@ pub(super) struct Cursor {
     pub(super) held: Option<Held>,
     /// Whether more may come.
     pub(super) open: bool,
+    /// When what is before `offset` was written, in nanoseconds of the Unix epoch; the start of the process at first.
+    pub(super) since_ns: u64,
     /// Bytes lost before `offset` that the log does not tell of yet.
     untold: u64,
+    /// What the core knew to be written when its file was opened.
+    acknowledged: u64,
+    /// They were lost before this circusd looked.
+    inherited: bool,
+    /// When it began to look.
+    attached_ns: u64,
 }
 
 /// The next bytes of a stream, with what is known about them. Its buffers are used again and again.
@@ -83,14 +93,18 @@ impl Portion {
 /// How far one stream comes by one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Step {
+    /// The first offset taken.
+    pub(super) from: u64,
+    /// The byte before it.
+    pub(super) before: u8,
     /// The first offset not taken.
     pub(super) offset: u64,
     /// The byte before it.
     pub(super) previous: u8,
     /// The number of the record that covers it or comes before, when the records were read.
     pub(super) record: Option<u64>,
-    /// Bytes that the batch tells of as lost.
-    pub(super) lost: u64,
+    /// What the batch tells of as lost.
+    pub(super) lost: Option<Loss>,
 }
 
 /// What loading came to.
@@ -114,21 +128,44 @@ pub(super) struct Wish {
 }
 
 impl Cursor {
-    /// A stream as it was when its file was opened. `told`: lost bytes that a log tells of already.
-    pub(super) fn new(stream: Stream, state: &StreamState, told: u64, tap: &Tap) -> Self {
-        let untold = state.lost.saturating_sub(told);
-        let previous = if state.low == 0 || untold > 0 { Some(b'\n') } else { tap.byte_before(stream, state.low) };
+    /// A stream as it was when its file was opened, of a process that began at `started_ns`. `position`: how far the logs go, by
+    /// the journal; without one, what was not lost is taken for written.
+    pub(super) fn new(
+        stream: Stream,
+        state: &StreamState,
+        (position, started_ns, now_ns): (Option<Position>, u64, u64),
+        tap: &Tap,
+    ) -> Self {
+        let position = position.filter(|position| position.offset <= state.head);
+        let written = position.map(|position| position.offset);
+        // What was taken for no log, because there was none, is not lost.
+        let untold = written.map_or(state.lost, |written| state.low.saturating_sub(written).min(state.lost));
+        let offset = written.map_or(state.low, |written| written.max(state.low));
+        let previous = match position {
+            Some(position) if position.offset == offset => Some(position.previous),
+            _ if offset == 0 || untold > 0 => Some(b'\n'),
+            _ => tap.byte_before(stream, offset),
+        };
         Self {
             stream,
-            offset: state.low,
+            offset,
             head: state.head,
             record: state.first_record,
             records: Some(state.records),
             previous,
             held: None,
             open: state.open,
+            since_ns: position.map_or(started_ns, |position| position.at_ns),
             untold,
+            acknowledged: state.low,
+            attached_ns: now_ns,
+            inherited: untold > 0,
         }
+    }
+
+    /// How far the core may forget although nothing new is written: at the start.
+    pub(super) fn unacknowledged(&self) -> Option<u64> {
+        (self.offset > self.acknowledged && self.untold == 0).then_some(self.offset)
     }
 
     /// The core has come as far as `head`.
@@ -192,21 +229,54 @@ impl Cursor {
         Ok(unfinished)
     }
 
-    /// Remembers that what follows `offset` is an unfinished line. Gives since when it is.
-    pub(super) fn hold(&mut self, now: Instant) -> Instant {
+    /// The number in the order of arrival of what comes after `head`, if it has come already and only its notice has not.
+    pub(super) fn ahead(&self, tap: &Tap) -> std::io::Result<Option<u64>> {
+        let Some(number) = self.records else {
+            return Ok(None);
+        };
+        // A place that was not written yet, or in an earlier round, has an offset that has passed.
+        let record = tap.record(self.stream, number)?;
+        let comes = record.seq > 0 && record.offset >= self.head && !record.is_gap();
+        Ok((comes && self.open).then_some(record.seq))
+    }
+
+    /// Remembers that what follows `offset` waits: for the end of a line, or (`lines`) whole lines for earlier ones of the other
+    /// stream. Gives since when.
+    pub(super) fn hold(&mut self, now: Instant, lines: bool) -> Instant {
         let since = self.held.map_or(now, |held| held.since);
-        let scanned = self.head;
+        let scanned = if lines { self.offset } else { self.head };
         self.held = Some(Held { since, scanned });
         since
     }
 
-    /// What a step covers is taken.
-    pub(super) fn settle(&mut self, step: &Step) {
+    /// What a step covers is taken, at `now_ns`.
+    pub(super) fn settle(&mut self, step: &Step, now_ns: u64) {
         (self.offset, self.previous, self.held) = (step.offset, Some(step.previous), None);
         self.record = step.record.unwrap_or(self.record);
         self.head = self.head.max(step.offset);
-        if step.lost > 0 {
-            self.untold = 0;
+        self.since_ns = now_ns;
+        if step.lost.is_some() {
+            (self.untold, self.inherited) = (0, false);
+        }
+    }
+
+    /// The record that covers `offset`; `None`: nothing is there yet.
+    fn record_of(&self, tap: &Tap, offset: u64) -> Option<Record> {
+        let mut records = Vec::new();
+        let limit = self.records.unwrap_or(u64::MAX);
+        tap.records(self.stream, self.record, limit, offset..self.head, &mut records).ok()?;
+        records.first().copied()
+    }
+
+    /// What is known of a gap before `to`, at `now_ns`.
+    pub(super) fn loss(&self, tap: &Tap, (bytes, to): (u64, u64), now_ns: u64) -> Loss {
+        let began = self.record_of(tap, self.offset).filter(Record::is_gap).map(|record| record.realtime_ns);
+        let away = self.inherited || began.is_some_and(|began| began < self.attached_ns);
+        Loss {
+            bytes,
+            since_ns: began.unwrap_or(self.since_ns),
+            until_ns: self.record_of(tap, to).map_or(now_ns, |record| record.realtime_ns),
+            reason: if away { LossReason::Away } else { LossReason::TooSlow },
         }
     }
 

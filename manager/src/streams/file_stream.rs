@@ -2,12 +2,17 @@
 //! for all classes that write one.
 
 use super::render::Look;
+use super::retention::{Compress, Retention};
 use super::rotation::Rotation;
 use super::settings::{SettingRow, Settings, StreamError};
-use super::sink::{Moves, Upkeep};
+use super::sink::{Fsync, Moves, Upkeep};
 use super::time_format::TimeFormat;
 use super::{StreamClassRow, StreamSetup, Target};
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// Seconds of a day.
+const DAY: u64 = 24 * 60 * 60;
 
 pub(super) const FILENAME: SettingRow = SettingRow {
     key: "filename",
@@ -27,10 +32,31 @@ pub(super) const BACKUP_COUNT: SettingRow = SettingRow {
 pub(super) const TIME_FORMAT: SettingRow =
     SettingRow { key: "time_format", expected: "a strftime pattern such as %Y-%m-%d %H:%M:%S", default: "no prefix" };
 
+pub(super) const FSYNC: SettingRow = SettingRow {
+    key: "fsync",
+    expected: "never, interval (within a second of each write) or rotate (before a file is moved away)",
+    default: "never",
+};
+
+pub(super) const COMPRESS: SettingRow =
+    SettingRow { key: "compress", expected: "gzip or none; zstd is not offered", default: "none" };
+
+pub(super) const MAX_AGE: SettingRow = SettingRow {
+    key: "max_age",
+    expected: "a whole number of days after which an old file is removed, 0 for never",
+    default: "0",
+};
+
+pub(super) const MAX_TOTAL_BYTES: SettingRow = SettingRow {
+    key: "max_total_bytes",
+    expected: "a whole number of bytes for all old files together, 0 for any",
+    default: "0",
+};
+
 pub(super) const ROW: StreamClassRow = StreamClassRow {
     name: "FileStream",
     summary: "Appends to a file; rotates it by size; puts the time before each line.",
-    settings: &[FILENAME, MAX_BYTES, BACKUP_COUNT, TIME_FORMAT],
+    settings: &[FILENAME, MAX_BYTES, BACKUP_COUNT, TIME_FORMAT, COMPRESS, MAX_AGE, MAX_TOTAL_BYTES, FSYNC],
     note: None,
     build,
 };
@@ -55,8 +81,31 @@ pub(super) fn file(settings: &Settings<'_>, rotation: Rotation, moves: Moves) ->
     if path.as_ref().is_some_and(|path| path.file_name().is_none()) {
         return Err(settings.bad(&FILENAME, FILENAME.expected));
     }
-    let upkeep = Upkeep { rotation, moves };
+    let upkeep = Upkeep { rotation, moves, retention: retention(settings)?, fsync: fsync(settings)? };
     Ok(Target::File { path, upkeep })
+}
+
+fn retention(settings: &Settings<'_>) -> Result<Retention, StreamError> {
+    let some = |count: u64| (count > 0).then_some(count);
+    let compress = match settings.text(&COMPRESS) {
+        None | Some("" | "none") => Compress::No,
+        Some("gzip") => Compress::Gzip,
+        Some(_) => return Err(settings.bad(&COMPRESS, COMPRESS.expected)),
+    };
+    Ok(Retention {
+        max_age: some(settings.count(&MAX_AGE)?).map(|days| Duration::from_secs(days.saturating_mul(DAY))),
+        max_total_bytes: some(settings.count(&MAX_TOTAL_BYTES)?),
+        compress,
+    })
+}
+
+fn fsync(settings: &Settings<'_>) -> Result<Fsync, StreamError> {
+    match settings.text(&FSYNC) {
+        None | Some("never") => Ok(Fsync::Never),
+        Some("interval") => Ok(Fsync::Interval),
+        Some("rotate") => Ok(Fsync::Rotate),
+        Some(_) => Err(settings.bad(&FSYNC, FSYNC.expected)),
+    }
 }
 
 /// `backup_count`; more than 32 bits hold is as good as all.

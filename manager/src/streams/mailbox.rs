@@ -11,7 +11,7 @@ use super::per_stream::PerStream;
 use crate::options::StreamOptions;
 use ringmaster_protocol::message::{ProcessId, StreamState};
 use ringmaster_protocol::ring::Stream;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -53,8 +53,8 @@ pub struct Attach {
     pub file: OwnedFd,
     /// Its streams as the answer of `OpenProcess` has them.
     pub streams: [StreamState; 2],
-    /// Bytes of `StreamState::lost` that an earlier manager has told of in the logs; what is above becomes a gap line.
-    pub told_lost: [u64; 2],
+    /// `ProcessInfo::started_ns`.
+    pub started_ns: u64,
 }
 
 /// What the loop wants of the scribe.
@@ -112,6 +112,11 @@ pub enum Order {
         process: ProcessId,
         /// `Exit::heads`.
         heads: [u64; 2],
+    },
+    /// These are all processes that the core has; what is noted about others is forgotten.
+    Known {
+        /// Their ids.
+        processes: BTreeSet<ProcessId>,
     },
     /// Take nothing more of this process and close its file.
     Detach {
@@ -191,14 +196,18 @@ pub(super) struct WatcherOrders {
 pub(super) struct Wanted {
     pub(super) watchers: BTreeMap<WatcherKey, WatcherOrders>,
     pub(super) processes: BTreeMap<ProcessId, ProcessOrders>,
+    pub(super) known: Option<BTreeSet<ProcessId>>,
     pub(super) reopen: bool,
     pub(super) flush: Option<u64>,
     pub(super) stop: bool,
+    /// There is more than news of output.
+    urgent: bool,
 }
 
 impl Wanted {
     /// Takes in one more order.
     pub(super) fn fold(&mut self, order: Order) {
+        self.urgent |= !matches!(order, Order::Advance { .. });
         match order {
             Order::SetStreams { watcher, stdout, stderr } => {
                 self.watchers.entry(watcher).or_default().set = Some(PerStream { stdout, stderr });
@@ -229,6 +238,7 @@ impl Wanted {
                 let detach = ProcessOrders { detach: true, ..ProcessOrders::default() };
                 self.processes.insert(process, detach);
             }
+            Order::Known { processes } => self.known = Some(processes),
             Order::Reopen => self.reopen = true,
             Order::Flush { token } => self.flush = Some(token),
             Order::Stop => self.stop = true,
@@ -241,7 +251,7 @@ impl Wanted {
 
     fn is_empty(&self) -> bool {
         let nothing = self.watchers.is_empty() && self.processes.is_empty() && self.flush.is_none();
-        nothing && !self.reopen && !self.stop
+        nothing && self.known.is_none() && !self.reopen && !self.stop
     }
 }
 
@@ -268,14 +278,17 @@ struct Content {
     wanted: Wanted,
     /// Somebody waits for [`Mailbox::filled`]; else it is not notified, which would be a system call for nothing.
     waiting: bool,
+    /// Somebody waits, but for news of output.
+    gathering: bool,
 }
 
 impl Mailbox {
-    /// Takes in an order and wakes the scribe. Never waits for more than a few words to move.
-    pub(super) fn put(&self, order: Order) {
+    /// Takes in orders and wakes the scribe. Never waits for more than a few words to move.
+    pub(super) fn put(&self, orders: impl IntoIterator<Item = Order>) {
         let mut content = self.lock();
-        content.wanted.fold(order);
-        let waiting = std::mem::take(&mut content.waiting);
+        orders.into_iter().for_each(|order| content.wanted.fold(order));
+        let called = content.gathering && content.wanted.urgent;
+        let waiting = std::mem::take(&mut content.waiting) || called;
         drop(content);
         if waiting {
             self.filled.notify_one();
@@ -304,6 +317,31 @@ impl Mailbox {
         std::mem::take(&mut content.wanted)
     }
 
+    /// Lets news of output gather for a while; anything else ends the wait.
+    pub(super) fn gather(&self, time: std::time::Duration) {
+        let deadline = Instant::now() + time;
+        let mut content = self.lock();
+        while !content.wanted.urgent {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            content.gathering = true;
+            content = self.filled.wait_timeout(content, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        content.gathering = false;
+    }
+
+    /// Waits until the end is ordered, or patience runs out. Gives whether it is; orders stay.
+    pub(super) fn await_stop(&self, patience: std::time::Duration) -> bool {
+        let content = self.lock();
+        if content.wanted.stop {
+            return true;
+        }
+        let (content, _) = self.filled.wait_timeout(content, patience).unwrap_or_else(PoisonError::into_inner);
+        content.wanted.stop
+    }
+
     /// Folding an order cannot leave the state half done, so a panic elsewhere does not spoil it.
     fn lock(&self) -> MutexGuard<'_, Content> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -322,7 +360,7 @@ mod tests {
             wid: 1,
             file: tempfile::tempfile().unwrap().into(),
             streams: [StreamState::default(); 2],
-            told_lost: [0; 2],
+            started_ns: 1,
         })
     }
 
@@ -334,13 +372,31 @@ mod tests {
     fn many_advances_are_one_and_never_go_back() {
         let mailbox = Mailbox::default();
         for head in [10, 30, 20] {
-            mailbox.put(advance(1, head));
+            mailbox.put([advance(1, head)]);
         }
         let wanted = mailbox.take(Patience::Endless);
         assert_eq!(wanted.processes.len(), 1);
         let mark = wanted.processes[&ProcessId(1)].marks.stdout.unwrap();
         assert_eq!((mark.head, mark.records, mark.ended), (30, 3, false));
         assert!(mailbox.take(Patience::None).is_empty());
+    }
+
+    #[test]
+    fn only_news_of_output_gathers() {
+        let mailbox = Mailbox::default();
+        mailbox.put([advance(1, 10)]);
+        let begin = Instant::now();
+        mailbox.gather(std::time::Duration::from_millis(1));
+        assert!(begin.elapsed() >= std::time::Duration::from_millis(1));
+        let ended = || Order::Ended { process: ProcessId(1), heads: [10, 0] };
+        mailbox.put([ended()]);
+        // One that comes while somebody waits, and one that is there: the test would take an hour otherwise.
+        mailbox.gather(std::time::Duration::from_secs(3600));
+        mailbox.take(Patience::None);
+        std::thread::scope(|scope| {
+            scope.spawn(|| mailbox.gather(std::time::Duration::from_secs(3600)));
+            mailbox.put([advance(1, 20), ended()]);
+        });
     }
 
     #[test]

@@ -11,14 +11,19 @@
 //! * [`sink`] is the one writer of a path, with rotation;
 //! * [`worker`] holds the state of all processes and the one place where appending and acknowledging meet.
 //!
-//! Absent: exactly-once across a SIGKILL (a batch is acknowledged after it is written, so a kill in between repeats it),
-//! fsync, compression, and all classes that [`CLASSES`] does not list.
+//! * [`journal`] is why each byte is in a file once, whatever instant circusd is killed at.
+//!
+//! Absent: all classes that [`CLASSES`] does not list.
 
 mod compose;
 mod cursor;
+mod failpoint;
 mod fancy_stdout_stream;
 mod file_stream;
+mod journal;
+mod journald_stream;
 mod json_file_stream;
+mod loss;
 mod mailbox;
 mod moment;
 mod per_stream;
@@ -27,12 +32,14 @@ mod process;
 mod queue_stream;
 mod render;
 mod report;
+mod retention;
 mod rotation;
 mod schedule;
 mod scribe;
 mod settings;
 mod sink;
 mod stdout_stream;
+mod syslog_stream;
 mod tap;
 mod time_format;
 mod timed_rotating_file_stream;
@@ -40,6 +47,7 @@ mod watched_file_stream;
 mod worker;
 mod wrapping;
 
+pub use loss::{Loss, LossReason};
 pub use mailbox::{Attach, Order, WatcherKey};
 pub use report::{Action, ScribeReport, Trouble};
 pub use scribe::Scribe;
@@ -49,7 +57,7 @@ pub use tap::Tap;
 use crate::options::{StreamClass, StreamOptions};
 use render::Look;
 use settings::Settings;
-use sink::Upkeep;
+use sink::{Address, Upkeep};
 use std::path::PathBuf;
 
 /// One stream class: everything that help, checks and the scribe know of it.
@@ -76,6 +84,8 @@ pub const CLASSES: &[StreamClassRow] = &[
     fancy_stdout_stream::ROW,
     queue_stream::ROW,
     json_file_stream::ROW,
+    syslog_stream::ROW,
+    journald_stream::ROW,
 ];
 
 /// What a configured stream comes to.
@@ -90,6 +100,8 @@ struct StreamSetup {
 enum Target {
     /// A file; `None`: a temporary one is made.
     File { path: Option<PathBuf>, upkeep: Upkeep },
+    /// A datagram socket.
+    Socket(Address),
     /// circusd's own stdout.
     Stdout,
     /// Taken and thrown away.
@@ -169,7 +181,8 @@ mod tests {
         assert_eq!(
             text("Filestream", &[]),
             "there is no stream class \"Filestream\"; expected one of FileStream, WatchedFileStream, \
-             TimedRotatingFileStream, StdoutStream, FancyStdoutStream, QueueStream, JsonFileStream"
+             TimedRotatingFileStream, StdoutStream, FancyStdoutStream, QueueStream, JsonFileStream, SyslogStream, \
+             JournaldStream"
         );
     }
 

@@ -32,11 +32,11 @@ struct Run {
     end: usize,
 }
 
-/// The pieces to write, in order.
-pub(super) fn plan(parts: &[Part<'_>]) -> Vec<Piece> {
+/// The pieces to write, in order. `before`: the number of something that has arrived and is not in the portions yet.
+pub(super) fn plan(parts: &[Part<'_>], before: Option<u64>) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
     let mut starts = vec![0; parts.len()];
-    for run in runs(parts) {
+    for run in runs(parts, before) {
         let (Some(part), Some(start)) = (parts.get(run.part), starts.get_mut(run.part)) else {
             continue;
         };
@@ -65,13 +65,13 @@ fn push(pieces: &mut Vec<Piece>, piece: Piece) {
 }
 
 /// The runs of all parts by arrival. What arrived after the end of a portion that was cut off has to wait for the rest of it.
-fn runs(parts: &[Part<'_>]) -> Vec<Run> {
-    if let [part] = parts {
+fn runs(parts: &[Part<'_>], before: Option<u64>) -> Vec<Run> {
+    if let ([part], None) = (parts, before) {
         let end = part.portion.bytes().len();
         return vec![Run { seq: 0, part: 0, end }];
     }
     let mut runs = Vec::new();
-    let mut horizon = u64::MAX;
+    let mut horizon = before.unwrap_or(u64::MAX);
     for (number, part) in parts.iter().enumerate() {
         let portion = part.portion;
         let length = portion.bytes().len();

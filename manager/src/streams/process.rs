@@ -1,6 +1,7 @@
 //! What the scribe knows of one process.
 
 use super::cursor::Cursor;
+use super::journal::Position;
 use super::mailbox::{Attach, Mark, WatcherKey};
 use super::per_stream::PerStream;
 use super::render::Writer;
@@ -33,17 +34,21 @@ impl Process {
         Writer { process, watcher: self.watcher.as_str(), wid: self.wid, pid: self.pid }
     }
 
-    /// Opens the process file; the error comes beside a process without one.
-    pub(super) fn attach(attach: Attach) -> (Self, Option<std::io::Error>) {
+    /// Opens the process file; the error comes beside a process without one. `known`: how far its output is in the logs.
+    pub(super) fn attach(
+        attach: Attach,
+        known: &PerStream<Option<Position>>,
+        now_ns: u64,
+    ) -> (Self, Option<std::io::Error>) {
         let (tap, error) = match Tap::open(attach.file) {
             Ok(tap) => (Some(tap), None),
             Err(error) => (None, Some(error)),
         };
         let states = PerStream::from(attach.streams);
-        let told = PerStream::from(attach.told_lost);
         let cursor = |stream: Stream| {
             let (state, tap) = (states.get(stream), tap.as_ref()?);
-            state.captured.then(|| Cursor::new(stream, state, *told.get(stream), tap))
+            let since = (*known.get(stream), attach.started_ns, now_ns);
+            state.captured.then(|| Cursor::new(stream, state, since, tap))
         };
         let cursors = PerStream { stdout: cursor(Stream::Stdout), stderr: cursor(Stream::Stderr) };
         let process = Self {

@@ -17,8 +17,12 @@ pub(super) enum Look {
     Raw,
     /// `<time> [<pid>] | ` before each line (spec h); the time is when the line's first byte reached the core.
     Prefixed(TimeFormat),
-    /// For a terminal: what could move its cursor or change its state is shown as `^X`.
-    Harmless,
+    /// For a terminal: what could move its cursor or change its state is shown as `^X`. When several watchers write there, each
+    /// line begins with this.
+    Terminal {
+        /// Name and colour, ready to be written; empty: one watcher writes alone.
+        name: String,
+    },
     /// A line of its own for each line and for each piece of an unfinished one.
     Wrapped(Wrapping),
 }
@@ -92,7 +96,7 @@ impl Look {
     pub(super) fn needs_records(&self) -> bool {
         match self {
             Self::Prefixed(_) | Self::Wrapped(_) => true,
-            Self::Raw | Self::Harmless => false,
+            Self::Raw | Self::Terminal { .. } => false,
         }
     }
 
@@ -100,7 +104,7 @@ impl Look {
     pub(super) fn wrapping(&self) -> Option<&Wrapping> {
         match self {
             Self::Wrapped(wrapping) => Some(wrapping),
-            Self::Raw | Self::Prefixed(_) | Self::Harmless => None,
+            Self::Raw | Self::Prefixed(_) | Self::Terminal { .. } => None,
         }
     }
 
@@ -127,11 +131,23 @@ impl Look {
                     place.line_start = line.ends_with(b"\n");
                 }
             }
-            Self::Harmless => make_harmless(chunk.bytes, place.previous, out),
+            Self::Terminal { name } => {
+                for line in chunk.bytes.split_inclusive(|byte| *byte == b'\n') {
+                    if place.line_start {
+                        out.extend_from_slice(name.as_bytes());
+                    }
+                    make_harmless(line, place.previous, out);
+                    (place.line_start, place.previous) = (line.ends_with(b"\n"), last_of(line, place.previous));
+                }
+            }
         }
         place.line_start = last == b'\n';
         place.previous = last;
     }
+}
+
+fn last_of(bytes: &[u8], before: u8) -> u8 {
+    bytes.last().copied().unwrap_or(before)
 }
 
 /// C0 controls but tab and newline, and DEL, become `^X`; the second byte of a C1 control (U+0080 to U+009F in UTF-8, among them
@@ -148,11 +164,6 @@ pub(super) fn make_harmless(bytes: &[u8], mut previous: u8, out: &mut Vec<u8>) {
     }
 }
 
-/// The line that tells of lost output.
-pub(super) fn gap_line(stream: Stream, lost: u64) -> String {
-    format!("[ringmaster: {lost} bytes lost from {}]\n", stream.name())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,7 +174,7 @@ mod tests {
         match name {
             0 => Look::Raw,
             1 => Look::Prefixed(TimeFormat::new("%S").unwrap()),
-            _ => Look::Harmless,
+            _ => Look::Terminal { name: "a | ".to_owned() },
         }
     }
 
@@ -193,7 +204,7 @@ mod tests {
     fn a_terminal_sees_no_control_characters() {
         let hostile = b"\x1b[2Jx\ty\r\n\x07\x7f\xc2\x9b31m\xc3\xa9\0";
         let shown = rendered(&look(2), &[chunk(1, hostile)]);
-        assert_eq!(shown, b"^[[2Jx\ty^M\n^G^?\xc2?31m\xc3\xa9^@");
+        assert_eq!(shown, b"a | ^[[2Jx\ty^M\na | ^G^?\xc2?31m\xc3\xa9^@");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the scribe tells the loop.
 
+use super::loss::Loss;
 use super::mailbox::WatcherKey;
 use ringmaster_protocol::message::ProcessId;
 use ringmaster_protocol::ring::Stream;
@@ -14,6 +15,10 @@ pub enum Action {
     Write,
     /// The renames of a rotation; the file is written on meanwhile.
     Rotate,
+    /// fdatasync(2); the file is written on meanwhile.
+    Sync,
+    /// Writing an intent into the journal.
+    Note,
     /// Making a temporary file.
     MakeTemporary,
 }
@@ -24,6 +29,8 @@ impl std::fmt::Display for Action {
             Self::Open => "open",
             Self::Write => "write",
             Self::Rotate => "rotate",
+            Self::Sync => "sync",
+            Self::Note => "note what is to be written to",
             Self::MakeTemporary => "make a temporary file for",
         })
     }
@@ -70,10 +77,8 @@ pub enum ScribeReport {
         process: ProcessId,
         /// Which stream.
         stream: Stream,
-        /// Bytes lost.
-        lost: u64,
-        /// The first offset after them.
-        to: u64,
+        /// How much, when and why.
+        loss: Loss,
     },
     /// A log cannot be written.
     Trouble(Trouble),
@@ -86,6 +91,19 @@ pub enum ScribeReport {
     Moved {
         /// The file.
         path: PathBuf,
+    },
+    /// A kill of the last circusd and somebody else's change of a file fell together; a batch of this size was written once more,
+    /// because nobody can tell how much of it is there.
+    Repeated {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that may be there twice.
+        bytes: usize,
+    },
+    /// Nothing can be noted; after a kill of circusd a batch may be written twice.
+    NoJournal {
+        /// Why.
+        error: String,
     },
     /// A stream without `filename` goes here.
     Temporary {

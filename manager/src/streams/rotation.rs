@@ -3,6 +3,8 @@
 //! Circus compares before each chunk of at most 1 KiB; here whole lines are compared, so that no line is split over
 //! two files unless it is longer than a file may be.
 
+use super::failpoint::{self, Failpoint};
+use super::retention::{SUFFIX, with};
 use super::schedule::Schedule;
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -25,6 +27,21 @@ pub(super) enum Rotation {
     },
     /// At the first write after a deadline.
     ByTime(Schedule),
+}
+
+impl Rotation {
+    /// Where an old file stands among the others, by what follows the name of the log and a dot: the younger the larger. `None`:
+    /// it is none of ours.
+    pub(super) fn order(&self, suffix: &str) -> Option<(String, u32)> {
+        match self {
+            Self::Never => None,
+            Self::BySize { .. } => {
+                let number: u32 = suffix.parse().ok().filter(|number| *number > 0)?;
+                (suffix == number.to_string()).then(|| (String::new(), u32::MAX - number))
+            }
+            Self::ByTime(schedule) => schedule.order(suffix).map(|(date, number)| (date.to_owned(), number)),
+        }
+    }
 }
 
 /// How many of `bytes` still go into a file of `size` bytes; 0: it has to be rotated first. Never 0 for an empty file.
@@ -66,19 +83,35 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
 }
 
 /// Moves `path` to `path.1`, after `path.1` to `path.2` and so on up to the first number that is free; with none free the
-/// oldest is replaced. Broken off at any rename, the next call finds the gap that was left and goes on from there.
+/// oldest is removed first. Compressed files move with the others. Broken off at any step, the next call finds the gap that
+/// was left and goes on from there. Numbers above `backup_count` are left alone.
 pub(super) fn shift(path: &Path, backup_count: u32) -> std::io::Result<()> {
-    let mut free = 1;
-    while free < backup_count && numbered(path, free).symlink_metadata().is_ok() {
-        free += 1;
+    let both = |number: u32| {
+        let plain = numbered(path, number);
+        let compressed = with(&plain, SUFFIX);
+        [plain, compressed]
+    };
+    let taken = |number: u32| both(number).iter().any(|path| path.symlink_metadata().is_ok());
+    let free = (1..=backup_count).find(|number| !taken(*number));
+    if free.is_none() {
+        for oldest in both(backup_count) {
+            failpoint::hit(Failpoint::Rename);
+            match std::fs::remove_file(oldest) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
     }
-    for number in (1..free).rev() {
-        rename_if_there(&numbered(path, number), &numbered(path, number + 1))?;
+    for number in (1..free.unwrap_or(backup_count)).rev() {
+        for (from, to) in both(number).iter().zip(both(number + 1)) {
+            rename_if_there(from, &to)?;
+        }
     }
     rename_if_there(path, &numbered(path, 1))
 }
 
 fn rename_if_there(from: &Path, to: &Path) -> std::io::Result<()> {
+    failpoint::hit(Failpoint::Rename);
     match std::fs::rename(from, to) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         outcome => outcome,

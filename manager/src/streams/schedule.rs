@@ -4,6 +4,8 @@
 //! is always the end of the next such day, today's included (Circus rotates at once when it is started later in the week);
 //! an old file of the same name is never overwritten (Circus deletes it); an empty file is not rotated.
 
+use super::failpoint::{self, Failpoint};
+use super::retention::{SUFFIX, with};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp, Zoned};
 use std::ffi::OsString;
@@ -126,7 +128,7 @@ impl Schedule {
     }
 
     /// The order of an old file, by what follows the name and its dot; `None`: none of ours.
-    fn order<'a>(&self, suffix: &'a str) -> Option<(&'a str, u32)> {
+    pub(super) fn order<'a>(&self, suffix: &'a str) -> Option<(&'a str, u32)> {
         let (date, number) = match suffix.split_once('.') {
             Some((date, number)) => (date, number.parse().ok()?),
             None => (suffix, 0),
@@ -147,10 +149,14 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 pub(super) fn move_away(path: &Path, stamp: &str) -> std::io::Result<()> {
     let plain = std::iter::once(stamp.to_owned());
     let numbered = (1..SAME_NAME).map(|number| format!("{stamp}.{number}"));
-    let free = plain.chain(numbered).map(|suffix| beside(path, &suffix)).find(|name| name.symlink_metadata().is_err());
+    let free = plain
+        .chain(numbered)
+        .map(|suffix| beside(path, &suffix))
+        .find(|name| [name.clone(), with(name, SUFFIX)].iter().all(|name| name.symlink_metadata().is_err()));
     let Some(free) = free else {
         return Err(Error::new(ErrorKind::AlreadyExists, format!("there are {SAME_NAME} old files of {stamp}")));
     };
+    failpoint::hit(Failpoint::Rename);
     match std::fs::rename(path, free) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         outcome => outcome,
@@ -169,7 +175,7 @@ pub(super) fn keep(path: &Path, schedule: &Schedule) -> std::io::Result<()> {
     let mut old = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        let suffix = name.strip_prefix(&prefix);
+        let suffix = name.strip_prefix(&prefix).map(|suffix| suffix.strip_suffix(SUFFIX).unwrap_or(suffix));
         if let Some((date, number)) = suffix.and_then(|suffix| schedule.order(suffix)) {
             old.push((date.to_owned(), number, directory.join(&name)));
         }

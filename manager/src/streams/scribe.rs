@@ -1,12 +1,25 @@
 //! The scribe's thread and the handle that the loop holds.
 
+use super::journal::{Journal, StoreError};
 use super::mailbox::{Mailbox, Order, Patience};
 use super::moment::Moment;
 use super::report::ScribeReport;
 use super::worker::Worker;
 use jiff::tz::TimeZone;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Less than this was written in a row: what comes next is let to gather, so that a process that writes line by line does not cost
+/// a batch a line.
+const SMALL: usize = 32 << 10;
+
+/// For so long: what a pipe brings in this time at full speed is a fifth of a ring.
+const GATHER: Duration = Duration::from_micros(200);
+
+/// Between two looks whether an earlier circusd has ended: it was killed, so it takes a moment.
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// The handle of the running scribe. Dropping it orders [`Order::Stop`] without waiting for the thread.
 #[derive(Debug)]
@@ -16,22 +29,29 @@ pub struct Scribe {
 }
 
 impl Scribe {
-    /// Starts the thread. `report` is called on it; it may wait for room in a bounded channel.
-    pub fn start(report: impl Fn(ScribeReport) + Send + 'static) -> std::io::Result<Self> {
+    /// Starts the thread. `directory`: where the journal is kept, that of the instance. `report` is called on the thread; it
+    /// may wait for room in a bounded channel.
+    pub fn start(directory: PathBuf, report: impl Fn(ScribeReport) + Send + 'static) -> std::io::Result<Self> {
         let mailbox = Arc::new(Mailbox::default());
         let inbox = Arc::clone(&mailbox);
-        let thread = std::thread::Builder::new().name("scribe".to_owned()).spawn(move || run(&inbox, report))?;
+        let thread =
+            std::thread::Builder::new().name("scribe".to_owned()).spawn(move || run(&inbox, &directory, report))?;
         Ok(Self { mailbox, thread: Some(thread) })
     }
 
     /// Hands in an order. Never waits.
     pub fn order(&self, order: Order) {
-        self.mailbox.put(order);
+        self.mailbox.put([order]);
+    }
+
+    /// Hands in several, which are looked at together.
+    pub fn orders(&self, orders: impl IntoIterator<Item = Order>) {
+        self.mailbox.put(orders);
     }
 
     /// Orders the end and waits for it; that lasts as long as a write that is under way.
     pub fn stop(mut self) {
-        self.mailbox.put(Order::Stop);
+        self.mailbox.put([Order::Stop]);
         if let Some(thread) = self.thread.take() {
             // A panic was told as `Stopped { by_panic: true }`.
             let _ = thread.join();
@@ -41,7 +61,7 @@ impl Scribe {
 
 impl Drop for Scribe {
     fn drop(&mut self) {
-        self.mailbox.put(Order::Stop);
+        self.mailbox.put([Order::Stop]);
     }
 }
 
@@ -55,9 +75,27 @@ impl<R: Fn(ScribeReport)> Drop for Farewell<'_, R> {
     }
 }
 
-fn run(mailbox: &Mailbox, report: impl Fn(ScribeReport)) {
+/// The journal of `directory`, as soon as an earlier circusd has let go of it; `None`: the end is ordered.
+fn journal(mailbox: &Mailbox, directory: &Path, report: &impl Fn(ScribeReport)) -> Option<Journal> {
+    loop {
+        match Journal::open(directory) {
+            Ok(journal) => return Some(journal),
+            Err(StoreError::Locked) if mailbox.await_stop(LOCK_PAUSE) => return None,
+            Err(StoreError::Locked) => {}
+            Err(error @ StoreError::System { .. }) => {
+                report(ScribeReport::NoJournal { error: error.to_string() });
+                return Some(Journal::default());
+            }
+        }
+    }
+}
+
+fn run(mailbox: &Mailbox, directory: &Path, report: impl Fn(ScribeReport)) {
     let _farewell = Farewell(&report);
-    let mut worker = Worker::new(&report, TimeZone::system());
+    let Some(journal) = journal(mailbox, directory, &report) else {
+        return;
+    };
+    let mut worker = Worker::new(&report, TimeZone::system(), journal);
     loop {
         let patience = if worker.has_work() {
             Patience::None
@@ -66,12 +104,19 @@ fn run(mailbox: &Mailbox, report: impl Fn(ScribeReport)) {
         };
         let wanted = mailbox.take(patience);
         if wanted.stop {
+            // What was detached last is not to be remembered.
+            worker.apply(wanted, Moment::now());
+            worker.sync_all();
+            worker.into_journal().close();
             return;
         }
         let now = Moment::now();
         worker.apply(wanted, now);
         worker.expire(now);
         worker.work(now);
+        if !worker.has_work() && (1..SMALL).contains(&worker.take_written()) {
+            mailbox.gather(GATHER);
+        }
     }
 }
 
@@ -84,9 +129,7 @@ mod tests {
     use ringmaster_protocol::ring::{MAGIC, Record, Stream, StreamEntry, layout};
     use std::fs::File;
     use std::os::unix::fs::FileExt;
-    use std::path::Path;
     use std::sync::mpsc::{Receiver, channel};
-    use std::time::Duration;
 
     /// A test waits no longer than this for anything.
     const LIMIT: Duration = Duration::from_secs(20);
@@ -128,7 +171,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         let (sender, reports) = channel();
-        let scribe = Scribe::start(move |report| drop(sender.send(report))).unwrap();
+        let scribe = Scribe::start(directory.path().to_owned(), move |report| drop(sender.send(report))).unwrap();
         let text = b"one\ntwo\nunfinished";
         let head = u64::try_from(text.len()).unwrap();
         let (process, stream) = (ProcessId(1), Stream::Stdout);
@@ -141,7 +184,7 @@ mod tests {
             wid: 1,
             file: process_file(text).into(),
             streams: [state, StreamState::default()],
-            told_lost: [0; 2],
+            started_ns: 1,
         }));
         scribe.order(Order::Advance { process, stream, head, records: 1 });
         until(&reports, |report| matches!(report, ScribeReport::Consumed { offset: 8, .. }));
@@ -158,7 +201,8 @@ mod tests {
     #[test]
     fn a_dropped_handle_ends_the_thread() {
         let (sender, reports) = channel();
-        drop(Scribe::start(move |report| drop(sender.send(report))).unwrap());
+        let directory = tempfile::tempdir().unwrap();
+        drop(Scribe::start(directory.path().to_owned(), move |report| drop(sender.send(report))).unwrap());
         until(&reports, |report| matches!(report, ScribeReport::Stopped { by_panic: false }));
     }
 }

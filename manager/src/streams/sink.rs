@@ -6,19 +6,31 @@
 //! Before each batch one stat(2) of the path tells whether the file is still there, and how long it is: a file that was moved,
 //! deleted or replaced is left, a truncated one begins anew.
 
+mod append;
+mod finish;
+mod path;
+mod socket;
+mod tidy;
+
+pub(super) use append::Ledger;
+pub(super) use finish::Found;
+pub(super) use socket::Address;
+
 use super::compose::Commit;
+use super::journal::{Batch, End, Identity};
+use super::loss::LossReason;
 use super::moment::Moment;
 use super::render::Tail;
 use super::report::Action;
-use super::rotation::{Rotation, cut, finish_line, shift};
-use super::schedule::{keep, move_away};
+use super::retention::{Compressing, Retention};
+use super::rotation::Rotation;
 use jiff::Timestamp;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::OFlags;
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::{Error, ErrorKind, IsTerminal, Write};
+use socket::Socket;
+use std::borrow::Cow;
+use std::fs::{File, Metadata};
+use std::io::{Error, ErrorKind, IsTerminal};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -42,18 +54,35 @@ const TERMINAL_PIECE: usize = 256;
 pub(super) enum SinkKey {
     /// The file at an absolute path.
     File(PathBuf),
+    /// A datagram socket.
+    Socket(Address),
     /// circusd's own stdout.
     Stdout,
 }
 
 impl SinkKey {
     /// For people.
-    pub(super) fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> Cow<'_, Path> {
         match self {
-            Self::File(path) => path,
-            Self::Stdout => Path::new("<stdout>"),
+            Self::File(path) => Cow::Borrowed(path),
+            Self::Socket(address) => Cow::Owned(address.path()),
+            Self::Stdout => Cow::Borrowed(Path::new("<stdout>")),
         }
     }
+
+    /// Names it in the journal; the same for the same path in every build (FNV-1a, 64 bits).
+    pub(super) fn hash(&self) -> u64 {
+        let path = self.path();
+        path.as_os_str()
+            .as_encoded_bytes()
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    }
+}
+
+/// Which file that is.
+fn identity(metadata: &Metadata) -> Identity {
+    Identity { device: metadata.dev(), inode: metadata.ino() }
 }
 
 /// How a file is looked after.
@@ -62,6 +91,19 @@ pub(super) struct Upkeep {
     pub(super) rotation: Rotation,
     /// Whether somebody is told when the file is not at its path any more.
     pub(super) moves: Moves,
+    pub(super) retention: Retention,
+    pub(super) fsync: Fsync,
+}
+
+/// When what is written is put on the disk itself, for the case that the machine dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fsync {
+    /// When the system does it.
+    Never,
+    /// Within a second of the write, and as below.
+    Interval,
+    /// Before a file is moved away.
+    Rotate,
 }
 
 /// What it means that a file is not at its path any more.
@@ -71,19 +113,6 @@ pub(super) enum Moves {
     Told,
     /// What is to be expected of it.
     Usual,
-}
-
-/// Which file is open (stat(2): `st_dev`, `st_ino`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Identity {
-    device: u64,
-    inode: u64,
-}
-
-impl Identity {
-    fn of(metadata: &Metadata) -> Self {
-        Self { device: metadata.dev(), inode: metadata.ino() }
-    }
 }
 
 #[derive(Debug)]
@@ -96,6 +125,10 @@ enum Kind {
     Inherited {
         piece: Option<usize>,
     },
+    Socket {
+        address: Address,
+        socket: Option<Socket>,
+    },
     /// What was inherited leads nowhere any more; what comes is thrown away.
     Gone,
 }
@@ -103,15 +136,28 @@ enum Kind {
 /// The pause after an error.
 #[derive(Debug, Clone, Copy)]
 struct Pause {
-    until: Instant,
+    /// `None`: it is over, and whether that helps will be seen.
+    until: Option<Instant>,
     length: Duration,
 }
 
-/// The rest of a batch that could not be written.
+/// The rest of a batch of which a part is written.
 #[derive(Debug)]
 pub(super) struct Owed {
     pub(super) bytes: Vec<u8>,
     pub(super) commit: Commit,
+    pub(super) batch: Batch,
+    /// Bytes of the batch before `bytes`.
+    pub(super) done: u64,
+}
+
+/// The last trouble of a target: output that was lost meanwhile was lost because of it.
+#[derive(Debug, Clone, Copy)]
+struct Outage {
+    reason: LossReason,
+    since: Timestamp,
+    /// `None`: it lasts.
+    until: Option<Timestamp>,
 }
 
 /// Why an append stopped.
@@ -130,6 +176,9 @@ pub(super) struct Sink {
     file: Option<File>,
     /// Of the open file; `None`: not known.
     identity: Option<Identity>,
+    nature: Nature,
+    /// What the journal knows has been looked at.
+    pub(super) recovered: bool,
     /// When its time is over, for [`Rotation::ByTime`].
     deadline: Option<Timestamp>,
     size: u64,
@@ -139,12 +188,36 @@ pub(super) struct Sink {
     pub(super) tail: Tail,
     pub(super) owed: Option<Owed>,
     pause: Option<Pause>,
-    /// The trouble was told.
-    pub(super) told: bool,
+    /// The trouble was told: what was tried in vain.
+    pub(super) told: Option<Action>,
+    outage: Option<Outage>,
     /// How the last rotation went, until it is told.
     rotated: Option<std::io::Result<()>>,
-    /// The trouble with rotation was told.
-    rotation_told: bool,
+    told_of: ToldOf,
+    /// Old files may have to be compressed.
+    to_compress: bool,
+    compressing: Option<Compressing>,
+    /// Since when something waits for [`Fsync::Interval`].
+    dirty_since: Option<Instant>,
+    /// The disk of a test is full when the file has this size.
+    #[cfg(test)]
+    full_at: Option<u64>,
+}
+
+/// Whether what is open counts its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nature {
+    /// A file: the journal protects it.
+    Regular,
+    /// A terminal, a pipe, a device, a socket, or somebody else's file.
+    Other,
+}
+
+/// Troubles that do not stop output, and were told.
+#[derive(Debug, Default)]
+struct ToldOf {
+    rotation: bool,
+    sync: bool,
 }
 
 impl Sink {
@@ -153,9 +226,15 @@ impl Sink {
         Self::new(Kind::File { path, upkeep }, None)
     }
 
+    /// A datagram socket; opened likewise.
+    pub(super) fn socket(address: Address) -> Self {
+        Self::new(Kind::Socket { address, socket: None }, None)
+    }
+
     /// A descriptor that circusd was started with.
     pub(super) fn inherited(fd: OwnedFd) -> Self {
         let file = File::from(fd);
+        // Somebody else's file, and perhaps shared with others: no promise is made for it.
         let regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
         let piece = match (regular, file.is_terminal()) {
             (true, _) => None,
@@ -170,16 +249,30 @@ impl Sink {
             kind,
             file,
             identity: None,
+            nature: Nature::Other,
+            recovered: false,
             deadline: None,
             size: 0,
             line_start: true,
             tail: Tail::LineStart,
             owed: None,
             pause: None,
-            told: false,
+            told: None,
+            outage: None,
             rotated: None,
-            rotation_told: false,
+            told_of: ToldOf::default(),
+            to_compress: false,
+            compressing: None,
+            dirty_since: None,
+            #[cfg(test)]
+            full_at: None,
         }
+    }
+
+    /// As if the disk had room for a file of `size` bytes.
+    #[cfg(test)]
+    pub(super) fn full_at(&mut self, size: u64) {
+        self.full_at = Some(size);
     }
 
     /// Whether people look at it directly.
@@ -198,21 +291,23 @@ impl Sink {
         }
     }
 
-    /// Opens a file anew at the next write.
+    /// Opens a file or socket anew at the next write.
     pub(super) fn close(&mut self) {
-        if let Kind::File { .. } = self.kind {
-            self.file = None;
+        match &mut self.kind {
+            Kind::File { .. } => self.file = None,
+            Kind::Socket { socket, .. } => *socket = None,
+            Kind::Inherited { .. } | Kind::Gone => {}
         }
     }
 
     /// Nothing may be appended now.
     pub(super) fn is_blocked(&self) -> bool {
-        self.pause.is_some() || self.owed.is_some()
+        self.owed.is_some() || self.retry_at().is_some()
     }
 
     /// When to try again.
     pub(super) fn retry_at(&self) -> Option<Instant> {
-        self.pause.map(|pause| pause.until)
+        self.pause?.until
     }
 
     /// Our stdout leads nowhere any more.
@@ -223,22 +318,51 @@ impl Sink {
     /// What changed about rotation since it was last asked: it begins to fail, or works again.
     pub(super) fn take_rotation_change(&mut self) -> Option<std::io::Result<()>> {
         let outcome = self.rotated.take()?;
-        let told = std::mem::replace(&mut self.rotation_told, outcome.is_err());
+        let told = std::mem::replace(&mut self.told_of.rotation, outcome.is_err());
         (told == outcome.is_ok()).then_some(outcome)
+    }
+
+    /// Whether what is written is protected by the journal.
+    pub(super) fn is_exact(&self) -> bool {
+        self.nature == Nature::Regular
+    }
+
+    /// Why output of the time between two instants could not be written; `None`: it could.
+    pub(super) fn reason(&self, since: Timestamp, until: Timestamp) -> Option<LossReason> {
+        let outage = self.outage?;
+        let meets = outage.since <= until && outage.until.is_none_or(|end| end >= since);
+        meets.then_some(outage.reason)
+    }
+
+    /// A write went well.
+    pub(super) fn recover(&mut self, now: Moment) -> Option<Action> {
+        self.pause = None;
+        if let Some(outage) = &mut self.outage {
+            outage.until.get_or_insert(now.wall);
+        }
+        self.told.take()
     }
 
     /// Begins a pause, or a longer one.
     pub(super) fn pause(&mut self, failure: &Failure, now: Moment) {
+        if !is_full(&failure.error) {
+            let (reason, lasting) =
+                (LossReason::of(&failure.error), self.outage.filter(|outage| outage.until.is_none()));
+            let since = lasting.map_or(now.wall, |outage| outage.since);
+            self.outage = Some(Outage { reason, since, until: None });
+        }
         let first = if is_full(&failure.error) { FULL_PAUSE } else { FIRST_PAUSE };
         let last = if is_full(&failure.error) { FIRST_PAUSE } else { LAST_PAUSE };
         let length = self.pause.map_or(first, |pause| (pause.length * 2).clamp(first, last));
-        let until = now.steady + length;
+        let until = Some(now.steady + length);
         self.pause = Some(Pause { until, length });
     }
 
-    /// Ends the pause.
-    pub(super) fn resume(&mut self) {
-        self.pause = None;
+    /// The pause is over; the next one will be longer unless something is written before.
+    pub(super) fn try_again(&mut self) {
+        if let Some(pause) = &mut self.pause {
+            pause.until = None;
+        }
     }
 
     /// Leaves a file that is no longer at its path, and takes in what others did to its length. Gives whether somebody is to
@@ -248,12 +372,11 @@ impl Sink {
             return false;
         };
         match std::fs::metadata(path) {
-            Ok(metadata) if self.identity == Some(Identity::of(&metadata)) => {
-                if metadata.is_file() {
-                    self.size = metadata.len();
-                    if self.size == 0 {
-                        (self.line_start, self.tail) = (true, Tail::LineStart);
-                    }
+            Ok(metadata) if self.identity == Some(identity(&metadata)) => {
+                if self.nature == Nature::Regular && metadata.len() != self.size {
+                    let Some(file) = &self.file else { return false };
+                    (self.size, self.line_start) = end_of(file, &metadata);
+                    self.tail = if self.line_start { Tail::LineStart } else { Tail::WithinUnknown };
                 }
                 return false;
             }
@@ -264,18 +387,21 @@ impl Sink {
         upkeep.moves == Moves::Told
     }
 
-    /// Opens the file if it is not open: `O_APPEND`, made with 0666 less the umask.
+    /// Opens the file if it is not open: `O_APPEND`, made with 0666 less the umask. Connects a socket.
     pub(super) fn open(&mut self) -> Result<(), Failure> {
-        let Kind::File { path, upkeep } = &self.kind else {
-            return Ok(());
-        };
-        if self.file.is_some() {
-            return Ok(());
-        }
         let failed = |error| Failure { written: 0, action: Action::Open, error };
-        let file = open_for_append(path).map_err(failed)?;
+        let (path, upkeep) = match &mut self.kind {
+            Kind::File { path, upkeep } if self.file.is_none() => (path, upkeep),
+            Kind::Socket { address, socket: socket @ None } => {
+                *socket = Some(Socket::connect(address).map_err(failed)?);
+                return Ok(());
+            }
+            Kind::File { .. } | Kind::Socket { .. } | Kind::Inherited { .. } | Kind::Gone => return Ok(()),
+        };
+        let file = path::open_for_append(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
-        self.identity = Some(Identity::of(&metadata));
+        self.identity = Some(identity(&metadata));
+        self.nature = if metadata.is_file() { Nature::Regular } else { Nature::Other };
         (self.size, self.line_start) = end_of(&file, &metadata);
         self.tail = if self.line_start { Tail::LineStart } else { Tail::WithinUnknown };
         if let Rotation::ByTime(schedule) = &upkeep.rotation
@@ -290,103 +416,21 @@ impl Sink {
         Ok(())
     }
 
-    /// Appends all of `bytes`, rotating where it is due.
-    pub(super) fn append(&mut self, bytes: &[u8], now: Timestamp) -> Result<(), Failure> {
-        if self.is_gone() {
-            return Ok(());
+    /// Takes up what the journal knows of the end of the file, if it is still that.
+    pub(super) fn take_up(&mut self, end: &End) {
+        if self.identity != Some(end.file) {
+            return;
         }
-        let mut written = 0;
-        let mut may_rotate = true;
-        while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-            self.open().map_err(|failure| Failure { written, ..failure })?;
-            let length = self.next_length(rest, may_rotate, now);
-            if length == 0 {
-                may_rotate = self.rotate();
-                continue;
-            }
-            let piece = rest.get(..length).unwrap_or(rest);
-            match self.write_once(piece) {
-                Ok(taken) => {
-                    written += taken;
-                    self.size += u64::try_from(taken).unwrap_or(0);
-                    self.line_start = taken.checked_sub(1).and_then(|last| piece.get(last)) == Some(&b'\n');
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => {
-                    if matches!(self.kind, Kind::Inherited { .. }) && !is_full(&error) {
-                        self.kind = Kind::Gone;
-                    }
-                    let action = Action::Write;
-                    return Err(Failure { written, action, error });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// How many bytes of `rest` go out next; 0: rotate first.
-    fn next_length(&mut self, rest: &[u8], may_rotate: bool, now: Timestamp) -> usize {
-        let rotation = match &self.kind {
-            Kind::File { upkeep, .. } if may_rotate => &upkeep.rotation,
-            Kind::File { .. } | Kind::Inherited { piece: None } | Kind::Gone => return rest.len(),
-            Kind::Inherited { piece: Some(piece) } => return rest.len().min(*piece),
-        };
-        match rotation {
-            Rotation::Never => rest.len(),
-            Rotation::BySize { max_bytes, backup_count: 0 } => {
-                let length = u64::try_from(rest.len()).unwrap_or(u64::MAX);
-                if self.size.saturating_add(length) >= *max_bytes { 0 } else { rest.len() }
-            }
-            Rotation::BySize { max_bytes, .. } => cut(rest, self.size, *max_bytes, self.line_start),
-            Rotation::ByTime(schedule) => {
-                // An empty file holds nothing of its interval: that begins now.
-                let deadline = self.deadline.filter(|at| self.size > 0 || *at > now);
-                let deadline = *self.deadline.insert(deadline.unwrap_or_else(|| schedule.deadline(now)));
-                if now < deadline { rest.len() } else { finish_line(rest, self.line_start) }
-            }
+        self.take_up_deadline(end.deadline);
+        if self.size == end.size {
+            self.tail = end.tail;
         }
     }
 
-    /// Moves the file away, to be opened anew. `false`: not once more in this append, because nothing was moved.
-    fn rotate(&mut self) -> bool {
-        let Kind::File { path, upkeep } = &self.kind else {
-            return false;
-        };
-        let outcome = match &upkeep.rotation {
-            Rotation::Never | Rotation::BySize { backup_count: 0, .. } => {
-                self.file = None;
-                return false;
-            }
-            Rotation::BySize { backup_count, .. } => shift(path, *backup_count),
-            Rotation::ByTime(schedule) => {
-                let stamp = self.deadline.map(|deadline| schedule.stamp(deadline));
-                move_away(path, &stamp.unwrap_or_default())
-            }
-        };
-        let moved = outcome.is_ok();
-        self.rotated = Some(outcome);
-        if moved {
-            if let Rotation::ByTime(schedule) = &upkeep.rotation {
-                self.rotated = Some(keep(path, schedule));
-            }
-            (self.file, self.deadline) = (None, None);
-        }
-        moved
-    }
-
-    fn write_once(&self, piece: &[u8]) -> std::io::Result<usize> {
-        let Some(mut file) = self.file.as_ref() else {
-            return Err(Error::from(ErrorKind::NotFound));
-        };
-        if let Kind::Inherited { piece: Some(_) } = self.kind {
-            let mut waiting = [PollFd::new(file, PollFlags::OUT)];
-            if poll(&mut waiting, Some(&Timespec::default()))? == 0 {
-                return Err(Error::from(ErrorKind::WouldBlock));
-            }
-        }
-        match file.write(piece) {
-            Ok(0) => Err(Error::from(ErrorKind::WriteZero)),
-            outcome => outcome,
+    fn take_up_deadline(&mut self, seconds: Option<i64>) {
+        if let Kind::File { upkeep: Upkeep { rotation: Rotation::ByTime(_), .. }, .. } = &self.kind {
+            let known = seconds.and_then(|seconds| Timestamp::from_second(seconds).ok());
+            self.deadline = known.or(self.deadline);
         }
     }
 }
@@ -394,17 +438,6 @@ impl Sink {
 /// The reader is slow, or a pipe has none yet; nothing is broken.
 pub(super) fn is_full(error: &Error) -> bool {
     error.kind() == ErrorKind::WouldBlock
-}
-
-fn open_for_append(path: &Path) -> std::io::Result<File> {
-    // O_NONBLOCK: a FIFO without a reader must not stop the thread; regular files ignore it.
-    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
-    let mut options = OpenOptions::new();
-    options.append(true).create(true).custom_flags(flags);
-    match options.read(true).open(path) {
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => options.read(false).open(path),
-        opened => opened,
-    }
 }
 
 /// Size of a regular file, and whether a new line begins at its end.

@@ -74,6 +74,13 @@ impl Tap {
         (low <= before).then_some(byte)
     }
 
+    /// Record number `number`, or what is in its place.
+    pub(super) fn record(&self, stream: Stream, number: u64) -> std::io::Result<Record> {
+        let mut place = [0; 32];
+        self.file.read_exact_at(&mut place, self.entries.get(stream).record_position(number))?;
+        Ok(Record::decode(&place))
+    }
+
     /// Reads the records that describe `[offset, end)`, from record number `from` on and below number `limit`, into `out`:
     /// the one that covers `offset` and its followers, at most [`RECORDS_AT_ONCE`]. Gives the number of the first
     /// of them, and the offset up to which they reach.

@@ -19,6 +19,11 @@ impl TimeFormat {
         Self { pattern: "%Y-%m-%dT%H:%M:%S.%6f%:z".to_owned(), grain_ns: 1000 }
     }
 
+    /// As syslog(3) writes it.
+    pub(super) fn syslog() -> Self {
+        Self { pattern: "%b %e %H:%M:%S".to_owned(), grain_ns: 1_000_000_000 }
+    }
+
     /// Checks and translates a pattern.
     pub(super) fn new(pattern: &str) -> Result<Self, jiff::Error> {
         let pattern = translate(pattern);
@@ -76,6 +81,11 @@ impl PrefixCache {
     /// For the local time zone of the system.
     pub(super) fn new(zone: TimeZone) -> Self {
         Self { zone, pattern: String::new(), grain: u64::MAX, pid: 0, text: String::new(), time: 0 }
+    }
+
+    /// Whose times are shown.
+    pub(super) fn zone(&self) -> &TimeZone {
+        &self.zone
     }
 
     /// `<time> [<pid>] | ` (spec h).

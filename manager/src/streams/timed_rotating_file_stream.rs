@@ -1,6 +1,8 @@
 //! `TimedRotatingFileStream`: appends to a file and moves it away at the first write after a deadline (spec h). No timer.
 
-use super::file_stream::{FILENAME, TIME_FORMAT, count_of_backups, file, time_prefix};
+use super::file_stream::{
+    COMPRESS, FILENAME, FSYNC, MAX_AGE, MAX_TOTAL_BYTES, TIME_FORMAT, count_of_backups, file, time_prefix,
+};
 use super::rotation::Rotation;
 use super::schedule::{Schedule, Unit};
 use super::settings::{SettingRow, Settings, StreamError};
@@ -27,7 +29,18 @@ const BACKUP_COUNT: SettingRow =
 pub(super) const ROW: StreamClassRow = StreamClassRow {
     name: "TimedRotatingFileStream",
     summary: "Appends to a file; moves it away by the clock; puts the time before each line.",
-    settings: &[FILENAME, ROTATE_WHEN, ROTATE_INTERVAL, BACKUP_COUNT, UTC, TIME_FORMAT],
+    settings: &[
+        FILENAME,
+        ROTATE_WHEN,
+        ROTATE_INTERVAL,
+        BACKUP_COUNT,
+        UTC,
+        TIME_FORMAT,
+        COMPRESS,
+        MAX_AGE,
+        MAX_TOTAL_BYTES,
+        FSYNC,
+    ],
     note: None,
     build,
 };

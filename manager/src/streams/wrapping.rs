@@ -2,7 +2,9 @@
 //!
 //! A piece of an unfinished line becomes a line of its own, too: there is nothing that could be written later to end it.
 
+use super::journald_stream::JournaldLook;
 use super::render::{Writer, make_harmless};
+use super::syslog_stream::SyslogLook;
 use super::time_format::{PrefixCache, TimeFormat};
 use ringmaster_protocol::ring::{Record, Stream};
 use serde::Serialize;
@@ -20,6 +22,21 @@ pub(super) enum Wrapping {
     },
     /// One JSON object.
     Json(TimeFormat),
+    /// Messages of syslog, each a [`frame`].
+    Syslog(SyslogLook),
+    /// Entries of the journal of systemd, each a [`frame`].
+    Journald(JournaldLook),
+}
+
+/// Appends one message for a datagram socket: four bytes of its length, little-endian, then what `fill` appends.
+pub(super) fn frame(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
+    let begin = out.len();
+    out.extend([0; 4]);
+    fill(out);
+    let length = u32::try_from(out.len().saturating_sub(begin + 4)).unwrap_or(0);
+    if let Some(place) = out.get_mut(begin..begin + 4) {
+        place.copy_from_slice(&length.to_le_bytes());
+    }
 }
 
 /// A line as JSON; the order of the fields is that of the text.
@@ -44,7 +61,7 @@ impl Wrapping {
                 *harmless = terminal;
                 colour.get_or_insert_with(|| colour_of(watcher));
             }
-            Self::Json(_) => {}
+            Self::Json(_) | Self::Syslog(_) | Self::Journald(_) => {}
         }
     }
 
@@ -94,12 +111,14 @@ impl Wrapping {
                 }
                 out.push(b'\n');
             }
+            Self::Syslog(look) => look.render(text, record, writer, cache, out),
+            Self::Journald(look) => look.render(text, record, (writer, stream), out),
         }
     }
 }
 
 /// The same for the same name, so that a watcher keeps its colour.
-fn colour_of(watcher: &str) -> u8 {
+pub(super) fn colour_of(watcher: &str) -> u8 {
     let sum = watcher.bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
     1 + sum % 7
 }

@@ -3,6 +3,7 @@
 
 use crate::options::WatcherOptions;
 use crate::process::Wid;
+use ringmaster_protocol::message::ProcessId;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -38,6 +39,11 @@ impl super::Processes {
     /// Numbers whose names at the core are not free.
     pub fn taken_numbers(&self) -> impl Iterator<Item = Wid> {
         self.all.keys().chain(self.lingering.values()).copied()
+    }
+
+    /// Ended and announced, but their last words are not written yet.
+    pub fn announced(&self) -> impl Iterator<Item = ProcessId> {
+        self.lingering.keys().copied()
     }
 
     /// No process is there, and the last words of all that were are written.

@@ -4,7 +4,9 @@ use super::{Status, Turn, Watcher};
 use crate::arbiter::{About, AfterSignal, Effect, Standing, Told};
 use crate::options::Signal;
 use crate::process::{Ended, Place, Process, ProcessState, SpawnTicket, Started, Stopping, Wid};
+use crate::streams::Loss;
 use ringmaster_protocol::message::{Exit, ProcessId, ProcessInfo, Target};
+use ringmaster_protocol::ring::Stream;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -219,7 +221,7 @@ impl Watcher {
         let captured = info.streams.iter().any(|stream| stream.captured);
         let age = Duration::try_from_secs_f64(turn.now.wall - at).unwrap_or_default();
         let expires = self.max_age().map(|max_age| turn.now.mono.saturating_add(max_age.saturating_sub(age)));
-        let started = Started { id: info.id, pid: info.pid, at, at_mono: turn.now.mono, expires, captured };
+        let started = Started { id: info.id, pid: info.pid, at, at_mono: turn.now.mono, expires, captured, lost: 0 };
         self.processes.all.insert(wid, Process { wid, state: ProcessState::Running(started) });
         self.processes.seen += 1;
         if captured {
@@ -328,6 +330,24 @@ impl Watcher {
         if !started.captured {
             self.conclude(wid, turn);
         }
+    }
+
+    /// Output of a process is lost: it is counted, and told.
+    pub fn lost(&mut self, id: ProcessId, stream: Stream, loss: &Loss, turn: &mut Turn<'_>) {
+        let Some(started) = self.processes.by_id(id).and_then(Process::started_mut) else {
+            return;
+        };
+        started.lost = started.lost.saturating_add(loss.bytes);
+        let fields = [
+            ("process_pid", started.pid.into()),
+            ("stream", stream.name().into()),
+            ("bytes", loss.bytes.into()),
+            ("since", seconds(loss.since_ns).into()),
+            ("until", seconds(loss.until_ns).into()),
+            ("reason", loss.reason.to_string().into()),
+            ("time", turn.now.wall.into()),
+        ];
+        self.publish(turn, "lost", &fields);
     }
 
     /// The last words of an ended process are written. `false`: it is not one of ours.

@@ -113,7 +113,7 @@ impl FakeProcess {
             wid: 1,
             file: self.file.try_clone().unwrap().into(),
             streams: self.states,
-            told_lost: [0; 2],
+            started_ns: 1,
         })
     }
 

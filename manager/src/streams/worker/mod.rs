@@ -9,6 +9,7 @@
 mod batch;
 mod commit;
 mod routes;
+mod upkeep;
 
 #[cfg(test)]
 #[allow(clippy::as_conversions, reason = "lengths of a test's own making")]
@@ -18,6 +19,8 @@ mod fake_process;
 #[allow(clippy::wildcard_enum_match_arm, reason = "a test names what it expects")]
 mod tests;
 
+use super::cursor::Cursor;
+use super::journal::Journal;
 use super::mailbox::{ProcessOrders, Wanted, WatcherKey};
 use super::moment::Moment;
 use super::per_stream::PerStream;
@@ -37,6 +40,9 @@ use std::time::{Duration, Instant};
 /// in pieces has finished it by then.
 const HOLD: Duration = Duration::from_millis(200);
 
+/// Batches between two steps of a compression while there is output to write.
+const COMPRESS_EVERY: u64 = 8;
+
 /// Everything that the scribe knows.
 pub(super) struct Worker<R> {
     report: R,
@@ -52,10 +58,17 @@ pub(super) struct Worker<R> {
     held: BTreeSet<(Instant, ProcessId)>,
     flush: Option<u64>,
     bench: Bench,
+    journal: Journal,
+    /// Targets with old files to compress.
+    compressing: BTreeSet<SinkKey>,
+    /// Bytes written since somebody asked.
+    written: usize,
+    /// Batches written, so that compression gets its turn among them.
+    turns: u64,
 }
 
 impl<R: Fn(ScribeReport)> Worker<R> {
-    pub(super) fn new(report: R, zone: TimeZone) -> Self {
+    pub(super) fn new(report: R, zone: TimeZone, journal: Journal) -> Self {
         Self {
             report,
             watchers: BTreeMap::new(),
@@ -67,22 +80,41 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             held: BTreeSet::new(),
             flush: None,
             bench: Bench::new(zone),
+            journal,
+            compressing: BTreeSet::new(),
+            written: 0,
+            turns: 0,
         }
+    }
+
+    /// The end: gives back the journal.
+    pub(super) fn into_journal(self) -> Journal {
+        self.journal
     }
 
     /// Whether a turn would do something now.
     pub(super) fn has_work(&self) -> bool {
-        !self.queue.is_empty() || self.flush.is_some()
+        !self.queue.is_empty() || self.flush.is_some() || !self.compressing.is_empty()
+    }
+
+    /// Bytes that were written since the last question.
+    pub(super) fn take_written(&mut self) -> usize {
+        std::mem::take(&mut self.written)
     }
 
     /// When to look again although no order comes; `None`: never.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let line = self.held.first().map(|(since, _)| *since + HOLD);
-        self.sinks.values().filter_map(Sink::retry_at).chain(line).min()
+        let retries = self.sinks.values().filter_map(Sink::retry_at);
+        let syncs = self.sinks.values().filter_map(Sink::sync_at);
+        retries.chain(syncs).chain(line).min()
     }
 
     /// Takes in what is wanted: watchers first, so that a process finds its streams.
     pub(super) fn apply(&mut self, wanted: Wanted, now: Moment) {
+        if let Some(known) = wanted.known {
+            self.journal.retain(&known);
+        }
         for (watcher, orders) in wanted.watchers {
             if let Some(streams) = orders.set {
                 self.closing.remove(&watcher);
@@ -95,7 +127,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             self.sinks.values_mut().for_each(Sink::close);
         }
         for (process, orders) in wanted.processes {
-            self.apply_to_process(process, orders);
+            self.apply_to_process(process, orders, now);
         }
         self.finish_closing();
         if wanted.flush.is_some() {
@@ -118,13 +150,16 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         self.prune();
     }
 
-    fn apply_to_process(&mut self, id: ProcessId, mut orders: ProcessOrders) {
+    fn apply_to_process(&mut self, id: ProcessId, mut orders: ProcessOrders, now: Moment) {
         if orders.detach {
             self.processes.remove(&id);
             self.early.remove(&id);
+            self.journal.forget(id);
         }
         if let Some(attach) = orders.attach.take() {
-            let (process, error) = Process::attach(attach);
+            let known = self.journal.attach(id, attach.started_ns);
+            let (process, error) = Process::attach(attach, &known, commit::nanoseconds(now));
+            self.tell_known(id, &process);
             self.processes.insert(id, process);
             if let Some(error) = error {
                 (self.report)(ScribeReport::Unreadable { process: id, error });
@@ -149,6 +184,15 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             process.end(heads);
         }
         self.enqueue(id);
+    }
+
+    /// What is in the logs by the journal may not have been acknowledged yet: the one who knew was killed.
+    fn tell_known(&self, process: ProcessId, attached: &Process) {
+        for stream in Stream::ALL {
+            if let Some(offset) = attached.cursors.get(stream).as_ref().and_then(Cursor::unacknowledged) {
+                (self.report)(ScribeReport::Consumed { process, stream, offset });
+            }
+        }
     }
 
     fn enqueue(&mut self, id: ProcessId) {
@@ -180,16 +224,22 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         for key in due {
             self.retry(&key, now);
         }
+        self.sync_due(now.steady);
     }
 
     /// One turn of the process that waits longest; with none left, a flush is done.
     pub(super) fn work(&mut self, now: Moment) {
         let Some(id) = self.queue.pop_front() else {
-            if let Some(token) = self.flush.take() {
-                (self.report)(ScribeReport::Flushed { token });
+            match self.flush.take() {
+                Some(token) => (self.report)(ScribeReport::Flushed { token }),
+                None => self.compress(),
             }
             return;
         };
+        self.turns += 1;
+        if self.turns.is_multiple_of(COMPRESS_EVERY) {
+            self.compress();
+        }
         let Some(process) = self.processes.get_mut(&id) else {
             return;
         };
@@ -238,7 +288,9 @@ impl<R: Fn(ScribeReport)> Worker<R> {
                 let mut looks = PerStream::default();
                 *looks.get_mut(stream) = look;
                 let sink = route.sink.clone();
-                groups.push(Group { sink, looks });
+                let mut others = routes.into_iter().flat_map(|routes| [&routes.stdout, &routes.stderr]).flatten();
+                let shared = others.clone().count() == 2 && others.all(|other| other.sink == sink);
+                groups.push(Group { sink, looks, shared });
             }
         }
         groups

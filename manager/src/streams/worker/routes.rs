@@ -5,9 +5,10 @@ use super::commit::tell_trouble;
 use crate::streams::mailbox::{WatcherKey, WatcherStreams};
 use crate::streams::moment::Moment;
 use crate::streams::per_stream::PerStream;
-use crate::streams::render::Look;
+use crate::streams::render::{Look, make_harmless};
 use crate::streams::report::{Action, ScribeReport};
 use crate::streams::sink::{Sink, SinkKey};
+use crate::streams::wrapping::colour_of;
 use crate::streams::{StreamSetup, Target, setup};
 use ringmaster_protocol::message::ProcessId;
 use ringmaster_protocol::ring::Stream;
@@ -34,6 +35,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         }
         self.watchers.insert(watcher.clone(), routes);
         self.prune();
+        self.name_writers();
         let mine = self.processes.iter().filter(|(_, process)| process.watcher == *watcher);
         let mine: Vec<ProcessId> = mine.map(|(id, _)| *id).collect();
         mine.into_iter().for_each(|id| self.enqueue(id));
@@ -48,12 +50,20 @@ impl<R: Fn(ScribeReport)> Worker<R> {
                 let stdout = std::io::stdout().as_fd().try_clone_to_owned().ok()?;
                 let sink = self.sinks.entry(SinkKey::Stdout).or_insert_with(|| Sink::inherited(stdout));
                 if sink.is_terminal() && look == Look::Raw {
-                    look = Look::Harmless;
+                    look = Look::Terminal { name: String::new() };
                 }
                 if let Look::Wrapped(wrapping) = &mut look {
                     wrapping.settle(sink.is_terminal(), watcher.as_str());
                 }
                 SinkKey::Stdout
+            }
+            Target::Socket(address) => {
+                let key = SinkKey::Socket(address.clone());
+                self.sinks.entry(key.clone()).or_insert_with(|| Sink::socket(address));
+                if let Err(failure) = self.prepare(&key, now) {
+                    self.fail_for(&key, failure, (watcher.clone(), stream), now);
+                }
+                key
             }
             Target::File { path, upkeep } => {
                 let path = match path {
@@ -64,18 +74,33 @@ impl<R: Fn(ScribeReport)> Worker<R> {
                 let sink = self.sinks.entry(key.clone()).or_insert_with(|| Sink::file(path, upkeep.clone()));
                 sink.set_upkeep(upkeep);
                 if !sink.is_blocked()
-                    && let Err(failure) = sink.open()
+                    && let Err(failure) = self.prepare(&key, now)
                 {
-                    sink.pause(&failure, now);
-                    sink.told = true;
-                    let trouble = (watcher.clone(), stream);
-                    tell_trouble(&self.report, trouble, &key, failure.action, failure.error);
+                    self.fail_for(&key, failure, (watcher.clone(), stream), now);
                 }
                 key
             }
         };
         let look = Arc::new(look);
         Some(Route { sink: key, look })
+    }
+
+    /// On a terminal: each line says whose it is as soon as several watchers write there.
+    fn name_writers(&mut self) {
+        let writes = |routes: &PerStream<Option<Route>>| {
+            Stream::ALL.iter().any(|stream| routes.get(*stream).as_ref().is_some_and(Route::is_terminal))
+        };
+        let several = self.watchers.values().filter(|routes| writes(routes)).count() > 1;
+        for (watcher, routes) in &mut self.watchers {
+            for stream in Stream::ALL {
+                if let Some(route) = routes.get_mut(stream).as_mut().filter(|route| route.is_terminal()) {
+                    let name = if several { name_of(watcher) } else { String::new() };
+                    if *route.look != (Look::Terminal { name: name.clone() }) {
+                        route.look = Arc::new(Look::Terminal { name });
+                    }
+                }
+            }
+        }
     }
 
     /// A new file for a stream without `filename` (mkstemp(3): mode 0600).
@@ -104,8 +129,33 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             let mut all = routes.clone().flat_map(|routes| [&routes.stdout, &routes.stderr]);
             all.any(|route| route.as_ref().is_some_and(|route| route.sink == *key))
         };
-        self.sinks.retain(|key, _| used(key));
+        let unused: Vec<SinkKey> = self.sinks.keys().filter(|key| !used(key)).cloned().collect();
+        for key in unused {
+            // The rest of a batch goes where its streams go now, and all of it with it.
+            let owed = self.sinks.remove(&key).and_then(|sink| sink.owed);
+            if let Some(Err(error)) = owed.map(|owed| self.journal.withdraw(owed.batch)) {
+                (self.report)(ScribeReport::NoJournal { error: error.to_string() });
+            }
+        }
     }
+}
+
+impl Route {
+    fn is_terminal(&self) -> bool {
+        matches!(*self.look, Look::Terminal { .. })
+    }
+}
+
+/// What a line of `watcher` begins with on a terminal: its name in its colour, unless the environment asks for none
+/// (<https://no-color.org>).
+fn name_of(watcher: &WatcherKey) -> String {
+    let mut name = Vec::new();
+    make_harmless(watcher.as_str().as_bytes(), b' ', &mut name);
+    let name = String::from_utf8_lossy(&name);
+    if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+        return format!("{name} | ");
+    }
+    format!("\u{1b}[3{}m{name} |\u{1b}[0m ", colour_of(watcher.as_str()))
 }
 
 /// A watcher and a stream that write to `key`.

@@ -1,17 +1,23 @@
 //! The worker with fake process files and a clock that the test moves: the rig. [`lines`]: what reaches a file; [`trouble`]:
 //! files that cannot be written, rotation, reopening; [`moved`]: files that others move; [`classes`]: what only single classes do;
-//! [`closing`]: watchers that stop while output waits; [`random`]: random stories against a reference.
+//! [`closing`]: watchers that stop while output waits; [`killed`]: a batch that a killed circusd left; [`sockets`]: lines as
+//! messages; [`upkeep`]: old files; [`random`]: random stories against a reference.
 
 mod classes;
 mod closing;
+mod killed;
 mod lines;
 mod moved;
 mod random;
+mod sockets;
 mod trouble;
+mod upkeep;
 
 use super::fake_process::{CAPACITY, FakeProcess};
 use super::*;
 use crate::options::{StreamClass, StreamOptions};
+use crate::streams::journal::Journal;
+use crate::streams::loss::Loss;
 use crate::streams::mailbox::Order;
 use crate::streams::report::Action;
 use jiff::Timestamp;
@@ -29,23 +35,27 @@ struct Rig {
     now: Instant,
     wall: Timestamp,
     directory: tempfile::TempDir,
+    /// Of the instance.
+    instance: tempfile::TempDir,
 }
 
-fn worker(reports: &Reports) -> Worker<Box<dyn Fn(ScribeReport)>> {
+fn worker(reports: &Reports, journal: Journal) -> Worker<Box<dyn Fn(ScribeReport)>> {
     let sink = Rc::clone(reports);
     let report: Box<dyn Fn(ScribeReport)> = Box::new(move |report| sink.borrow_mut().push(report));
-    Worker::new(report, TimeZone::UTC)
+    Worker::new(report, TimeZone::UTC, journal)
 }
 
 impl Rig {
     fn new() -> Self {
         let reports = Reports::default();
+        let instance = tempfile::tempdir().unwrap();
         Self {
-            worker: worker(&reports),
+            worker: worker(&reports, Journal::open(instance.path()).unwrap()),
             reports,
             now: Instant::now(),
             wall: Timestamp::now(),
             directory: tempfile::tempdir().unwrap(),
+            instance,
         }
     }
 
@@ -74,10 +84,18 @@ impl Rig {
         }
     }
 
-    /// Gives orders and lets the worker come to rest.
+    /// Gives orders and lets the worker come to rest. As by the core, all output is told before an end.
     fn orders(&mut self, orders: impl IntoIterator<Item = Order>) {
         let mut wanted = Wanted::default();
-        orders.into_iter().for_each(|order| wanted.fold(order));
+        for order in orders {
+            if let Order::Ended { process, heads } = &order {
+                for (stream, head) in Stream::ALL.into_iter().zip(*heads) {
+                    // At the end all records count.
+                    wanted.fold(Order::Advance { process: *process, stream, head, records: u64::MAX });
+                }
+            }
+            wanted.fold(order);
+        }
         self.worker.apply(wanted, self.moment());
         self.rest();
     }
@@ -134,11 +152,24 @@ impl Rig {
         others
     }
 
-    /// As after kill -9 of the manager: all that is left is what the core knows.
+    /// As after kill -9 of the manager: all that is left is the journal, and what the core knows.
     fn restart(&mut self, process: &mut FakeProcess) {
         self.settle(process);
-        self.worker = worker(&self.reports);
+        self.kill();
     }
+
+    /// As above, and the acknowledgements under way are lost, too.
+    fn kill(&mut self) {
+        self.reports.take();
+        // The lock goes with the one who has it.
+        self.worker = worker(&self.reports, Journal::default());
+        self.worker = worker(&self.reports, Journal::open(self.instance.path()).unwrap());
+    }
+}
+
+/// Gap lines without their times.
+fn without_times(text: &str) -> String {
+    regex::Regex::new(" between \\S+ and \\S+:").unwrap().replace_all(text, ":").into_owned()
 }
 
 /// The text of all files of a chain, oldest first.

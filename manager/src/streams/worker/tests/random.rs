@@ -5,10 +5,17 @@ use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Write { stderr: bool, length: usize },
-    Notify { stderr: bool },
+    Write {
+        stderr: bool,
+        length: usize,
+    },
+    Notify {
+        stderr: bool,
+    },
     Wait,
     Restart,
+    /// Without the acknowledgements under way.
+    Kill,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -17,6 +24,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => any::<bool>().prop_map(|stderr| Step::Notify { stderr }),
         1 => Just(Step::Wait),
         1 => Just(Step::Restart),
+        1 => Just(Step::Kill),
     ]
 }
 
@@ -52,6 +60,11 @@ fn story(steps: &[Step], more: &[(&str, &str)], both: bool) -> (String, [Vec<u8>
             Step::Wait => rig.pass(HOLD),
             Step::Restart => {
                 rig.restart(&mut process);
+                rig.one_file("log", more);
+                rig.orders([process.attach()]);
+            }
+            Step::Kill => {
+                rig.kill();
                 rig.one_file("log", more);
                 rig.orders([process.attach()]);
             }
