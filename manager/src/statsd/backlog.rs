@@ -5,17 +5,16 @@
 //! thread waits in poll(2) until something is there, so sockets at which nobody knocks cost nothing. It accepts nothing.
 
 use crate::client::Object;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use serde_json::Value;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
 
 /// One slice (spec e).
-const SLICE: Duration = Duration::from_millis(10);
+const SLICE: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
 
 /// What one socket has seen since the last look.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +30,8 @@ pub struct Reads {
 /// The sockets that are watched. Dropping it ends the thread at its next wake-up.
 #[derive(Debug, Default)]
 pub struct Backlog {
+    /// Number and address of all, those without numbers of ours as well.
+    places: Vec<(i32, String)>,
     sockets: Vec<Watched>,
     over: Arc<AtomicBool>,
 }
@@ -49,12 +50,20 @@ impl Drop for Backlog {
 }
 
 impl Backlog {
-    /// The sockets of an answer to `listsockets`.
-    pub fn of(listsockets: &Object) -> Self {
-        let mut backlog = Self::default();
-        let mut polled = Vec::new();
+    /// Watches the sockets of an answer to `listsockets`; goes on when they are the same as before.
+    pub fn follow(&mut self, listsockets: &Object) {
         let all = listsockets.get("sockets").and_then(Value::as_array);
-        for (fd, address) in all.into_iter().flatten().filter_map(place) {
+        let places: Vec<(i32, String)> = all.into_iter().flatten().filter_map(place).collect();
+        if places != self.places {
+            *self = Self::watch(places);
+        }
+    }
+
+    fn watch(places: Vec<(i32, String)>) -> Self {
+        let mut backlog = Self::default();
+        backlog.places.clone_from(&places);
+        let mut polled = Vec::new();
+        for (fd, address) in places {
             let Some(socket) = own(fd) else { continue };
             let slices = Arc::new(AtomicU32::new(0));
             polled.push((socket, Arc::clone(&slices)));
@@ -113,6 +122,7 @@ fn count(sockets: &[(OwnedFd, Arc<AtomicU32>)], over: &AtomicBool) {
                 slices.fetch_add(1, Ordering::Relaxed);
             }
         }
-        std::thread::sleep(SLICE);
+        // A signal makes one slice shorter.
+        let _ = poll(&mut [], Some(&SLICE));
     }
 }

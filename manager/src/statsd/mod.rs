@@ -113,7 +113,7 @@ impl Streamer {
                 self.roster.set(name, roster::pids(&reply));
             }
         }
-        self.backlog = Backlog::of(&self.caller.call("listsockets", json!({})).await?);
+        self.backlog.follow(&self.caller.call("listsockets", json!({})).await?);
         Ok(())
     }
 
