@@ -5,11 +5,11 @@
 //! `python_path`, which looks into virtualenvs. Walk: `include` reads the files into one `reader::Document`; `environment` gathers the `[env…]` sections; `sections` and `watchers` type each
 //! section by the tables of `options`; this module sorts and looks for what is given twice.
 
+mod attendants;
 pub mod check;
 mod environment;
 pub mod expand;
 pub mod fnmatch;
-mod helpers;
 pub mod include;
 mod near;
 pub mod print;
@@ -105,7 +105,7 @@ pub fn load(path: &Path, process_env: &BTreeMap<String, String>) -> Result<Confi
     }
     found.check_sockets(&files.document, &mut config);
     found.keep_one_of_each_name(&mut config);
-    helpers::add(&mut config, &environments);
+    attendants::add(&mut config, &environments);
 
     let (fatal, problems): (Vec<_>, Vec<_>) =
         config.problems.into_iter().partition(|problem| problem.severity == Severity::Fatal);
