@@ -21,7 +21,6 @@ use clap::{CommandFactory as _, Parser as _};
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// What a plugin works with.
 pub struct Host {
@@ -136,13 +135,6 @@ fn start(arguments: &Arguments, class: String) -> Result<(), Box<dyn std::error:
         check_delay: Duration::try_from_secs_f64(arguments.check_delay)?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        tokio::select! {
-            error = (plugin.run)(host) => Err(error.into()),
-            _ = terminate.recv() => Ok(()),
-            _ = interrupt.recv() => Ok(()),
-        }
-    })
+    // Nothing is to be tidied up at the end, so signals end it as they end any program.
+    Err(runtime.block_on(async { (plugin.run)(host).await }).into())
 }
