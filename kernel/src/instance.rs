@@ -3,6 +3,7 @@
 use ringmaster_protocol::instance::file;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::Pid;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
@@ -130,6 +131,12 @@ impl Instance {
             action: "writing",
             source,
         })
+    }
+
+    /// Whom the pid file names: the keeper that took charge last.
+    pub fn pid(&self) -> Option<Pid> {
+        let text = std::fs::read_to_string(through(self.directory.as_fd(), file::PID)).ok()?;
+        Pid::from_raw(text.trim().parse().ok()?)
     }
 
     /// Removes what a core that ends with nothing left to own leaves behind, the lock last. Best effort: what stays

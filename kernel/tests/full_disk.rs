@@ -12,7 +12,7 @@
 
 mod rig;
 
-use rig::{Rig, program, shell};
+use rig::{Handle, Rig, program, shell};
 use ringmaster_protocol::message::*;
 use ringmaster_protocol::ring::Stream;
 use std::process::Command;
@@ -72,7 +72,20 @@ fn output_waits_in_the_pipe_until_there_is_room() {
     }
     assert!(client.request(SetValue { name: "v".into(), value: vec![1; 8192], ext: vec![] }).is_err());
     assert_eq!(head(&mut client).1, 0, "nothing is lost");
-    client.status();
+    // Nobody can write a pid file now; nobody may die of that.
+    rig.kill_kernel();
+    for _ in 0..2 {
+        let before = rig.client().status().keeper_pid;
+        let keeper = Handle::open(before);
+        keeper.send(rustix::process::Signal::KILL);
+        keeper.wait_end();
+        rig::eventually("another is the keeper", || {
+            let status = rig.command().arg("status").output().unwrap();
+            let said = rig::text(&status.stdout);
+            (status.status.success() && !said.contains(&format!("keeper pid   {before}\n"))).then_some(()).ok_or(said)
+        });
+    }
+    let mut client = rig.manager();
     let mut command = Command::new("mount");
     command.args(["-o", "remount,size=16m"]).arg(small.place.path());
     assert!(command.status().unwrap().success());

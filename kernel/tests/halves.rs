@@ -285,3 +285,37 @@ fn a_program_that_cannot_take_over_changes_nothing() {
     assert_eq!((after.keeper_pid, after.kernel_pid), (before.keeper_pid, before.kernel_pid));
     ward.check(&rig, waiting);
 }
+
+/// A program that says the right words in its dry run, and does that when it is to take over.
+fn liar(rig: &Rig, name: &str, take_over: &str) -> PathBuf {
+    let (source, program) = (rig.run.path().join(format!("{name}.c")), rig.run.path().join(name));
+    let text = format!(
+        "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <unistd.h>\n\
+         int main(int count, char **words) {{\n for (int i = 1; i < count; i++)\n  \
+         if (!strcmp(words[i], \"--dry-run\")) return puts(\"papa can take over: 9\") < 0;\n {take_over};\n}}\n"
+    );
+    std::fs::write(&source, text).unwrap();
+    assert!(std::process::Command::new("cc").arg("-o").arg(&program).arg(&source).status().unwrap().success());
+    program
+}
+
+/// The old half takes the instance back, is the keeper then, and what was taken back does not stay in the way.
+#[test]
+fn a_program_that_fails_at_the_take_over_leaves_a_core_that_goes_on() {
+    let rig = Rig::new();
+    let ward = Ward::new(&rig);
+    let waiting = ward.connect();
+    for (name, take_over) in [("dies", "abort()"), ("ends", "return 0"), ("hangs", "pause()")] {
+        let kernel = rig.kernel_pid();
+        let output = upgrade(&rig, &liar(&rig, name, take_over));
+        assert!(!output.status.success(), "{name}: {output:?}");
+        assert_eq!(rig.keeper_pid(), kernel, "{name}");
+        let report = last_upgrade(&rig.client().status()).unwrap();
+        assert!(report.starts_with("fell back: "), "{name}: {report}");
+    }
+    rig.kill_kernel();
+    let copy = rig.run.path().join("papa");
+    std::fs::copy(env!("CARGO_BIN_EXE_papa"), &copy).unwrap();
+    assert!(upgrade(&rig, &copy).status.success());
+    ward.check(&rig, waiting);
+}

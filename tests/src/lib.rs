@@ -4,8 +4,13 @@
 #![forbid(unsafe_code)]
 
 pub mod daemon;
+pub mod dice;
 pub mod driver;
+pub mod link;
+pub mod log_check;
+pub mod numbered;
 pub mod ports;
+pub mod prober;
 pub mod processes;
 pub mod program;
 pub mod sandbox;

@@ -1,10 +1,10 @@
 //! Circus 0.17.2, the last with Papa, unchanged on our core: its services and its socket outlive it, and the next one gets what
 //! they wrote meanwhile.
 
-use crate::log_check::check;
 use anyhow::{Context, Result, ensure};
 use ringmaster_tests::daemon::{Daemon, Subject};
 use ringmaster_tests::driver::Driver;
+use ringmaster_tests::log_check::check;
 use ringmaster_tests::program::Program;
 use ringmaster_tests::sandbox::Sandbox;
 use ringmaster_tests::venv::Venv;

@@ -1,18 +1,19 @@
 //! `kill -9` of circusd at random moments, again and again, under load: nothing changes for the services. The same with the halves of
 //! the core and upgrades of it among the kills.
 
-use crate::log_check::{self, Tally};
-use crate::prober::Prober;
 use anyhow::{Result, ensure};
 use ringmaster_protocol::instance::InstanceName;
 use ringmaster_tests::daemon::subject;
+use ringmaster_tests::dice::Dice;
+use ringmaster_tests::log_check::{self, Tally};
+use ringmaster_tests::prober::Prober;
 use ringmaster_tests::program::Program;
 use ringmaster_tests::stack::Stack;
 use ringmaster_tests::wait::pass;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Services that write.
 const WRITERS: usize = 20;
@@ -191,26 +192,4 @@ fn tally(logs: &std::path::Path) -> Result<Tally> {
         }
     }
     Ok(sum)
-}
-
-/// Numbers that a seed gives again (`RINGMASTER_SEED`); xorshift64.
-struct Dice {
-    seed: u64,
-    state: u64,
-}
-
-impl Dice {
-    fn new() -> Self {
-        let given = std::env::var("RINGMASTER_SEED").ok().and_then(|seed| seed.parse().ok());
-        let drawn = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_secs());
-        let seed = given.unwrap_or(drawn).max(1);
-        Self { seed, state: seed }
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        self.state % limit
-    }
 }

@@ -8,8 +8,8 @@ use super::{Answer, Core, Effects, Timer};
 use crate::limits::{FD_RESERVE, FDS_PER_PROCESS, MAX_PROCESSES};
 use ringmaster_protocol::limits::MAX_PAGE;
 use ringmaster_protocol::message::{
-    Exit, Forget, Keeping, Lifetime, List, Listing, OpenProcess, ProcessFile, ProcessId, ProcessInfo, Refusal, Reply,
-    SetLifetime, Signal, Signalled, Spawn, Spawned, Stdin, StopPlan, Target,
+    Exit, FORGET_AT_END, Forget, Keeping, Lifetime, List, Listing, OpenProcess, ProcessFile, ProcessId, ProcessInfo,
+    Refusal, Reply, SetLifetime, Signal, Signalled, Spawn, Spawned, Stdin, StopPlan, Target,
 };
 
 /// One process.
@@ -239,6 +239,9 @@ impl Core {
         if let Some(process) = self.processes.get_mut(&set.process) {
             process.lifetime = set.lifetime;
             out.push(Effect::SaveLifetime { process: set.process, lifetime: set.lifetime });
+        }
+        if set.ext.iter().any(|(tag, _)| *tag == FORGET_AT_END) {
+            return self.abandon(to, set.process, out);
         }
         Ok(Some(super::done()))
     }

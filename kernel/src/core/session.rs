@@ -3,7 +3,7 @@
 use super::authority::Peer;
 use super::event::{ClientId, Effect, ReplyTo};
 use super::marks::{Mark, Marks};
-use super::process::Life;
+use super::process::{Fate, Life};
 use super::{Answer, Client, Conduct, Core, Effects, Watching, invalid, limit};
 use crate::limits::{MAX_WATCHES, SAFE_MODE};
 use crate::state::Deaths;
@@ -206,9 +206,9 @@ impl Core {
 
     /// Ends when nothing is owned, or when what is left is on its way out by our own hand.
     pub(super) fn exit_if_idle(&mut self) -> Reply {
-        let condemned =
-            self.processes.values().all(|process| matches!(process.fate, super::process::Fate::Condemned { .. }));
-        self.leaving = condemned && self.sockets.is_empty() && self.values.is_empty();
+        // Those that end by themselves, or that nobody wants to hear of: the core ends with the last of them.
+        let unwanted = self.processes.values().all(|process| process.fate != Fate::Open);
+        self.leaving = unwanted && self.sockets.is_empty() && self.values.is_empty();
         Exiting { exits: self.leaving, ext: Vec::new() }.into()
     }
 

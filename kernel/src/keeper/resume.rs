@@ -161,7 +161,10 @@ pub fn resume(words: impl IntoIterator<Item = OsString>) -> Result<u8, ResumeErr
         original: words.original()?,
         options,
     };
-    ward.take_charge()?;
+    if let Err(error) = ward.take_charge() {
+        // A full disk has no room for the pid file. Nobody but us keeps the children, so we do.
+        eprintln!("papa: {error}");
+    }
     Ok(Keeper::new(ward).run())
 }
 

@@ -95,16 +95,23 @@ const FAILED: i32 = 1;
 /// Serves as the kernel half, in a process that the keeper has made for it. Comes back only with a verdict for this very
 /// process to act on.
 pub fn serve(ward: &Ward, keeper: Pid, conduct: Conduct) -> Verdict {
+    // The old half that takes an upgrade back moves the phase, then ends whom this word names; we name ourselves, then look at
+    // the phase. One of the two sees the other, so never do two halves touch the same rings.
+    let header = ward.state.header();
+    header.set_kernel(rustix::process::getpid().as_raw_nonzero().get());
     let watch = pidfd_open(keeper, PidfdFlags::empty()).ok().filter(|_| rustix::process::getppid() == Some(keeper));
     let Some(watch) = watch else {
-        return verdict_without_keeper(ward);
+        return verdict_without_keeper(ward, keeper);
     };
+    if super::upgrade::is_taken_back(header, keeper.as_raw_nonzero().get()) {
+        std::process::exit(FAILED);
+    }
     // What it holds is not let go of, whatever the verdict: the next kernel half finds it in the table.
     let shell = prepare(ward, keeper, watch, conduct).map(ManuallyDrop::new);
     let ended = shell.and_then(|mut shell| shell.run().map_err(fail("waiting for events")));
     match ended {
         Ok(Verdict::Idle) => std::process::exit(0),
-        Ok(Verdict::KeeperIsGone) => verdict_without_keeper(ward),
+        Ok(Verdict::KeeperIsGone) => verdict_without_keeper(ward, keeper),
         Err(error) => {
             let _ = io::stderr().write_all(format!("papa: {error}\n").as_bytes());
             std::process::exit(FAILED)
@@ -112,10 +119,17 @@ pub fn serve(ward: &Ward, keeper: Pid, conduct: Conduct) -> Verdict {
     }
 }
 
-/// The keeper is gone. In the middle of an upgrade it is for the old kernel half to be the keeper, as long as that lives.
-fn verdict_without_keeper(ward: &Ward) -> Verdict {
+/// The keeper is gone. In the middle of an upgrade it is for the old kernel half to be the keeper, as long as that lives; and
+/// when it has become that, the pid file says so, also to one of the abandoned program's that was slow to start.
+fn verdict_without_keeper(ward: &Ward, keeper: Pid) -> Verdict {
     sys::alarm(0);
-    if super::upgrade::old_lives(ward.state.header()) {
+    let in_charge = ward.instance.pid();
+    let another = in_charge.is_some_and(|pid| {
+        pid != keeper
+            && pid != rustix::process::getpid()
+            && tree::stat(pid.as_raw_nonzero().get()).is_some_and(|stat| !stat.zombie)
+    });
+    if another || super::upgrade::old_lives(ward.state.header()) {
         std::process::exit(FAILED);
     }
     Verdict::KeeperIsGone

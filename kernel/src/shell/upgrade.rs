@@ -16,7 +16,7 @@ use ringmaster_protocol::instance::file;
 use ringmaster_protocol::message::{Refusal, Reply, Upgrading};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{FileType, Mode, OFlags};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -250,12 +250,11 @@ impl Shell {
             return Outcome::Superfluous;
         }
         let _ = sys::pidfd_signal(self.keeper.as_fd(), libc::SIGSTOP);
-        let new = header.kernel();
-        if new != header.handed_over().0
-            && let Some(pid) = Pid::from_raw(new)
-            && tree::stat(new).is_some_and(|stat| stat.parent == self.keeper_pid)
-        {
-            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        // Named in these last seconds, so it is no other's pid. Its keeper may be dead, and it in the middle of its recovery.
+        let new = Pid::from_raw(header.kernel()).filter(|pid| pid.as_raw_nonzero().get() != header.handed_over().0);
+        if let Some(new) = new.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) {
+            let _ = sys::pidfd_signal(new.as_fd(), libc::SIGKILL);
+            let _ = rustix::event::poll(&mut [PollFd::new(&new, PollFlags::IN)], None);
         }
         let _ = sys::pidfd_signal(self.keeper.as_fd(), libc::SIGKILL);
         let _ = rustix::event::poll(&mut [PollFd::new(&self.keeper, PollFlags::IN)], None);
@@ -265,18 +264,20 @@ impl Shell {
     /// The first act of a new kernel half that is ready to serve: the old one is not needed any more.
     pub(super) fn commit_upgrade(&mut self) {
         let header = self.state.header();
-        if header.upgrade() == UpgradePhase::None {
-            return;
-        }
         let (old, began, _) = header.handed_over();
-        if old == self.keeper_pid {
-            // The old half took back, has said why, and is our keeper now.
-            header.end_upgrade();
-            return;
-        }
-        if !header.move_upgrade(UpgradePhase::HandedOver, UpgradePhase::Committed) && old_lives(header) {
-            // The old half has decided to go on, and ends us in a moment.
-            std::process::exit(1);
+        match header.upgrade() {
+            UpgradePhase::None => return,
+            UpgradePhase::Committed => {}
+            UpgradePhase::HandedOver if header.move_upgrade(UpgradePhase::HandedOver, UpgradePhase::Committed) => {}
+            UpgradePhase::HandedOver | UpgradePhase::Abandoned | UpgradePhase::NotExecuted => {
+                if is_taken_back(header, self.keeper_pid) {
+                    // The old half has decided to go on, and ends us in a moment.
+                    std::process::exit(1);
+                }
+                // It went on, and is the keeper that made us, or died since.
+                header.end_upgrade();
+                return;
+            }
         }
         if tree::stat(old).is_some_and(|stat| stat.parent == self.keeper_pid)
             && let Some(pid) = Pid::from_raw(old)
@@ -296,6 +297,11 @@ impl Shell {
         self.upgrade.save_report(text);
         self.core.set_last_upgrade(text.to_owned(), self.state.header().deaths());
     }
+}
+
+/// Whether the old half has decided to go on without the keeper that made us. As our keeper it has not.
+pub fn is_taken_back(header: Header, keeper: i32) -> bool {
+    header.upgrade() == UpgradePhase::Abandoned && header.handed_over().0 != keeper && old_lives(header)
 }
 
 /// Whether the kernel half that handed over is there to take back: then nobody else may be the keeper.

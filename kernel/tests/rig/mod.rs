@@ -116,6 +116,31 @@ impl Rig {
         }
     }
 
+    /// SIGKILL to every process that has our directory in its environment, again until there is none: halves of the core, also
+    /// one that is taking the other's place and is in no file yet. Children have environments of their own.
+    fn kill_halves(&self) {
+        let ours = format!("CIRCUS_RUN_DIR={}", self.run.path().display());
+        let halves = || {
+            let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+            let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+            let is_ours = |pid: &i32| {
+                let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+                environment.split(|byte| *byte == 0).any(|variable| variable == ours.as_bytes())
+            };
+            pids.filter(is_ours).filter(|pid| *pid != std::process::id().cast_signed()).collect::<Vec<_>>()
+        };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = halves();
+            if left.is_empty() || Instant::now() > deadline {
+                return;
+            }
+            for pid in left {
+                Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status().ok();
+            }
+        }
+    }
+
     /// SIGKILL to the half that serves; the other starts it anew.
     pub fn kill_kernel(&self) {
         let kernel = Handle::open(self.kernel_pid());
@@ -171,7 +196,7 @@ impl Drop for Rig {
             let keeper = keeper.trim();
             Command::new("kill").args(["-STOP", keeper]).status().ok();
             Command::new("pkill").args(["-KILL", "-P", keeper]).status().ok();
-            Command::new("kill").args(["-KILL", keeper]).status().ok();
+            self.kill_halves();
             return;
         }
         if self.papa.is_none() && UnixStream::connect(self.socket()).is_err() {
@@ -190,6 +215,7 @@ impl Drop for Rig {
         }
         let groups = client.welcome.as_ref().map(|welcome| self.group_folders(welcome.instance_id)).unwrap_or_default();
         self.kill();
+        self.kill_halves();
         for group in groups.iter().filter(|group| group.exists()) {
             // A core of another test removes empty ones, too.
             eventually("the cgroup is empty", || match std::fs::remove_dir(group) {

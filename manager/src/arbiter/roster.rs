@@ -155,9 +155,9 @@ impl Arbiter {
         true
     }
 
-    /// Whether processes were left running; a core of an older build would end them with circusd's lease.
-    pub fn leaves_processes(&self) -> bool {
-        !self.left.is_empty()
+    /// Processes that were left to themselves.
+    pub fn left_alone(&self) -> BTreeSet<ProcessId> {
+        self.left.keys().copied().collect()
     }
 
     /// Processes whose ends have been announced and whose last words are not written yet.

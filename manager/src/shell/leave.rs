@@ -4,7 +4,8 @@ use super::attach::{BUILD, PROCESS_PREFIX};
 use super::sockets;
 use crate::arbiter::{Ending, KEPT_PREFIX, SOCKET_PREFIX};
 use crate::kernel_link::{KernelLink, LinkError};
-use ringmaster_protocol::message::{Lifetime, ProcessInfo, Refusal};
+use ringmaster_protocol::message::{FORGET_AT_END, Lifetime, ProcessId, ProcessInfo, Refusal, SetLifetime};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How all values of circusd at the core begin.
@@ -15,17 +16,17 @@ const VALUE_PREFIX: &str = "circusd.";
 const LEFT_ALONE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How circusd goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Departure {
     /// For good, or to start anew.
     pub ending: Ending,
-    /// Processes were left to themselves and are not to be stopped.
-    pub leaves_processes: bool,
+    /// Processes that were left to themselves and are not to be stopped.
+    pub left: BTreeSet<ProcessId>,
 }
 
 /// After a start that failed: a core with nothing to keep ends. One that has processes for the next circusd is only left.
 pub async fn give_up(link: &KernelLink) {
-    let departure = Departure { ending: Ending::Quit, leaves_processes: false };
+    let departure = Departure { ending: Ending::Quit, left: BTreeSet::new() };
     let left = match link.list_all(PROCESS_PREFIX).await {
         Ok(processes) if processes.is_empty() => leave(link, departure).await,
         Ok(_) => Ok(()),
@@ -45,7 +46,10 @@ pub async fn leave(link: &KernelLink, departure: Departure) -> Result<(), LinkEr
             Err(error) => return Err(error),
         }
     }
-    let processes = link.list_all(PROCESS_PREFIX).await?;
+    let mut processes = link.list_all(PROCESS_PREFIX).await?;
+    for process in processes.extract_if(.., |process| departure.left.contains(&process.id)) {
+        give_away(link, &process).await?;
+    }
     if processes.is_empty() {
         for socket in link.sockets().await?.sockets {
             if socket.name.starts_with(SOCKET_PREFIX) {
@@ -58,7 +62,7 @@ pub async fn leave(link: &KernelLink, departure: Departure) -> Result<(), LinkEr
         drop_values(link, KEPT_PREFIX).await?;
     }
     let leased = |process: &ProcessInfo| process.lifetime == Lifetime::Leased && process.exit.is_none();
-    if departure.leaves_processes && processes.iter().any(leased) {
+    if !departure.left.is_empty() && link.list_all(PROCESS_PREFIX).await?.iter().any(leased) {
         tracing::warn!(
             "processes of removed watchers are left running, for at most {} hours without a circusd",
             LEFT_ALONE.as_secs() / 3600
@@ -68,6 +72,17 @@ pub async fn leave(link: &KernelLink, departure: Departure) -> Result<(), LinkEr
     }
     link.put_lease().await?;
     link.exit_if_idle().await.map(drop)
+}
+
+/// Nobody will ask for this process again: the core forgets it when it ends, and does not stay for its sake.
+async fn give_away(link: &KernelLink, process: &ProcessInfo) -> Result<(), LinkError> {
+    let ext = vec![(FORGET_AT_END, Vec::new())];
+    let set = SetLifetime { process: process.id, lifetime: Lifetime::Persistent, ext };
+    match link.submit(set.into(), Vec::new()).await {
+        // It has ended and is forgotten, or the core is older than the message.
+        Ok(_) | Err(LinkError::Refused(Refusal::NotFound { .. } | Refusal::Unsupported { .. })) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 async fn drop_values(link: &KernelLink, prefix: &str) -> Result<(), LinkError> {

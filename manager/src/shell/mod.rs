@@ -304,7 +304,7 @@ impl Life {
 
     /// Takes everything down, in the order in which others depend on it.
     async fn take_down(self, ending: Ending, reports: &mut mpsc::Receiver<OutputReport>) {
-        let departure = Departure { ending, leaves_processes: self.arbiter.leaves_processes() };
+        let departure = Departure { ending, left: self.arbiter.left_alone() };
         let told = self.arbiter.announced();
         let Self { hands, control, publisher, .. } = self;
         hands.take_down(departure, told, reports).await;

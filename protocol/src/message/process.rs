@@ -322,6 +322,10 @@ pub struct SetLifetime {
     pub ext: Ext,
 }
 
+/// Tag in [`SetLifetime::ext`], without bytes: nobody wants to hear of the process any more. Its output goes nowhere, and the core
+/// forgets it when it ends. A core that does not know the tag keeps its end for somebody who asks.
+pub const FORGET_AT_END: u16 = 1;
+
 /// Forgets an ended process, its status and what is left of its output; its name is free again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forget {

@@ -31,7 +31,10 @@ pub fn check(path: &Path, stream: &str) -> Result<Tally> {
 }
 
 /// The files of one log, oldest first.
-fn generations(path: &Path) -> Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn generations(path: &Path) -> Result<Vec<PathBuf>> {
     let folder = path.parent().context("a log lies in a folder")?;
     let name = path.file_name().and_then(|name| name.to_str()).context("a name")?;
     let mut older = Vec::new();
