@@ -30,5 +30,6 @@ pub mod run;
 pub mod session;
 pub mod shell;
 pub mod tail;
+pub mod top;
 pub mod tunnel;
 pub mod upgrade;

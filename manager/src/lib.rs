@@ -6,6 +6,7 @@
 
 pub mod arbiter;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod commands;
 pub mod config;
@@ -14,11 +15,13 @@ pub mod endpoints;
 pub mod hooks;
 pub mod kernel_link;
 pub mod options;
+pub mod plugins;
 pub mod process;
 pub mod program;
 pub mod replace;
 pub mod run;
 pub mod sampling;
 pub mod shell;
+pub mod statsd;
 pub mod streams;
 pub mod watcher;

@@ -89,11 +89,8 @@ fn options_without_effect_are_named_only_when_they_would_have_one() {
              [plugin:p]\nuse = a.b\n"
         ),
         [
-            "t.ini:2: [circus] statsd = True: is read but has no effect yet",
-            "t.ini:3: [circus] stats_endpoint = tcp://127.0.0.1:5557: is read but has no effect yet",
             "t.ini:4: [circus] ssh_server: has no effect, neither here nor in Circus",
             "t.ini:10: [watcher:a] unknown hook 'befor_start': it is never called",
-            "t.ini:12: [plugin:p] plugins are read but have no effect yet",
             "t.ini:8: [watcher:a] on_demand: the watcher holds no socket, so that nobody can connect and it never starts",
         ]
     );

@@ -14,11 +14,18 @@ pub enum Program {
     Papa,
     /// The command line.
     Circusctl,
+    /// Statistics.
+    CircusdStats,
+    /// Plugins.
+    CircusPlugin,
+    /// The live table.
+    CircusTop,
 }
 
 impl Program {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Circusd, Self::Papa, Self::Circusctl];
+    pub const ALL: [Self; 6] =
+        [Self::Circusd, Self::Papa, Self::Circusctl, Self::CircusdStats, Self::CircusPlugin, Self::CircusTop];
 
     /// The name under which it is installed.
     pub fn name(self) -> &'static str {
@@ -26,10 +33,13 @@ impl Program {
             Self::Circusd => "circusd",
             Self::Papa => "papa",
             Self::Circusctl => "circusctl",
+            Self::CircusdStats => "circusd-stats",
+            Self::CircusPlugin => "circus-plugin",
+            Self::CircusTop => "circus-top",
         }
     }
 
-    /// Its path. All three lie in one folder under their right names, because `circusd` looks for `papa` beside itself.
+    /// Its path. All of them lie in one folder under their right names, because `circusd` looks for `papa` beside itself.
     pub fn path(self) -> Result<PathBuf> {
         let folder = profile_dir()?.join("under-test");
         fs::create_dir_all(&folder)?;

@@ -19,6 +19,9 @@ fn pages() -> Result<Vec<Page>> {
     Ok(vec![
         ("circusctl.1", circusctl()),
         ("circusd.1", circusd()),
+        ("circusd-stats.1", helper(&STATS)),
+        ("circus-plugin.1", helper(&PLUGIN)),
+        ("circus-top.1", helper(&TOP)),
         ("papa.1", papa()?),
         ("circus.ini.5", circus_ini()),
     ])
@@ -157,6 +160,45 @@ fn circusd() -> String {
         tagged(&mut page, signal, meaning);
     }
     page.push_str(".SH \"SEE ALSO\"\n.BR circusctl (1),\n.BR papa (1),\n.BR circus.ini (5)\n");
+    page
+}
+
+/// A program beside circusd, all of which is in its options.
+struct Helper {
+    name: &'static str,
+    summary: &'static str,
+    description: &'static str,
+    command: fn() -> clap::Command,
+}
+
+const STATS: Helper = Helper {
+    name: "circusd-stats",
+    summary: "publish what watchers, processes and sockets use",
+    description: "Follows a circusd and publishes once a second. circusd runs it itself with statsd = True.",
+    command: ringmaster_manager::statsd::Arguments::command,
+};
+
+const PLUGIN: Helper = Helper {
+    name: "circus-plugin",
+    summary: "run a built-in plugin of circusd",
+    description: "circusd runs it itself for each section [plugin:NAME] whose class is built in.",
+    command: ringmaster_manager::plugins::Arguments::command,
+};
+
+const TOP: Helper = Helper {
+    name: "circus-top",
+    summary: "show what watchers, processes and sockets use",
+    description: "Shows what a circusd-stats publishes, live, or once with --once.",
+    command: ringmaster_ctl::top::Arguments::command,
+};
+
+fn helper(program: &Helper) -> String {
+    let mut page = heading(program.name, 1, program.summary);
+    let _ = writeln!(page, ".SH SYNOPSIS\n\\fB{}\\fR [\\fIoptions\\fR]\n.SH DESCRIPTION", escaped(program.name));
+    paragraph(&mut page, program.description);
+    page.push_str(".SH OPTIONS\n");
+    options(&mut page, &(program.command)());
+    page.push_str(".SH \"SEE ALSO\"\n.BR circusd (1),\n.BR circusctl (1),\n.BR circus.ini (5)\n");
     page
 }
 

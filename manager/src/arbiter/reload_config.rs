@@ -229,7 +229,7 @@ impl Arbiter {
         self.apply_circus(&config);
         let gone = self.not_in(&config);
         let mut steps = Vec::new();
-        for mut options in config.watchers {
+        for mut options in config.watchers_to_run() {
             options.env = substituted_env(&options, &self.world.environment);
             if let Some((id, operation)) = self.step(options, &freed, &mut account, effects) {
                 steps.push((id, operation));
@@ -264,7 +264,8 @@ impl Arbiter {
 
     /// Watchers that the file does not have, last to start first.
     fn not_in(&self, config: &Config) -> Vec<WatcherId> {
-        let names: BTreeSet<String> = config.watchers.iter().map(|options| options.name.to_lowercase()).collect();
+        let names: BTreeSet<String> =
+            config.watchers_to_run().iter().map(|options| options.name.to_lowercase()).collect();
         let mut gone = self.by_priority();
         gone.retain(|id| {
             self.watchers.get(id).is_some_and(|watcher| !names.contains(&watcher.options.name.to_lowercase()))

@@ -14,6 +14,7 @@ fn config(watchers: Vec<WatcherOptions>, sockets: Vec<SocketOptions>) -> Config 
         files: Vec::new(),
         circus: CircusOptions::default(),
         watchers,
+        helpers: Vec::new(),
         sockets,
         plugins: Vec::new(),
         problems: Vec::new(),

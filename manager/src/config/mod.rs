@@ -5,6 +5,7 @@
 //! `python_path`, which looks into virtualenvs. Walk: `include` reads the files into one `reader::Document`; `environment` gathers the `[env…]` sections; `sections` and `watchers` type each
 //! section by the tables of `options`; this module sorts and looks for what is given twice.
 
+mod attendants;
 pub mod check;
 mod environment;
 pub mod expand;
@@ -42,15 +43,24 @@ pub struct Config {
     pub circus: CircusOptions,
     /// By name, upper case first; names are unique in lower case.
     pub watchers: Vec<WatcherOptions>,
+    /// The watchers of plugins and statistics, which no section `[watcher:]` names.
+    pub helpers: Vec<WatcherOptions>,
     /// By name; names are lower-case and unique.
     pub sockets: Vec<SocketOptions>,
-    /// By name. Not run yet.
+    /// By name; each has a watcher among `helpers`.
     pub plugins: Vec<PluginSection>,
     /// What is wrong but lets the rest start, in the order of the files' sections.
     pub problems: Vec<Problem>,
 }
 
 impl Config {
+    /// Everything that runs, by name.
+    pub fn watchers_to_run(&self) -> Vec<WatcherOptions> {
+        let mut all = [self.watchers.as_slice(), self.helpers.as_slice()].concat();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
     /// Whether a socket outlives circusd: it says so, or processes that do hold it and have to find it bound
     /// (docs/adr/0006-sockets-in-the-core.md).
     pub fn keeps_socket(&self, socket: &SocketOptions) -> bool {
@@ -83,6 +93,7 @@ pub fn load(path: &Path, process_env: &BTreeMap<String, String>) -> Result<Confi
         files: files.paths,
         circus: CircusOptions::default(),
         watchers: Vec::new(),
+        helpers: Vec::new(),
         sockets: Vec::new(),
         plugins: Vec::new(),
         problems: files.problems,
@@ -94,6 +105,7 @@ pub fn load(path: &Path, process_env: &BTreeMap<String, String>) -> Result<Confi
     }
     found.check_sockets(&files.document, &mut config);
     found.keep_one_of_each_name(&mut config);
+    attendants::add(&mut config, &environments);
 
     let (fatal, problems): (Vec<_>, Vec<_>) =
         config.problems.into_iter().partition(|problem| problem.severity == Severity::Fatal);

@@ -111,9 +111,9 @@ pub enum ProblemKind {
     /// A key that Circus documents but never reads.
     #[error("{0}: has no effect, neither here nor in Circus")]
     NeverRead(String),
-    /// A whole section without effect.
-    #[error("plugins are read but have no effect yet")]
-    PluginsNotYet,
+    /// A plugin without a class.
+    #[error("a plugin needs an option 'use', the dotted name of its class")]
+    PluginWithoutUse,
     /// The same key again in the same section of the same file.
     #[error("{key}: given before, at {first}; the first one counts")]
     GivenTwice {

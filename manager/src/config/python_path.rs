@@ -99,7 +99,7 @@ fn prepend(environment: &mut Environment, name: &str, folders: &[PathBuf]) {
 }
 
 /// The module folders of the `python3` on circusd's `PATH`; asked once, because circusd's environment never changes.
-fn modules_of_python(environment: &Environment) -> &'static Result<String, String> {
+pub(super) fn modules_of_python(environment: &Environment) -> &'static Result<String, String> {
     static MODULES: OnceLock<Result<String, String>> = OnceLock::new();
     MODULES.get_or_init(|| ask_python(environment))
 }

@@ -164,7 +164,9 @@ impl<'a> Reading<'a> {
                 self.bad_value(item.entry, Severity::LeftOut, &text, Expected::Integer);
             }
         }
-        self.note_at("use", Severity::Warning, ProblemKind::PluginsNotYet);
+        if !plugin.settings.contains_key("use") {
+            self.note_at("use", Severity::LeftOut, ProblemKind::PluginWithoutUse);
+        }
         (!self.is_left_out()).then_some(plugin)
     }
 }

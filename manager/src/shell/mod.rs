@@ -147,7 +147,7 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
     let mut world = world(plan.working_dir, &circus, plan.heritage, plan.environment);
     world.sockets = bound.table;
     let roster = Roster {
-        seeds: restore(plan.config.watchers, &noted.changes, &world),
+        seeds: restore(plan.config.watchers_to_run(), &noted.changes, &world),
         sockets: plan.config.sockets,
         left: noted.left,
         chronicle,

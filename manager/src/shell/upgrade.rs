@@ -62,6 +62,6 @@ pub async fn trial(plan: Plan) -> Result<String, StartError> {
     let known = processes.iter().filter(|info| chronicle.told(info.id) != crate::arbiter::Told::Nothing).count();
     tracing::debug!("core {}: {} processes, {known} of them announced", status.version, processes.len());
     let world = super::world(plan.working_dir, circus, plan.heritage, plan.environment);
-    drop(restore(plan.config.watchers, &noted.changes, &world));
+    drop(restore(plan.config.watchers_to_run(), &noted.changes, &world));
     Ok(format!("{FIT} {}", env!("CARGO_PKG_VERSION")))
 }

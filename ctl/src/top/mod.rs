@@ -1,0 +1,177 @@
+//! `circus-top`: what watchers, processes and sockets use, live (spec e).
+//!
+//! It subscribes to a `circusd-stats`, ours or Circus's, and repaints once a second; `--once --json` prints one table and ends.
+//! It asks circusd for nothing and changes nothing.
+
+mod arguments;
+mod screen;
+mod table;
+
+pub use arguments::{Arguments, Sort};
+pub use table::{Process, Socket, Table};
+
+use crate::client::{ClientError, connect, disconnected};
+use crate::endpoint::Endpoint;
+use crate::interrupt::Signals;
+use crate::tunnel::{Ssh, Tunnel, TunnelError};
+use clap::Parser as _;
+use screen::Screen;
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use zeromq::{SocketRecv, SubSocket};
+
+/// Between two pictures, as in Circus.
+const REPAINT: Duration = Duration::from_secs(1);
+
+/// How long one attempt to connect may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Before a lost connection is tried again.
+const CONNECT_AGAIN: Duration = Duration::from_millis(500);
+
+/// What `--once` waits for the first picture, and then for the rest of it: statistics come once a second.
+const FIRST_LIMIT: Duration = Duration::from_secs(10);
+const WHOLE: Duration = Duration::from_millis(1300);
+
+/// Why there is no table. The exit status is 1.
+#[derive(Debug, thiserror::Error)]
+pub enum TopError {
+    /// Nobody publishes there.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The tunnel does not stand.
+    #[error(transparent)]
+    Tunnel(#[from] TunnelError),
+    /// Nothing was published.
+    #[error("error: {endpoint} publishes no statistics; is it the stats_endpoint, and statsd = True?")]
+    Silent {
+        /// Where.
+        endpoint: Endpoint,
+    },
+    /// The terminal.
+    #[error("error: cannot write to stdout: {0}")]
+    Stdout(#[from] io::Error),
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.version {
+        println!("{}", ringmaster_manager::cli::Arguments::version_text());
+        return ExitCode::SUCCESS;
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&format!("error: {error}")),
+    };
+    let outcome = runtime.block_on(run(&arguments));
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error.to_string()),
+    }
+}
+
+fn failed(text: &str) -> ExitCode {
+    eprintln!("{text}");
+    ExitCode::FAILURE
+}
+
+async fn run(arguments: &Arguments) -> Result<(), TopError> {
+    let far = arguments.endpoint.clone();
+    let ssh = arguments.ssh.clone().map(|server| Ssh { server, keyfile: arguments.ssh_keyfile.clone() });
+    let tunnel = match &ssh {
+        Some(ssh) => Some((ssh, Tunnel::open(ssh, &far).await?)),
+        None => None,
+    };
+    let endpoint = match &tunnel {
+        Some((ssh, tunnel)) => far.through(&ssh.server, tunnel.socket()),
+        None => far,
+    };
+    if arguments.once { once(arguments, &endpoint).await } else { live(arguments, &endpoint).await }
+}
+
+async fn subscribe(endpoint: &Endpoint) -> Result<SubSocket, ClientError> {
+    let timed_out =
+        || ClientError::TimedOut { endpoint: endpoint.clone(), command: "stat.", seconds: CONNECT_LIMIT.as_secs() };
+    let mut socket: SubSocket = timeout(CONNECT_LIMIT, connect(endpoint)).await.map_err(|_elapsed| timed_out())??;
+    let foreign = |reason| ClientError::Foreign { endpoint: endpoint.clone(), reason };
+    socket.subscribe("stat.").await.map_err(foreign)?;
+    Ok(socket)
+}
+
+/// Waits for one whole picture and prints it.
+async fn once(arguments: &Arguments, endpoint: &Endpoint) -> Result<(), TopError> {
+    let mut socket = subscribe(endpoint).await?;
+    let mut table = Table::default();
+    let mut deadline = Instant::now() + FIRST_LIMIT;
+    loop {
+        tokio::select! {
+            message = socket.recv() => {
+                let Ok(message) = message else { break };
+                let was_empty = table.is_empty();
+                if let (Some(topic), Some(payload)) = (message.get(0), message.get(1)) {
+                    table.take(topic, payload, Instant::now());
+                }
+                if was_empty && !table.is_empty() {
+                    deadline = Instant::now() + WHOLE;
+                }
+            }
+            () = sleep_until(deadline) => break,
+        }
+    }
+    if table.is_empty() {
+        return Err(TopError::Silent { endpoint: endpoint.clone() });
+    }
+    if arguments.json {
+        println!("{}", table.to_json(arguments));
+    } else {
+        print!("{}", screen::lines(&table, arguments).join("\n") + "\n");
+    }
+    Ok(())
+}
+
+/// Repaints until a signal.
+async fn live(arguments: &Arguments, endpoint: &Endpoint) -> Result<(), TopError> {
+    let mut signals = Signals::catch()?;
+    let mut socket = subscribe(endpoint).await?;
+    let mut table = Table::default();
+    let mut screen = Screen::open()?;
+    let mut repaint = interval(REPAINT);
+    repaint.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let gone = disconnected(&mut socket);
+        tokio::pin!(gone);
+        loop {
+            tokio::select! {
+                message = socket.recv() => {
+                    let Ok(message) = message else { break };
+                    if let (Some(topic), Some(payload)) = (message.get(0), message.get(1)) {
+                        table.take(topic, payload, Instant::now());
+                    }
+                }
+                _ = repaint.tick() => {
+                    table.forget(Instant::now(), arguments.process_timeout());
+                    screen.paint(&table, arguments)?;
+                }
+                () = signals.any() => return Ok(()),
+                () = &mut gone => break,
+            }
+        }
+        socket = tokio::select! {
+            socket = again(endpoint) => socket,
+            () = signals.any() => return Ok(()),
+        };
+    }
+}
+
+async fn again(endpoint: &Endpoint) -> SubSocket {
+    loop {
+        sleep(CONNECT_AGAIN).await;
+        if let Ok(socket) = subscribe(endpoint).await {
+            return socket;
+        }
+    }
+}

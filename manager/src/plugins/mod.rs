@@ -1,0 +1,140 @@
+//! `circus-plugin`: one built-in plugin in a process of its own (spec j).
+//!
+//! A plugin is a client like any other: it calls circusd and hears its events (`client`), so that it can crash alone. Each is a file
+//! and a row of [`PLUGINS`]; what it decides is pure and tested without a circusd. Python classes are not run here: circusd
+//! starts those as Circus does (`section`).
+
+mod arguments;
+mod command_reloader;
+mod flapping;
+mod resource_watcher;
+pub mod section;
+mod settings;
+mod watchdog;
+
+pub use arguments::Arguments;
+pub use settings::{SettingError, Settings};
+
+use crate::client::{Caller, Events};
+use crate::daemon::{LineFormat, LogTarget, Outlet, start_logging};
+use clap::{CommandFactory as _, Parser as _};
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// What a plugin works with.
+pub struct Host {
+    /// circusd.
+    pub caller: Caller,
+    /// Its events.
+    pub events: Events,
+    /// `--config`.
+    pub settings: Settings,
+    /// `--check-delay`: how long circusd may take to notice an end.
+    pub check_delay: Duration,
+}
+
+/// A plugin at work. It ends only with an error.
+type Work = Pin<Box<dyn Future<Output = PluginError>>>;
+
+/// One built-in plugin.
+pub struct Plugin {
+    /// The class of Circus that it stands for.
+    pub class: &'static str,
+    /// One line for people.
+    pub help: &'static str,
+    /// Starts it.
+    pub run: fn(Host) -> Work,
+}
+
+/// All of them.
+pub const PLUGINS: &[Plugin] = &[
+    Plugin {
+        class: "circus.plugins.flapping.Flapping",
+        help: "stops a watcher whose processes end again and again, and tries again later",
+        run: |host| Box::pin(flapping::run(host)),
+    },
+    Plugin {
+        class: "circus.plugins.resource_watcher.ResourceWatcher",
+        help: "restarts a watcher that uses too much or too little CPU or memory",
+        run: |host| Box::pin(resource_watcher::run(host)),
+    },
+    Plugin {
+        class: "circus.plugins.watchdog.WatchDog",
+        help: "kills a process whose heartbeats over UDP stop",
+        run: |host| Box::pin(watchdog::run(host)),
+    },
+    Plugin {
+        class: "circus.plugins.command_reloader.CommandReloader",
+        help: "restarts a watcher when the file of its command changes",
+        run: |host| Box::pin(command_reloader::run(host)),
+    },
+];
+
+impl Plugin {
+    /// The row of a class.
+    pub fn find(class: &str) -> Option<&'static Self> {
+        PLUGINS.iter().find(|plugin| plugin.class == class)
+    }
+}
+
+/// Why a plugin ends.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginError {
+    /// No built-in plugin of that name.
+    #[error("'{class}' is not built in; a Python class needs the circus package: python3 -m circus.plugins")]
+    Unknown {
+        /// As given.
+        class: String,
+    },
+    /// A setting has no sense.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// An address cannot be listened at.
+    #[error("cannot listen at {address}: {source}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.version {
+        println!("{}", crate::cli::Arguments::version_text());
+        return ExitCode::SUCCESS;
+    }
+    let Some(class) = arguments.plugin.clone() else {
+        println!("{}", Arguments::command().render_help());
+        return ExitCode::SUCCESS;
+    };
+    match start(&arguments, class) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            eprintln!("circus-plugin: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(arguments: &Arguments, class: String) -> Result<(), Box<dyn std::error::Error>> {
+    let target = LogTarget::parse(arguments.log_output.as_deref())?;
+    start_logging(&[Outlet { target, level: arguments.log_level, format: LineFormat::circus() }])?;
+    if arguments.ssh.is_some() {
+        return Err("--ssh: build the tunnel with ssh -L and name its near end with --endpoint and --pubsub".into());
+    }
+    let plugin = Plugin::find(&class).ok_or(PluginError::Unknown { class })?;
+    let host = Host {
+        caller: Caller::new(&arguments.endpoint),
+        events: Events::new(&arguments.pubsub),
+        settings: Settings::parse(arguments.config.as_deref().unwrap_or_default()),
+        check_delay: Duration::try_from_secs_f64(arguments.check_delay)?,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Nothing is to be tidied up at the end, so signals end it as they end any program.
+    Err(runtime.block_on(async { (plugin.run)(host).await }).into())
+}

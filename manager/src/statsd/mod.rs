@@ -1,0 +1,139 @@
+//! `circusd-stats`: what the processes of all watchers use, published once a second (spec e).
+//!
+//! A process of its own beside circusd: it asks who there is (`roster`), follows the events, looks into `/proc` once a tick for
+//! all (`sampling`), and publishes (`frames`) on an endpoint that it binds itself. What waits on listening sockets
+//! comes from `backlog`. It changes nothing and keeps nothing on disk.
+
+mod arguments;
+mod backlog;
+mod endpoint;
+mod frames;
+mod roster;
+
+pub use arguments::Arguments;
+
+use crate::client::{CallError, Caller, Events, Heard};
+use crate::daemon::{LineFormat, LogTarget, Outlet, start_logging};
+use crate::endpoints::{PublisherHandle, serve_publisher};
+use crate::sampling::Sampler;
+use backlog::Backlog;
+use clap::Parser as _;
+use roster::Roster;
+use serde_json::json;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
+
+/// Between two publications (spec e).
+const TICK: Duration = Duration::from_secs(1);
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.version {
+        println!("{}", crate::cli::Arguments::version_text());
+        return ExitCode::SUCCESS;
+    }
+    match start(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("circusd-stats: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let target = LogTarget::parse(arguments.log_output.as_deref())?;
+    start_logging(&[Outlet { target, level: arguments.log_level, format: LineFormat::circus() }])?;
+    if arguments.ssh.is_some() {
+        return Err("--ssh: build the tunnel with ssh -L and name its near end with --endpoint and --pubsub".into());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run(arguments))
+}
+
+async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let listening = endpoint::bind(&arguments.statspoint)?;
+    let publisher = serve_publisher(listening)?;
+    let mut streamer = Streamer {
+        caller: Caller::new(&arguments.endpoint),
+        roster: Roster::default(),
+        sampler: Sampler::new(),
+        backlog: Backlog::default(),
+        publisher,
+    };
+    let mut events = Events::new(&arguments.pubsub);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            heard = events.next() => streamer.hear(heard).await,
+            _ = ticks.tick() => streamer.publish(),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    tracing::info!("Stats streamer stopped");
+    Ok(())
+}
+
+/// Everything that a tick needs.
+struct Streamer {
+    caller: Caller,
+    roster: Roster,
+    sampler: Sampler,
+    backlog: Backlog,
+    publisher: PublisherHandle,
+}
+
+impl Streamer {
+    async fn hear(&mut self, heard: Heard) {
+        match heard {
+            Heard::Event(event) => self.roster.follow(&event),
+            Heard::Connected => {
+                if let Err(error) = self.ask().await {
+                    tracing::warn!("{error}");
+                }
+            }
+        }
+    }
+
+    /// Who there is, at the beginning and whenever events may have been missed.
+    async fn ask(&mut self) -> Result<(), CallError> {
+        let daemon = self.caller.call("dstats", json!({})).await?;
+        self.roster = Roster::with_daemon(&daemon, std::process::id());
+        let list = self.caller.call("list", json!({})).await?;
+        for name in roster::names(&list) {
+            // A watcher that was removed in between is none.
+            if let Ok(reply) = self.caller.call("list", json!({ "name": name })).await {
+                self.roster.set(name, roster::pids(&reply));
+            }
+        }
+        self.backlog.follow(&self.caller.call("listsockets", json!({})).await?);
+        Ok(())
+    }
+
+    fn publish(&mut self) {
+        let reads = self.backlog.take();
+        if self.publisher.subscribers() == 0 {
+            return;
+        }
+        for (topic, payload) in frames::sockets(&reads).into_iter().chain(self.processes()) {
+            self.publisher.publish(&topic, &ringmaster_protocol::circus::to_json(&payload));
+        }
+    }
+
+    fn processes(&mut self) -> Vec<(String, serde_json::Value)> {
+        let mut all = Vec::new();
+        for (watcher, members) in self.roster.watchers() {
+            let look = |member: &roster::Member| Some((member.clone(), self.sampler.alone(member.pid).ok()?));
+            let seen: Vec<_> = members.iter().filter_map(look).collect();
+            all.extend(frames::watcher(watcher, &seen));
+        }
+        all
+    }
+}
