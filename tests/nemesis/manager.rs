@@ -330,6 +330,8 @@ impl Manager {
     fn is_finished(&mut self, link: &mut Link, last: &mut Option<Instant>) -> Result<bool> {
         let begin = *last.get_or_insert_with(Instant::now);
         std::fs::write(self.children.folder.join("stop"), "")?;
+        // Told and checked; the answer to its `Forget` went with a half, and nothing is told of it any more.
+        self.expected.retain(|_, expected| !expected.was_told);
         let only_acceptors = self.expected.values().all(|expected| expected.role == Role::Acceptor);
         if only_acceptors && !self.killed_acceptors {
             self.killed_acceptors = true;
