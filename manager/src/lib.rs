@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod arbiter;
+pub mod attendant;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -4,7 +4,7 @@ use super::{Keeper, Original, Ward};
 use crate::instance::{Instance, InstanceError, through};
 use crate::limits::OOM_SCORE_ADJ;
 use crate::shell::groups::Groups;
-use crate::shell::{Options, ServeError, guarantees, tcp};
+use crate::shell::{Options, ServeError, fail, guarantees, tcp};
 use crate::state::StateFile;
 use crate::sys;
 use ringmaster_protocol::instance::file;
@@ -18,11 +18,6 @@ use std::path::Path;
 
 /// Connections that wait to be accepted, also while no kernel half runs.
 const BACKLOG: i32 = 1024;
-
-fn fail<E: Into<io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> ServeError {
-    let action = action.into();
-    move |error| ServeError::System { action, source: error.into() }
-}
 
 /// Serves an instance until it is told to end and owns nothing. `ready` is called once, when clients can connect. Gives the
 /// exit status.

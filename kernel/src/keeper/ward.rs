@@ -6,7 +6,7 @@
 use crate::instance::Instance;
 use crate::limits::RING_MEMORY;
 use crate::policy::POLICY;
-use crate::shell::{Options, Place, ServeError, Verbosity};
+use crate::shell::{Options, Place, ServeError, Verbosity, fail};
 use crate::state::StateFile;
 use crate::sys;
 use ringmaster_protocol::message::Guarantee;
@@ -52,8 +52,7 @@ impl Ward {
     /// Does what only the keeper may: adopts orphans, and is the one to ask for.
     pub fn take_charge(&self) -> Result<(), ServeError> {
         let own = rustix::process::getpid();
-        rustix::process::set_child_subreaper(Some(own))
-            .map_err(|errno| ServeError::System { action: "becoming a subreaper".into(), source: errno.into() })?;
+        rustix::process::set_child_subreaper(Some(own)).map_err(fail("becoming a subreaper"))?;
         Ok(self.instance.write_pid()?)
     }
 

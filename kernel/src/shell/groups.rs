@@ -91,9 +91,13 @@ impl Groups {
         let prefix = format!("papa-{instance:016x}-");
         let former = others.filter(|folder| groups_in(folder).any(|name| name.0.starts_with(&prefix))).collect();
         let mut groups = Self { prefix, folder: own, former, users: HashMap::new(), last: None, left: BTreeSet::new() };
-        let folders: Vec<String> = groups.folders().map(|folder| format!("{}\n", folder.display())).collect();
+        let folders: String = groups.folders().map(|folder| format!("{}\n", folder.display())).collect();
+        // As a rule they are those that a former half has noted; then a full disk is no obstacle.
+        if folders == noted {
+            return groups;
+        }
         let new = through(directory, &format!("{GROUPS}.new"));
-        let written = std::fs::write(&new, folders.concat()).and_then(|()| std::fs::rename(&new, &record));
+        let written = std::fs::write(&new, folders).and_then(|()| std::fs::rename(&new, &record));
         if let Err(source) = written {
             groups.give_up(Without::System { path: PathBuf::from(GROUPS), action: "noting where groups are", source });
         }

@@ -3,7 +3,7 @@
 
 use super::groups::{Groups, Without};
 use crate::limits::{OOM_SCORE_ADJ, STAGE_FIRST};
-use crate::sys::{self, Behalf, CHILD_STEPS, Kin, Parent, Plan, ResultWords, SpawnStack};
+use crate::sys::{self, CHILD_STEPS, Kin, Parent, Plan, ResultWords, SpawnStack};
 use ringmaster_protocol::message::{Guarantee, SpawnStep};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -120,21 +120,7 @@ fn child(group: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
 
 /// For a child that becomes nothing.
 fn nowhere() -> Plan {
-    Plan {
-        behalf: Behalf::Owner,
-        argv: Vec::new(),
-        env: Vec::new(),
-        programs: Vec::new(),
-        cwd: c"/".to_owned(),
-        groups: None,
-        gid: None,
-        uid: None,
-        limits: Vec::new(),
-        umask: 0o077,
-        oom_score_adj: None,
-        descriptors: Vec::new(),
-        table_end: Some(STAGE_FIRST),
-    }
+    Plan { table_end: Some(STAGE_FIRST), ..Plan::bare(0o077) }
 }
 
 fn pipe_opens_anew() -> io::Result<()> {

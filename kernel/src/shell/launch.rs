@@ -113,7 +113,8 @@ impl Launcher {
         let (null, write, program) = (self.null.as_fd(), write.as_fd(), program.as_fd());
         let sources = BTreeMap::from([(0, null), (1, write), (2, write), (3, program)]);
         let staged = self.stage.place(&sources).map_err(failed)?;
-        let mut plan = sys::Plan { argv, programs: vec![c"/proc/self/fd/3".to_owned()], ..self.bare_plan() };
+        let mut plan =
+            sys::Plan { argv, programs: vec![c"/proc/self/fd/3".to_owned()], ..sys::Plan::bare(self.original.umask) };
         (plan.descriptors, plan.table_end) = (staged.placements, staged.table_end);
         let [pid, pidfd, failure] = [const { AtomicU64::new(0) }; 3];
         let words = ResultWords { pid: &pid, pidfd: &pidfd, failure: &failure };
@@ -124,24 +125,6 @@ impl Launcher {
         match i32::try_from(failure.load(Ordering::Acquire) & 0xffff_ffff).unwrap_or(libc::ENOEXEC) {
             0 => Ok((said, pidfd)),
             errno => Err(Refusal::SpawnFailed { step: SpawnStep::Exec, subject: "the program".into(), errno }),
-        }
-    }
-
-    fn bare_plan(&self) -> sys::Plan {
-        sys::Plan {
-            behalf: Behalf::Owner,
-            argv: Vec::new(),
-            env: Vec::new(),
-            programs: Vec::new(),
-            cwd: c"/".to_owned(),
-            groups: None,
-            gid: None,
-            uid: None,
-            limits: Vec::new(),
-            umask: self.original.umask,
-            oom_score_adj: None,
-            descriptors: Vec::new(),
-            table_end: None,
         }
     }
 
@@ -247,7 +230,7 @@ impl Launcher {
             limits: asked.chain(restore).collect(),
             umask: spawn.umask.unwrap_or(self.original.umask),
             oom_score_adj,
-            ..self.bare_plan()
+            ..sys::Plan::bare(self.original.umask)
         })
     }
 }

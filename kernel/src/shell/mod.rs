@@ -28,6 +28,7 @@ mod text;
 mod tree;
 mod upgrade;
 
+pub(crate) use serve::fail;
 pub use serve::{Options, Place, ServeError, Verdict, open_state, open_state_at, serve};
 
 use crate::core::ring::{Capture, Captured};

@@ -70,7 +70,8 @@ pub enum ServeError {
     },
 }
 
-fn fail<E: Into<io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> ServeError {
+/// Turns an error of the system into one that says what was tried.
+pub(crate) fn fail<E: Into<io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> ServeError {
     let action = action.into();
     move |error| ServeError::System { action, source: error.into() }
 }

@@ -99,6 +99,27 @@ pub struct Plan {
     pub table_end: Option<RawFd>,
 }
 
+impl Plan {
+    /// A child of the owner's in `/` that becomes nothing yet and has no descriptor.
+    pub fn bare(umask: u32) -> Self {
+        Self {
+            behalf: Behalf::Owner,
+            argv: Vec::new(),
+            env: Vec::new(),
+            programs: Vec::new(),
+            cwd: c"/".to_owned(),
+            groups: None,
+            gid: None,
+            uid: None,
+            limits: Vec::new(),
+            umask,
+            oom_score_adj: None,
+            descriptors: Vec::new(),
+            table_end: None,
+        }
+    }
+}
+
 /// [`Plan`] as the child reads it.
 pub(super) struct Orders<'a> {
     pub plan: &'a Plan,

@@ -13,4 +13,4 @@ pub use line::{LineFormat, LineFormatError};
 pub use logger_config::{LoggerConfig, LoggerConfigError, read as read_logger_config};
 pub use logging::{LogFile, LogTarget, LoggingError, Outlet, start_logging};
 pub use pidfile::{Pidfile, PidfileError};
-pub use syslog::{SyslogError, SyslogTarget};
+pub use syslog::{SyslogError, SyslogTarget, facility};

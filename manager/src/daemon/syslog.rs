@@ -75,7 +75,8 @@ fn facility_names() -> String {
     FACILITIES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
 
-fn facility(name: &str) -> Option<u8> {
+/// The number of a facility.
+pub fn facility(name: &str) -> Option<u8> {
     FACILITIES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, number)| *number)
 }
 

@@ -16,7 +16,6 @@ pub use arguments::Arguments;
 pub use settings::{SettingError, Settings};
 
 use crate::client::{Caller, Events};
-use crate::daemon::{LineFormat, LogTarget, Outlet, start_logging};
 use clap::{CommandFactory as _, Parser as _};
 use std::pin::Pin;
 use std::process::ExitCode;
@@ -103,7 +102,7 @@ pub enum PluginError {
 /// The whole program.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.version {
+    if arguments.attendant.version {
         println!("{}", crate::cli::Arguments::version_text());
         return ExitCode::SUCCESS;
     }
@@ -122,15 +121,11 @@ pub fn main() -> ExitCode {
 }
 
 fn start(arguments: &Arguments, class: String) -> Result<(), Box<dyn std::error::Error>> {
-    let target = LogTarget::parse(arguments.log_output.as_deref())?;
-    start_logging(&[Outlet { target, level: arguments.log_level, format: LineFormat::circus() }])?;
-    if arguments.ssh.is_some() {
-        return Err("--ssh: build the tunnel with ssh -L and name its near end with --endpoint and --pubsub".into());
-    }
+    arguments.attendant.begin()?;
     let plugin = Plugin::find(&class).ok_or(PluginError::Unknown { class })?;
     let host = Host {
-        caller: Caller::new(&arguments.endpoint),
-        events: Events::new(&arguments.pubsub),
+        caller: Caller::new(&arguments.attendant.endpoint),
+        events: Events::new(&arguments.attendant.pubsub),
         settings: Settings::parse(arguments.config.as_deref().unwrap_or_default()),
         check_delay: Duration::try_from_secs_f64(arguments.check_delay)?,
     };

@@ -1,7 +1,7 @@
 //! What a child gets beside its command: circusd's own umask and limit of open files, and the configured limits.
 
 use crate::options::RlimitValue;
-use ringmaster_protocol::message::Rlimit;
+use ringmaster_protocol::message::{RLIMITS, Rlimit};
 
 /// What children inherit of circusd, although the core makes them: as circusd was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,28 +29,9 @@ pub(super) fn rlimit(name: &str, value: RlimitValue) -> Option<Rlimit> {
         RlimitValue::Infinity => u64::MAX,
         RlimitValue::At(limit) => limit,
     };
-    let (_, resource) = RLIMIT_NUMBERS.iter().find(|(known, _)| *known == name)?;
+    let (_, resource) = RLIMITS.iter().find(|(known, _)| *known == name)?;
     Some(Rlimit { resource: *resource, soft: limit, hard: limit })
 }
-
-/// Linux's numbers for resource limits (`asm-generic/resource.h`).
-const RLIMIT_NUMBERS: &[(&str, u32)] = &[
-    ("cpu", 0),
-    ("fsize", 1),
-    ("data", 2),
-    ("stack", 3),
-    ("core", 4),
-    ("rss", 5),
-    ("nproc", 6),
-    ("nofile", NOFILE),
-    ("memlock", 8),
-    ("as", 9),
-    ("sigpending", 11),
-    ("msgqueue", 12),
-    ("nice", 13),
-    ("rtprio", 14),
-    ("rttime", 15),
-];
 
 /// `RLIMIT_NOFILE` on Linux.
 pub const NOFILE: u32 = 7;

@@ -13,7 +13,6 @@ mod roster;
 pub use arguments::Arguments;
 
 use crate::client::{CallError, Caller, Events, Heard};
-use crate::daemon::{LineFormat, LogTarget, Outlet, start_logging};
 use crate::endpoints::{PublisherHandle, serve_publisher};
 use crate::sampling::Sampler;
 use backlog::Backlog;
@@ -31,7 +30,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// The whole program.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.version {
+    if arguments.attendant.version {
         println!("{}", crate::cli::Arguments::version_text());
         return ExitCode::SUCCESS;
     }
@@ -45,11 +44,7 @@ pub fn main() -> ExitCode {
 }
 
 fn start(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
-    let target = LogTarget::parse(arguments.log_output.as_deref())?;
-    start_logging(&[Outlet { target, level: arguments.log_level, format: LineFormat::circus() }])?;
-    if arguments.ssh.is_some() {
-        return Err("--ssh: build the tunnel with ssh -L and name its near end with --endpoint and --pubsub".into());
-    }
+    arguments.attendant.begin()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(run(arguments))
 }
@@ -58,13 +53,13 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let listening = endpoint::bind(&arguments.statspoint)?;
     let publisher = serve_publisher(listening)?;
     let mut streamer = Streamer {
-        caller: Caller::new(&arguments.endpoint),
+        caller: Caller::new(&arguments.attendant.endpoint),
         roster: Roster::default(),
         sampler: Sampler::new(),
         backlog: Backlog::default(),
         publisher,
     };
-    let mut events = Events::new(&arguments.pubsub);
+    let mut events = Events::new(&arguments.attendant.pubsub);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut ticks = interval(TICK);

@@ -10,30 +10,11 @@ use super::sink::Address;
 use super::time_format::{PrefixCache, TimeFormat};
 use super::wrapping::{Wrapping, frame};
 use super::{StreamClassRow, StreamSetup, Target};
+use crate::daemon::facility;
 use ringmaster_protocol::ring::Record;
 
 /// Bytes of a line in one message: what rsyslog and journald take by default.
 const LONGEST: usize = 8 << 10;
-
-/// In the order of their numbers (RFC 5424, table 1), those that programs may use.
-const FACILITIES: &[(&str, u8)] = &[
-    ("user", 1),
-    ("mail", 2),
-    ("daemon", 3),
-    ("auth", 4),
-    ("lpr", 6),
-    ("news", 7),
-    ("cron", 9),
-    ("authpriv", 10),
-    ("local0", 16),
-    ("local1", 17),
-    ("local2", 18),
-    ("local3", 19),
-    ("local4", 20),
-    ("local5", 21),
-    ("local6", 22),
-    ("local7", 23),
-];
 
 /// In the order of their numbers (RFC 5424, table 2).
 pub(super) const LEVELS: &[&str] = &["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
@@ -43,7 +24,7 @@ const ADDRESS: SettingRow =
 
 const FACILITY: SettingRow = SettingRow {
     key: "facility",
-    expected: "user, daemon, mail, auth, authpriv, cron, lpr, news or local0 to local7",
+    expected: "a facility of syslog(3), such as daemon, user, mail or local0 to local7",
     default: "daemon",
 };
 
@@ -69,11 +50,7 @@ fn build(settings: &Settings<'_>) -> Result<StreamSetup, StreamError> {
     let address = Address::parse(text).ok_or_else(|| settings.bad(&ADDRESS, ADDRESS.expected))?;
     let facility = match settings.text(&FACILITY) {
         None => 3,
-        Some(wanted) => FACILITIES
-            .iter()
-            .find(|(name, _)| *name == wanted)
-            .map(|(_, number)| *number)
-            .ok_or_else(|| settings.bad(&FACILITY, FACILITY.expected))?,
+        Some(wanted) => facility(wanted).ok_or_else(|| settings.bad(&FACILITY, FACILITY.expected))?,
     };
     let header = match address {
         Address::Local(_) => Header::Local(TimeFormat::syslog()),

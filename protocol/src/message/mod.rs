@@ -13,8 +13,8 @@ mod value;
 
 pub use process::{
     Ack, Exit, ExitStatus, Exited, FORGET_AT_END, Forget, Keeping, Lifetime, List, Listing, OpenProcess, Output,
-    Overflow, ProcessFile, ProcessId, ProcessInfo, Rlimit, Rusage, SetLifetime, Signal, Signalled, Spawn, Spawned,
-    Stdin, Stdout, StopPlan, StreamEnd, StreamState, Target,
+    Overflow, ProcessFile, ProcessId, ProcessInfo, RLIMITS, Rlimit, Rusage, SetLifetime, Signal, Signalled, Spawn,
+    Spawned, Stdin, Stdout, StopPlan, StreamEnd, StreamState, Target,
 };
 pub use refusal::{Refusal, SpawnStep};
 pub use session::{

@@ -102,6 +102,26 @@ pub struct Rlimit {
     pub hard: u64,
 }
 
+/// `RLIMIT_*` in small letters with the numbers that `Rlimit` carries: Linux's on x86-64 and arm64 (asm-generic/resource.h).
+pub const RLIMITS: &[(&str, u32)] = &[
+    ("cpu", 0),
+    ("fsize", 1),
+    ("data", 2),
+    ("stack", 3),
+    ("core", 4),
+    ("rss", 5),
+    ("nproc", 6),
+    ("nofile", 7),
+    ("ofile", 7),
+    ("memlock", 8),
+    ("as", 9),
+    ("sigpending", 11),
+    ("msgqueue", 12),
+    ("nice", 13),
+    ("rtprio", 14),
+    ("rttime", 15),
+];
+
 /// Starts a process in a session of its own. Everything that needs a look-up (user names, expansion) is resolved by
 /// the client; the core only does what the system does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

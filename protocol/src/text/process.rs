@@ -6,7 +6,7 @@ use super::reference::replace;
 use super::{Host, Tables, TextError, list};
 use crate::limits::{MAX_NOTE, MAX_RING, MIN_RING};
 use crate::message::{
-    Lifetime, Overflow, ProcessInfo, Refusal, Reply, Rlimit, Spawn, SpawnStep, Stdin, Stdout, StopPlan,
+    Lifetime, Overflow, ProcessInfo, RLIMITS, Refusal, Reply, Rlimit, Spawn, SpawnStep, Stdin, Stdout, StopPlan,
 };
 
 /// SIGTERM, as signal(7) numbers it.
@@ -155,26 +155,6 @@ fn read(name: &str, mut options: Options, command: &[String], tables: &Tables) -
         ext: Vec::new(),
     })
 }
-
-/// `RLIMIT_*` in small letters, numbered as Linux does on x86-64 and arm64 (asm-generic/resource.h).
-const RLIMITS: &[(&str, u32)] = &[
-    ("cpu", 0),
-    ("fsize", 1),
-    ("data", 2),
-    ("stack", 3),
-    ("core", 4),
-    ("rss", 5),
-    ("nproc", 6),
-    ("nofile", 7),
-    ("ofile", 7),
-    ("memlock", 8),
-    ("as", 9),
-    ("sigpending", 11),
-    ("msgqueue", 12),
-    ("nice", 13),
-    ("rtprio", 14),
-    ("rttime", 15),
-];
 
 fn rlimit(name: &str, value: &str) -> Result<Rlimit, TextError> {
     let lower = name.to_lowercase();
