@@ -123,6 +123,22 @@ pub(super) struct Journal {
 }
 
 impl Journal {
+    /// As [`Self::open`], once the lock is free. A test that runs beside this one forks, and its child holds a copy of every
+    /// descriptor of the process, a lock that was just let go among them, until it executes its program.
+    ///
+    /// # Panics
+    /// When the lock is not free within ten seconds, or the file cannot be opened.
+    #[cfg(test)]
+    pub(super) fn open_when_free(directory: &Path) -> Self {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        loop {
+            match Self::open(directory) {
+                Err(StoreError::Locked) if std::time::Instant::now() < deadline => std::thread::yield_now(),
+                outcome => return outcome.unwrap(),
+            }
+        }
+    }
+
     /// Opens that of an instance directory, and reads what is there.
     pub(super) fn open(directory: &Path) -> Result<Self, StoreError> {
         let store = Store::open(&directory.join(NAME))?;

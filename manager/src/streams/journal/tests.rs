@@ -27,7 +27,7 @@ impl Rig {
     }
 
     fn open(&self) -> Journal {
-        Journal::open(self.directory.path()).unwrap()
+        Journal::open_when_free(self.directory.path())
     }
 }
 

@@ -23,7 +23,7 @@ fn story(written: usize, disturb: impl FnOnce(&Rig), more: &[(&str, &str)]) -> (
     fs::write(rig.path("log"), OLD).unwrap();
     let file = fs::metadata(rig.path("log")).unwrap();
     {
-        let mut journal = Journal::open(rig.instance.path()).unwrap();
+        let mut journal = Journal::open_when_free(rig.instance.path());
         journal.attach(process.id(), 1);
         let to = BATCH.len() as u64;
         let step = Step { from: 0, before: b'\n', offset: to, previous: b'\n', record: None, lost: None };

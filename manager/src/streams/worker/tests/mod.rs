@@ -50,7 +50,7 @@ impl Rig {
         let reports = Reports::default();
         let instance = tempfile::tempdir().unwrap();
         Self {
-            worker: worker(&reports, Journal::open(instance.path()).unwrap()),
+            worker: worker(&reports, Journal::open_when_free(instance.path())),
             reports,
             now: Instant::now(),
             wall: Timestamp::now(),
@@ -163,7 +163,7 @@ impl Rig {
         self.reports.take();
         // The lock goes with the one who has it.
         self.worker = worker(&self.reports, Journal::default());
-        self.worker = worker(&self.reports, Journal::open(self.instance.path()).unwrap());
+        self.worker = worker(&self.reports, Journal::open_when_free(self.instance.path()));
     }
 }
 
