@@ -12,6 +12,7 @@ use crate::listen::ListenError;
 use crate::replay::ReplayError;
 use crate::request::ArgumentError;
 use crate::tail::TailError;
+use crate::upgrade::UpgradeError;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,9 @@ pub enum Failure {
     /// Understood, and makes no request.
     #[error(transparent)]
     Argument(#[from] ArgumentError),
+    /// circusd is not the new one.
+    #[error(transparent)]
+    Upgrade(#[from] UpgradeError),
     /// circusd was not reached or did not answer.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
@@ -83,6 +87,7 @@ impl Failure {
             Self::Usage(_) => Exit::Usage,
             Self::Argument(_)
             | Self::Daemon(_)
+            | Self::Upgrade(_)
             | Self::Listen(_)
             | Self::Replay(_)
             | Self::Tail(_)

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use thiserror::Error;
 
 use crate::client::{ClientError, Received};
 use crate::daemon::{Daemon, DaemonError};
@@ -19,18 +20,48 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// Why an upgrade that circusd agreed to did not come about.
+#[derive(Debug, Error)]
+pub enum UpgradeError {
+    /// Nobody answers any more, or not in time.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    /// The circusd before it goes on in another process.
+    #[error(
+        "error: circusd {version} passed its trial but did not come to serve; the one before it is back, pid {old} -> {new}, \
+         after {:.3} s; see its log", away.as_secs_f64()
+    )]
+    FellBack {
+        /// Of the new program.
+        version: String,
+        /// The process that was to stay.
+        old: i64,
+        /// The process that answers.
+        new: i64,
+        /// How long nobody answered.
+        away: Duration,
+    },
+}
+
 /// The answer of the old circusd, and how long nobody answered after it.
 ///
 /// # Errors
-/// Nobody answered at all, or the new circusd does not.
-pub fn upgrade(daemon: &mut Daemon<'_>) -> Result<(Received, Option<Duration>), DaemonError> {
+/// Nobody answered at all, or it is not the new circusd that does.
+pub fn upgrade(daemon: &mut Daemon<'_>) -> Result<(Received, Option<Duration>), UpgradeError> {
     let patience = daemon.patience().map(|patience| patience.max(TRIAL));
     let received = daemon.ask_within(patience, &request("upgrade"))?;
-    if !received.reply.is_ok() {
+    let Some(old) = received.reply.get("pid").and_then(Value::as_i64).filter(|_| received.reply.is_ok()) else {
         return Ok((received, None));
-    }
+    };
     let away = await_answer(daemon, ANSWER)?;
-    Ok((received, Some(away)))
+    let now = daemon.ask(&request("dstats"))?.reply;
+    match now.object("info").and_then(|info| info.get("pid")?.as_i64()) {
+        Some(new) if new != old => {
+            let version = received.reply.get("to").map_or_else(String::new, python::text);
+            Err(UpgradeError::FellBack { version, old, new, away })
+        }
+        Some(_) | None => Ok((received, Some(away))),
+    }
 }
 
 /// Waits until a circusd answers, from now on; gives how long that took.

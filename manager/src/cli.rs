@@ -67,6 +67,9 @@ pub struct Arguments {
     /// Set by `--daemon` for the process that stays.
     #[arg(long, hide = true)]
     pub daemonized: bool,
+    /// Go on when the program that has taken the place of circusd in this process does not come to serve.
+    #[arg(long, hide = true, value_name = "PID")]
+    pub stand_by: Option<i32>,
 }
 
 impl Arguments {

@@ -1,6 +1,8 @@
 //! Other programs that circusd runs for a moment: the core that it starts, and the circusd that is to replace it.
 //! Services are never started here; they are the core's children.
 
+use crate::daemon::DAEMONIZED;
+use crate::stand_by::STAND_BY;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
@@ -13,6 +15,10 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
+
+/// Options that say what a process of circusd is to do first, and mean nothing to the program that takes its place: it has
+/// left its terminal, and has stood by.
+const PASSING: [&str; 2] = [DAEMONIZED, STAND_BY];
 
 /// Bytes of what a program wrote that are quoted.
 const QUOTED: usize = 2000;
@@ -88,14 +94,18 @@ pub struct Program {
     pub path: PathBuf,
     /// `argv[0]`.
     pub name: OsString,
-    /// The other arguments.
+    /// The other arguments, without [`PASSING`].
     pub arguments: Vec<OsString>,
 }
 
 impl Program {
     /// Of this process. To be asked before the working directory changes.
     pub fn own() -> Self {
-        let mut arguments = std::env::args_os();
+        let passing = |argument: &OsString| {
+            let option = argument.as_bytes().split(|byte| *byte == b'=').next();
+            PASSING.iter().any(|passing| option == Some(passing.as_bytes()))
+        };
+        let mut arguments = std::env::args_os().filter(|argument| !passing(argument));
         let name = arguments.next().unwrap_or_default();
         let path = called(Path::new(&name)).or_else(|| std::env::current_exe().ok());
         Self { path: path.unwrap_or_else(|| PathBuf::from(&name)), name, arguments: arguments.collect() }

@@ -3,15 +3,13 @@
 
 use crate::process::NOFILE;
 use crate::program::Program;
+use crate::stand_by;
 use nix::sys::signal::{SigSet, Signal};
 use ringmaster_protocol::message::Rlimit;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit as Limit, getrlimit, setrlimit};
 use std::ffi::{CString, NulError, OsString};
 use std::os::unix::ffi::OsStringExt as _;
-
-/// Set by `--daemon` for the process that stays; it has left its terminal when another program takes over.
-const DAEMONIZED: &str = "--daemonized";
 
 /// Why a program cannot take over.
 #[derive(Debug, thiserror::Error)]
@@ -63,19 +61,22 @@ impl Beginning {
         umask.as_raw_mode()
     }
 
-    /// The program on disk takes over, with the same arguments, in this process. Comes back only when it cannot.
+    /// The program on disk takes over, with the same arguments, in this process; this one stands by in another. Comes back only
+    /// when it cannot.
     ///
     /// # Errors
     /// See [`ReplaceError`]; everything is as it was then.
     pub fn replace(&self) -> Result<std::convert::Infallible, ReplaceError> {
         let text = |text: &OsString| CString::new(text.clone().into_vec());
         let path = text(&self.program.path.clone().into_os_string())?;
-        let kept = self.program.arguments.iter().filter(|argument| *argument != DAEMONIZED);
-        let arguments: Vec<CString> =
-            std::iter::once(&self.program.name).chain(kept).map(text).collect::<Result<_, _>>()?;
+        let words = std::iter::once(&self.program.name).chain(&self.program.arguments);
+        let arguments: Vec<CString> = words.map(text).collect::<Result<_, _>>()?;
         rustix::process::umask(self.umask);
         if let Err(error) = setrlimit(Resource::Nofile, self.files) {
             tracing::debug!("the limit of open files stays raised: {error}");
+        }
+        if let Err(error) = stand_by::post(&self.program) {
+            tracing::warn!("no circusd stands by in case that the new one fails: {error}");
         }
         // A reload or another upgrade that is asked for now waits for the next program instead of killing it.
         if let Err(errno) = asked_for().thread_block() {

@@ -9,8 +9,10 @@ use crate::daemon::{
     start_in_background, start_logging,
 };
 use crate::process::Heritage;
+use crate::program::Program;
 use crate::replace::Beginning;
 use crate::shell::{self, Plan};
+use crate::stand_by::{self, Outcome};
 use clap::{CommandFactory as _, Parser as _};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -40,7 +42,8 @@ pub fn main() -> ExitCode {
         arguments if arguments.check => check(&path),
         arguments if arguments.print_config => print_config(arguments, &path),
         arguments if arguments.trial => trial(arguments, &path),
-        arguments => serve(arguments, &path),
+        Arguments { stand_by: Some(replaced), .. } => stand_by(&arguments, &path, *replaced),
+        arguments => serve(arguments, &path, None),
     };
     match outcome {
         Ok(code) => code,
@@ -93,7 +96,25 @@ fn trial(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::er
     Ok(ExitCode::SUCCESS)
 }
 
-fn serve(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
+/// `--stand-by`: goes on when the program that takes the place of another circusd does not come to serve.
+fn stand_by(arguments: &Arguments, path: &Path, replaced: i32) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let replaced = rustix::process::Pid::from_raw(replaced).ok_or("--stand-by: expected the number of a process")?;
+    let endpoint = load(path)?.circus.endpoint;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(stand_by::wait(&Program::own(), replaced, &endpoint))?;
+    drop(runtime);
+    match outcome {
+        Outcome::Over => Ok(ExitCode::SUCCESS),
+        Outcome::Failed(failure) => serve(arguments, path, Some(failure)),
+    }
+}
+
+/// Serves, in the stead of a program that failed to, if that is why.
+fn serve(
+    arguments: &Arguments,
+    path: &Path,
+    instead: Option<stand_by::Failure>,
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let path = &std::path::absolute(path)?;
     let beginning = Beginning::now();
     let mut config = load(path)?;
@@ -108,6 +129,9 @@ fn serve(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::er
     let log = start_logging(&outlets)?;
     for note in notes {
         tracing::warn!("{note}");
+    }
+    if let Some(failure) = instead {
+        tracing::error!("upgrade: {failure}");
     }
     let pidfile = arguments.pidfile.clone().or_else(|| config.circus.pidfile.clone());
     let _pidfile = match pidfile.map(|path| Pidfile::create(&path)).transpose() {

@@ -44,14 +44,19 @@ fn lives(stack: &Stack) -> usize {
     log.matches("Arbiter now waiting for commands").count()
 }
 
-/// Everything that an upgrade must not change.
-fn state(stack: &mut Stack) -> Result<Value> {
+/// Everything that an upgrade must not change, whatever becomes of the new program.
+fn services(stack: &mut Stack) -> Result<Value> {
     let a = stack.wids("a")?;
     let b = stack.wids("b")?;
     let statuses = stack.call("status", &json!({}))?.get("statuses").cloned();
+    Ok(json!({"a": a, "b": b, "statuses": statuses}))
+}
+
+/// Everything that an upgrade must not change.
+fn state(stack: &mut Stack) -> Result<Value> {
     let running = |daemon: &mut Daemon| daemon.is_running().then(|| daemon.pid());
     let pid = stack.daemon.as_mut().and_then(running);
-    Ok(json!({"a": a, "b": b, "statuses": statuses, "pid": pid.context("circusd runs in the same process")?}))
+    Ok(json!({"services": services(stack)?, "pid": pid.context("circusd runs in the same process")?}))
 }
 
 #[test]
@@ -137,4 +142,50 @@ fn an_unfit_program_leaves_the_old_one_serving_and_is_told_apart() -> Result<()>
     stack.await_answer()?;
     ensure!(state(&mut stack)? == before);
     stack.end()
+}
+
+/// A program that is all right as long as it is only tried, and then does what `start` says.
+fn two_faced(circusd: &Path, start: &str) -> Result<()> {
+    let real = circusd.with_extension("real");
+    fs::copy(Program::Circusd.path()?, &real)?;
+    let fresh = circusd.with_extension("new");
+    let text = format!("#!/bin/sh\ncase \"$*\" in *--trial*) exec {} \"$@\";; esac\n{start}\n", real.display());
+    fs::write(&fresh, text)?;
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755))?;
+    fs::rename(&fresh, circusd)?;
+    Ok(())
+}
+
+fn falls_back(name: &str, start: &str, why: &str) -> Result<()> {
+    let (mut stack, circusd) = own_programs(name)?;
+    let before = services(&mut stack)?;
+    two_faced(&circusd, start)?;
+    let (said, complained, code) = ctl(&stack, &["upgrade"])?;
+    // The process that circusd was started in has ended with the program that failed in it.
+    let mut daemon = stack.daemon.take().context("it was started")?;
+    daemon.wait(PATIENCE)?;
+    let log = daemon.stderr();
+    ensure!(code == 1 && complained.contains("the one before it is back"), "{code} {said}{complained}\n{log}");
+    ensure!(log.contains(why), "{log}");
+    ensure!(services(&mut stack)? == before, "{before} became {}", services(&mut stack)?);
+
+    // A good program is taken by the one that has come back.
+    replace(&circusd, &Program::Circusd.path()?)?;
+    let (said, complained, code) = ctl(&stack, &["upgrade"])?;
+    ensure!(code == 0 && said.contains("as before"), "{code} {said}{complained}");
+    stack.await_answer()?;
+    ensure!(services(&mut stack)? == before, "{before} became {}", services(&mut stack)?);
+    stack.call("stop", &json!({"waiting": true}))?;
+    stack.call("quit", &json!({"waiting": true}))?;
+    stack.sandbox.finish()
+}
+
+#[test]
+fn a_program_that_dies_after_its_trial_gives_way_to_the_one_before() -> Result<()> {
+    falls_back("dies-later", "exit 7", "the new program ended before it served")
+}
+
+#[test]
+fn a_program_that_hangs_after_its_trial_gives_way_to_the_one_before() -> Result<()> {
+    falls_back("hangs-later", "exec sleep 3600", "the new program did not answer within 20 s and is killed")
 }

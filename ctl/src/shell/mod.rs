@@ -89,6 +89,7 @@ impl Shell<'_> {
                 failure @ (Failure::Usage(_)
                 | Failure::Argument(_)
                 | Failure::Daemon(_)
+                | Failure::Upgrade(_)
                 | Failure::Listen(_)
                 | Failure::Replay(_)
                 | Failure::Tail(_)

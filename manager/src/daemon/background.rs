@@ -6,6 +6,9 @@
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
+/// Set for the process that stays.
+pub const DAEMONIZED: &str = "--daemonized";
+
 /// Why circusd cannot go to the background.
 #[derive(Debug, thiserror::Error)]
 pub enum BackgroundError {
@@ -24,7 +27,7 @@ pub fn start_in_background() -> Result<(), BackgroundError> {
     Command::new(program)
         .arg0(name)
         .args(std::env::args_os().skip(1).filter(|argument| argument != "--daemon"))
-        .arg("--daemonized")
+        .arg(DAEMONIZED)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

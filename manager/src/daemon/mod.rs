@@ -8,7 +8,7 @@ mod logging;
 mod pidfile;
 mod syslog;
 
-pub use background::{BackgroundError, leave_terminal, start_in_background};
+pub use background::{BackgroundError, DAEMONIZED, leave_terminal, start_in_background};
 pub use line::{LineFormat, LineFormatError};
 pub use logger_config::{LoggerConfig, LoggerConfigError, read as read_logger_config};
 pub use logging::{LogFile, LogTarget, LoggingError, Outlet, start_logging};

@@ -1,5 +1,8 @@
 //! The pid file (spec b.5).
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -78,12 +81,17 @@ fn read(path: &Path) -> Option<i32> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
+/// The process that the file names, if it lives. One that has ended and whose parent has not taken notice does not: its pidfd
+/// is readable (pidfd_open(2)).
 fn living(path: &Path) -> Option<i32> {
-    let pid = rustix::process::Pid::from_raw(read(path)?)?;
-    match rustix::process::test_kill_process(pid) {
-        Ok(()) | Err(rustix::io::Errno::PERM) => Some(pid.as_raw_nonzero().get()),
-        Err(_) => None,
-    }
+    let pid = Pid::from_raw(read(path)?)?;
+    let process = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(process) => process,
+        Err(Errno::SRCH) => return None,
+        Err(_) => return Some(pid.as_raw_nonzero().get()),
+    };
+    let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&Timespec::default()));
+    (ended != Ok(1)).then_some(pid.as_raw_nonzero().get())
 }
 
 fn own_pid() -> i32 {

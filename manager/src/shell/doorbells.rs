@@ -4,11 +4,9 @@
 
 use crate::arbiter::Event;
 use crate::kernel_link::{KernelLink, LinkError};
+use crate::readiness::watched;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::fd::OwnedFd;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -83,12 +81,4 @@ async fn connection(link: &KernelLink, socket: &str) -> Result<(), DoorbellError
     let bell = watched(file)?;
     bell.readable().await?.retain_ready();
     Ok(())
-}
-
-#[allow(
-    deprecated,
-    reason = "its successor is unsafe for the sake of types that lie about their descriptor; OwnedFd does not"
-)]
-fn watched(file: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(file, Interest::READABLE)
 }
