@@ -64,6 +64,8 @@ impl History {
             return Verdict::Nothing;
         }
         self.ends.push_back(at);
+        // More are left over when the rule has changed to fewer attempts.
+        self.ends.drain(..self.ends.len().saturating_sub(rule.attempts));
         if self.ends.len() < rule.attempts {
             return Verdict::Nothing;
         }
