@@ -86,6 +86,8 @@ impl Stage {
         let worker = crate::golden::folder().join("helpers/worker.py");
         text = text
             .replace("@DIR@", &self.sandbox.work().display().to_string())
+            // The interpreter that runs Circus itself had another name where the transcript was taken.
+            .replace("@PYTHON@3", &python)
             .replace("@PYTHON@", &python)
             .replace("@WORKER@", &worker.display().to_string());
         for (name, pids) in &self.bound {

@@ -8,7 +8,7 @@ use ringmaster_tests::statsd::StatsdServer;
 use ringmaster_tests::wait::{stays_true, wait_until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
@@ -115,14 +115,19 @@ fn a_redis_that_refuses_is_left_alone() -> Result<()> {
     stack.end()
 }
 
-/// One GET; its status line.
-fn get(port: u16, path: &str) -> Result<String> {
+/// One GET; status line and page of an answer that is as long as it says, however long its connection lives.
+fn get(port: u16, path: &str) -> Result<(String, String)> {
     let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     server.set_read_timeout(Some(PATIENCE))?;
-    write!(server, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
-    let mut answer = [0; 15];
-    server.read_exact(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
+    write!(server, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")?;
+    let mut lines = BufReader::new(server).lines();
+    let status = lines.next().context("a status line")??;
+    for line in lines.by_ref() {
+        if line?.is_empty() {
+            break;
+        }
+    }
+    Ok((status, lines.next().context("a page")??))
 }
 
 #[test]
@@ -153,7 +158,7 @@ fn a_web_server_that_hangs_or_does_not_listen_is_restarted() -> Result<()> {
     let second = only(&mut stack, "web")?;
 
     statsd.forget();
-    ensure!(get(port, "/go-deaf")? == "HTTP/1.1 200 OK");
+    ensure!(get(port, "/go-deaf")? == ("HTTP/1.1 200 OK".to_owned(), "page".to_owned()));
     await_other(&mut stack, "web", second)?;
     statsd.await_all(PATIENCE, &[&of("error.599"), &of("restart_on_error")], || {})?;
 

@@ -139,16 +139,19 @@ fn resource_watcher_signals_a_child_and_not_its_parent() -> Result<()> {
 
 #[test]
 fn statsd_is_told_events_and_what_processes_use() -> Result<()> {
-    let (mut events, mut usage) = (StatsdServer::start()?, StatsdServer::start()?);
+    let (mut events, mut usage, mut silence) = (StatsdServer::start()?, StatsdServer::start()?, StatsdServer::start()?);
     let rest = format!(
         "[watcher:My App]\ncmd = sleep 3600\nnumprocesses = 2\n[watcher:a.b]\ncmd = sleep 3600\n\
          [plugin:events]\nuse = circus.plugins.statsd.StatsdEmitter\napplication_name = demo\n{}\
-         [plugin:usage]\nuse = circus.plugins.statsd.FullStats\nloop_rate = 0.2\nsample_rate = 0.5\n{}",
+         [plugin:usage]\nuse = circus.plugins.statsd.FullStats\nloop_rate = 0.2\nsample_rate = 0.5\n{}\
+         [plugin:idle]\nuse = circus.plugins.statsd.StatsdEmitter\nactive = False\n{}",
         events.settings()?,
-        usage.settings()?
+        usage.settings()?,
+        silence.settings()?
     );
     let mut stack = Stack::new("statsd", "", &rest)?;
     stack.start()?;
+    let idle = only(&mut stack, "plugin:idle")?;
     let told = ["spawn", "start", "kill", "reap", "stop"];
     let told = told.map(|event| ["my_app", "a-b"].map(|name| format!("circus.demo.watcher.{name}.{event}:1|c")));
     let told: Vec<&str> = told.as_flattened().iter().map(String::as_str).collect();
@@ -167,6 +170,7 @@ fn statsd_is_told_events_and_what_processes_use() -> Result<()> {
         let value = value.split('|').next().unwrap_or_default();
         ensure!(value.parse::<f64>().is_ok_and(|value| value >= 0.0), "{line}");
     }
+    ensure!(silence.seen().is_empty() && only(&mut stack, "plugin:idle")? == idle, "{:?}", silence.seen());
     stack.end()
 }
 

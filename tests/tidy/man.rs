@@ -171,8 +171,11 @@ struct Helper {
     description: &'static str,
     command: fn() -> clap::Command,
     /// What else there is to know, a name and its meaning each, under a heading.
-    table: Option<(&'static str, fn() -> Vec<[&'static str; 2]>)>,
+    table: Option<Listing>,
 }
+
+/// A heading, and the rows below it.
+type Listing = (&'static str, fn() -> Vec<[&'static str; 2]>);
 
 const STATS: Helper = Helper {
     name: "circusd-stats",

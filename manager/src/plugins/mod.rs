@@ -183,7 +183,16 @@ fn start(arguments: &Arguments, class: String) -> Result<(), Box<dyn std::error:
         settings: Settings::parse(arguments.config.as_deref().unwrap_or_default()),
         check_delay: Duration::try_from_secs_f64(arguments.check_delay)?,
     };
+    let is_active = host.settings.flag("active", true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Nothing is to be tidied up at the end, so signals end it as they end any program.
-    Err(runtime.block_on(async { (plugin.run)(host).await }).into())
+    let end = runtime.block_on(async {
+        if !is_active {
+            // An end would only be followed by another start.
+            tracing::info!("active = False: it does nothing");
+            std::future::pending::<()>().await;
+        }
+        (plugin.run)(host).await
+    });
+    Err(end.into())
 }

@@ -1,6 +1,7 @@
 //! Answers of servers, good ones and others, and URLs.
 
 use super::*;
+use proptest::prelude::*;
 
 /// What becomes of an answer, head and body.
 async fn read(answer: &str) -> Result<Head, String> {
@@ -70,4 +71,37 @@ async fn what_is_no_answer_is_refused() {
 fn an_error_has_its_status_or_circuss_number_for_none() {
     assert_eq!(HttpError::Status(503).code(), 503);
     assert_eq!(HttpError::TimedOut(Duration::from_secs(1)).code(), 599);
+}
+
+/// Pieces of answers in any order, and other bytes.
+fn pieces() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let known = prop::sample::select(vec![
+        "HTTP/1.1 200 OK\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "Content-Length: 18446744073709551615\r\n",
+        "\r\n",
+        "Content-Length: 3\r\n",
+        "ffffffffffffffff\r\n",
+        "3\r\nabc\r\n",
+        "0\r\n",
+        ": \n",
+    ]);
+    let piece = prop_oneof![known.prop_map(|text| text.as_bytes().to_vec()), prop::collection::vec(any::<u8>(), 0..8)];
+    prop::collection::vec(piece, 0..12)
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_an_answer_or_an_error(pieces in pieces()) {
+        let bytes = pieces.concat();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let read = runtime.block_on(async {
+            let mut answer = bytes.as_slice();
+            let head = head(&mut answer).await?;
+            read_body(&mut answer, head.body).await.map(|()| head)
+        });
+        if let Ok(Head { status, .. }) = read {
+            prop_assert!((100..=599).contains(&status) && bytes.starts_with(b"HTTP/1."));
+        }
+    }
 }

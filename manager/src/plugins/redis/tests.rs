@@ -1,6 +1,7 @@
 //! URLs, and conversations with servers, good ones and others.
 
 use super::*;
+use proptest::prelude::*;
 use tokio::io::duplex;
 
 fn server(text: &str) -> Option<(Place, Option<String>, Option<String>, u32)> {
@@ -62,5 +63,31 @@ async fn what_is_no_reply_is_refused() {
     ] {
         let (outcome, _) = conversation("redis://h", replies).await;
         assert_eq!(outcome, Err(expected), "{replies:?}");
+    }
+}
+
+/// Pieces of replies in any order, and other bytes.
+fn pieces() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let known = prop::sample::select(vec![
+        "+OK\r\n",
+        "-ERR x\r\n",
+        "$3\r\nabc\r\n",
+        "$18446744073709551615\r\n",
+        "$-1\r\n",
+        "\r\n",
+        "*1\r\n",
+    ]);
+    let piece = prop_oneof![known.prop_map(|text| text.as_bytes().to_vec()), prop::collection::vec(any::<u8>(), 0..8)];
+    prop::collection::vec(piece, 0..12)
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_reply_or_an_error(pieces in pieces()) {
+        let bytes = pieces.concat();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        if runtime.block_on(reply(&mut bytes.as_slice())).is_ok() {
+            prop_assert!(matches!(bytes.first(), Some(b'+' | b'-' | b'$')));
+        }
     }
 }
