@@ -13,6 +13,7 @@ mod observers;
 mod overflow;
 mod papa_package;
 mod plugins;
+mod plugins_of_both;
 mod quickstart;
 mod real_client;
 mod runtime_changes;
