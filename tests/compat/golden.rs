@@ -194,6 +194,13 @@ pub enum Action {
         text: String,
     },
     UnlinkIni,
+    /// Each bound process is said to live, `count` times.
+    Heartbeats {
+        port: String,
+        var: String,
+        count: u32,
+        every: f64,
+    },
 }
 
 /// What was looked at.
@@ -218,6 +225,10 @@ pub enum Probe {
     Log {
         log: String,
         log_lines: Vec<String>,
+    },
+    /// Type and mode, owner and group of files in the working folder.
+    Stat {
+        files: BTreeMap<String, (String, u32, u32)>,
     },
     /// Which of the bound processes live.
     Alive {

@@ -6,7 +6,7 @@ use crate::stage::Stage;
 use crate::{judge, text};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
 /// How long the answer of a request may take.
@@ -67,8 +67,8 @@ impl Replay<'_> {
         for (name, content) in &transcript.files {
             self.stage.write(name, content)?;
         }
-        self.stage.write("circus.ini", &transcript.ini)?;
-        let pubsub = self.stage.sandbox.pubsub_endpoint();
+        self.stage.configure(&transcript.ini)?;
+        let pubsub = self.stage.pubsub.clone();
         self.stage.driver.subscribe(&pubsub)?;
         if !transcript.settings.no_autostart {
             self.stage.start_daemon(&[], "circus.ini")?;
@@ -183,6 +183,15 @@ impl Replay<'_> {
             Probe::Absent { file, log, log_lines } => {
                 let there = work.join(file).exists().then(|| format!("{file} is there"));
                 there.or_else(|| text::missing_lines(log_lines, &read(log)))
+            }
+            Probe::Stat { files } => {
+                let stat = |(name, wanted): (&String, &(String, u32, u32))| {
+                    let found = std::fs::metadata(work.join(name))
+                        .map(|file| (format!("0o{:o}", file.mode()), file.uid(), file.gid()));
+                    (found.as_ref().ok() != Some(wanted)).then(|| format!("{name} is {found:?}, not {wanted:?}"))
+                };
+                let wrong: Vec<String> = files.iter().filter_map(stat).collect();
+                (!wrong.is_empty()).then(|| wrong.join("; "))
             }
             Probe::Alive { var, expect } => {
                 let alive = self.stage.alive(var);

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -36,6 +36,10 @@ pub struct Cast {
 pub struct Stage {
     pub sandbox: Sandbox,
     pub driver: Driver,
+    /// Where requests go.
+    pub control: String,
+    /// Where events come from.
+    pub pubsub: String,
     cast: Cast,
     daemon: Option<Daemon>,
     bound: BTreeMap<String, Vec<i32>>,
@@ -59,8 +63,11 @@ impl Outcome {
 
 impl Stage {
     pub fn new(name: &str, cast: Cast) -> Result<Self> {
+        let sandbox = Sandbox::new(name)?;
         Ok(Self {
-            sandbox: Sandbox::new(name)?,
+            control: sandbox.endpoint(),
+            pubsub: sandbox.pubsub_endpoint(),
+            sandbox,
             driver: Driver::start()?,
             cast,
             daemon: None,
@@ -79,6 +86,8 @@ impl Stage {
         let worker = crate::golden::folder().join("helpers/worker.py");
         text = text
             .replace("@DIR@", &self.sandbox.work().display().to_string())
+            // The interpreter that runs Circus itself had another name where the transcript was taken.
+            .replace("@PYTHON@3", &python)
             .replace("@PYTHON@", &python)
             .replace("@WORKER@", &worker.display().to_string());
         for (name, pids) in &self.bound {
@@ -104,6 +113,20 @@ impl Stage {
         Ok(())
     }
 
+    /// Writes `circus.ini`. Its endpoints count from now on when they are files; others are the sandbox's own.
+    pub fn configure(&mut self, ini: &str) -> Result<()> {
+        self.write("circus.ini", ini)?;
+        let is_of = |line: &&str, key: &str| line.split('=').next().is_some_and(|found| found.trim() == key);
+        let file = |key: &str| {
+            let line = ini.lines().find(|line| is_of(line, key) && line.contains("ipc://"))?;
+            Some(self.fill(line.split_once('=')?.1.trim()))
+        };
+        let endpoints = (file("endpoint"), file("pubsub_endpoint"));
+        self.control = endpoints.0.unwrap_or_else(|| self.sandbox.endpoint());
+        self.pubsub = endpoints.1.unwrap_or_else(|| self.sandbox.pubsub_endpoint());
+        Ok(())
+    }
+
     pub fn start_daemon(&mut self, arguments: &[String], config: &str) -> Result<()> {
         let mut words: Vec<&str> = arguments.iter().map(String::as_str).collect();
         words.push(config);
@@ -113,7 +136,7 @@ impl Stage {
 
     /// Waits until the control endpoint answers.
     pub fn await_control(&mut self) -> Result<()> {
-        let endpoint = self.sandbox.endpoint();
+        let endpoint = self.control.clone();
         let request = [br#"{"command": "numwatchers"}"#.to_vec()];
         let (driver, daemon) = (&mut self.driver, &mut self.daemon);
         let answered = wait_until(START, "circusd answers", || {
@@ -138,7 +161,7 @@ impl Stage {
         wait: Duration,
         golden: Option<&str>,
     ) -> Result<Vec<Answer>> {
-        let endpoint = self.sandbox.endpoint();
+        let endpoint = self.control.clone();
         let (driver, subject) = (&mut self.driver, self.cast.daemon);
         wait_until(Duration::from_secs(10), "housekeeping lets a command through", || {
             let answers = driver.exchange(&endpoint, socket, frames, wait).map_err(|error| error.to_string())?;
@@ -152,7 +175,7 @@ impl Stage {
 
     /// Tells circusd to end, and again while something that the last steps began is still going on.
     pub fn quit(&mut self, wait: Duration) -> Result<()> {
-        let endpoint = self.sandbox.endpoint();
+        let endpoint = self.control.clone();
         let request = json!({"id": "end", "command": "quit", "properties": {"waiting": true}}).to_string();
         let driver = &mut self.driver;
         wait_until(wait, "quit is accepted", || {
@@ -206,9 +229,22 @@ impl Stage {
                 self.await_control()?;
                 return self.driver.events(Duration::try_from_secs_f64(*delay)?, None);
             }
-            Action::WriteIni { text } => self.write("circus.ini", text)?,
+            Action::WriteIni { text } => self.configure(text)?,
             Action::UnlinkIni => std::fs::remove_file(self.sandbox.work().join("circus.ini"))?,
             Action::Rename { src, dst } => std::fs::rename(self.fill(src), self.fill(dst))?,
+            Action::Heartbeats { port, var, count, every } => {
+                let port: u16 = self.fill(port).parse()?;
+                let pids = self.bound.get(var).cloned().context("a bound name")?;
+                let beats = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+                let mut events = Vec::new();
+                for _ in 0..*count {
+                    for pid in &pids {
+                        beats.send_to(format!("{pid};0").as_bytes(), (Ipv4Addr::LOCALHOST, port))?;
+                    }
+                    events.extend(self.driver.events(Duration::try_from_secs_f64(*every)?, None)?);
+                }
+                return Ok(events);
+            }
         }
         Ok(Vec::new())
     }
@@ -220,7 +256,7 @@ impl Stage {
     }
 
     pub fn pids(&mut self, watcher: &str) -> Result<Vec<i32>> {
-        let endpoint = self.sandbox.endpoint();
+        let endpoint = self.control.clone();
         let reply = self.driver.call(&endpoint, "list", &json!({"name": watcher}))?;
         let pids = reply.get("pids").and_then(|pids| pids.as_array()).with_context(|| reply.to_string())?;
         Ok(pids.iter().filter_map(|pid| i32::try_from(pid.as_i64()?).ok()).collect())

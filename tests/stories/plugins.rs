@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use ringmaster_tests::stack::{PATIENCE, Stack};
+use ringmaster_tests::statsd::StatsdServer;
 use ringmaster_tests::venv::Venv;
 use ringmaster_tests::wait::wait_until;
 use serde_json::{Value, json};
@@ -55,14 +56,121 @@ fn flapping_pauses_a_crash_loop_and_gives_up_as_configured() -> Result<()> {
 }
 
 #[test]
-fn resource_watcher_restarts_a_process_that_leaks() -> Result<()> {
-    let rest = "[watcher:leak]\ncmd = python3 -c \"import time; x = bytearray(60000000); time.sleep(3600)\"\n\
-                [plugin:memory]\nuse = circus.plugins.resource_watcher.ResourceWatcher\nwatcher = leak\n\
-                loop_rate = 0.2\nmax_mem = 40M\nmax_cpu = 10000\nmax_count = 2\n";
-    let mut stack = Stack::new("leak", "", rest)?;
+fn a_watcher_has_its_own_idea_of_flapping() -> Result<()> {
+    let watcher = |name: &str, own: &str| {
+        format!("[watcher:{name}]\ncmd = /bin/sh -c \"echo x >> {name}; sleep 0.05; exit 1\"\n{own}\n")
+    };
+    let rest = [
+        watcher("strict", ""),
+        watcher("patient", "flapping.attempts = 1000"),
+        watcher("exempt", "flapping.active = False"),
+        "[plugin:flapping]\nuse = circus.plugins.flapping.Flapping\nattempts = 4\nwindow = 60\nretry_in = 3600\n"
+            .to_owned(),
+    ];
+    let mut stack = Stack::new("own-flapping", "check_delay = 0.2", &rest.concat())?;
     stack.start()?;
-    let first = only(&mut stack, "leak")?;
-    await_other(&mut stack, "leak", first).with_context(|| stack.sandbox.logs())?;
+    await_status(&mut stack, "strict", "stopped").with_context(|| stack.sandbox.logs())?;
+    // More ends than the plugin's own rule allows.
+    wait_until(PATIENCE, "the others go on", || {
+        let starts =
+            |name| std::fs::read_to_string(stack.sandbox.work().join(name)).unwrap_or_default().lines().count();
+        let (patient, exempt) = (starts("patient"), starts("exempt"));
+        if patient > 8 && exempt > 8 { Ok(()) } else { Err(format!("{patient} {exempt}")) }
+    })
+    .with_context(|| stack.sandbox.logs())?;
+    for (name, wanted) in [("strict", "stopped"), ("patient", "active"), ("exempt", "active")] {
+        ensure!(status(&mut stack, name)? == wanted, "{name}\n{}", stack.sandbox.logs());
+    }
+    stack.end()
+}
+
+/// What a resource_watcher tells statsd, as far as it is about memory.
+const OVER_MEMORY: [&str; 2] = ["over_memory:1|c", "restarting:1|c"];
+
+#[test]
+fn resource_watcher_restarts_a_process_that_leaks() -> Result<()> {
+    let (mut statsd, mut errors) = (StatsdServer::start()?, StatsdServer::start()?);
+    let rest = format!(
+        "[watcher:Old Leak]\ncmd = python3 -c \"import time; x = bytearray(60000000); time.sleep(3600)\"\n\
+         [plugin:memory]\nuse = circus.plugins.resource_watcher.ResourceWatcher\nwatcher = \"Old Leak\"\n\
+         loop_rate = 0.2\nmax_mem = 40M\nmax_cpu = 10000\nmax_count = 2\n{}\
+         [plugin:nobody]\nuse = circus.plugins.resource_watcher.ResourceWatcher\nwatcher = nobody\n\
+         loop_rate = 0.2\napplication_name = shop\n{}",
+        statsd.settings()?,
+        errors.settings()?
+    );
+    let mut stack = Stack::new("leak", "", &rest)?;
+    stack.start()?;
+    let first = only(&mut stack, "Old Leak")?;
+    await_other(&mut stack, "Old Leak", first).with_context(|| stack.sandbox.logs())?;
+    let counters = OVER_MEMORY.map(|counter| format!("circus.app.watcher._resource_watcher.old_leak.{counter}"));
+    statsd.await_all(PATIENCE, &counters.each_ref().map(String::as_str), || {})?;
+    errors.await_all(PATIENCE, &["circus.shop.watcher._resource_watcher.nobody.error:1|c"], || {})?;
+    stack.end()
+}
+
+#[test]
+fn resource_watcher_signals_a_child_and_not_its_parent() -> Result<()> {
+    let mut statsd = StatsdServer::start()?;
+    let rest = format!(
+        "[watcher:family]\ncmd = {}\n\
+         [plugin:memory]\nuse = circus.plugins.resource_watcher.ResourceWatcher\nwatcher = family\n\
+         process_children = 1\nchild_signal = KILL\n\
+         loop_rate = 0.2\nmax_mem = 40M\nmax_cpu = 10000\nmax_count = 2\n{}",
+        crate::python("family.py")?,
+        statsd.settings()?
+    );
+    let mut stack = Stack::new("family", "", &rest)?;
+    stack.start()?;
+    let parent = only(&mut stack, "family")?;
+    let mut children = std::collections::BTreeSet::new();
+    wait_until(PATIENCE, "a child has taken the place of another", || {
+        let reply = stack.call("stats", &json!({ "name": "family" })).map_err(|error| format!("{error:#}"))?;
+        let child = reply.pointer(&format!("/info/{parent}/children/0/pid")).and_then(Value::as_i64);
+        children.extend(child);
+        if children.len() > 1 { Ok(()) } else { Err(reply.to_string()) }
+    })
+    .with_context(|| stack.sandbox.logs())?;
+    let counters = OVER_MEMORY.map(|counter| format!("circus.app.watcher._resource_watcher.family.{counter}"));
+    statsd.await_all(PATIENCE, &counters.each_ref().map(String::as_str), || {})?;
+    ensure!(only(&mut stack, "family")? == parent, "{}", stack.sandbox.logs());
+    stack.end()
+}
+
+#[test]
+fn statsd_is_told_events_and_what_processes_use() -> Result<()> {
+    let (mut events, mut usage, mut silence) = (StatsdServer::start()?, StatsdServer::start()?, StatsdServer::start()?);
+    let rest = format!(
+        "[watcher:My App]\ncmd = sleep 3600\nnumprocesses = 2\n[watcher:a.b]\ncmd = sleep 3600\n\
+         [plugin:events]\nuse = circus.plugins.statsd.StatsdEmitter\napplication_name = demo\n{}\
+         [plugin:usage]\nuse = circus.plugins.statsd.FullStats\nloop_rate = 0.2\nsample_rate = 0.5\n{}\
+         [plugin:idle]\nuse = circus.plugins.statsd.StatsdEmitter\nactive = False\n{}",
+        events.settings()?,
+        usage.settings()?,
+        silence.settings()?
+    );
+    let mut stack = Stack::new("statsd", "", &rest)?;
+    stack.start()?;
+    let idle = only(&mut stack, "plugin:idle")?;
+    let told = ["spawn", "start", "kill", "reap", "stop"];
+    let told = told.map(|event| ["my_app", "a-b"].map(|name| format!("circus.demo.watcher.{name}.{event}:1|c")));
+    let told: Vec<&str> = told.as_flattened().iter().map(String::as_str).collect();
+    // Again and again: the first restart may come before the plugin listens.
+    let restarts = events.await_all(PATIENCE, &told, || {
+        let _ = ["My App", "a.b"].map(|name| stack.call("restart", &json!({ "name": name, "waiting": true })));
+    });
+    restarts.with_context(|| stack.sandbox.logs())?;
+
+    let gauges = ["watchers_num:2|g", "cpu_max:", "cpu_sum:", "mem_pct_max:", "mem_pct_sum:", "mem_max:", "mem_sum:"];
+    let gauges = gauges.map(|gauge| format!("circus.app.watcher._stats.my_app.{gauge}"));
+    usage.await_all(PATIENCE, &gauges.each_ref().map(String::as_str), || {}).with_context(|| stack.sandbox.logs())?;
+    for line in usage.seen() {
+        ensure!(line.ends_with("|g|@0.5") && !line.contains("plugin"), "{line}");
+        let (_, value) = line.split_once(':').with_context(|| line.clone())?;
+        let value = value.split('|').next().unwrap_or_default();
+        ensure!(value.parse::<f64>().is_ok_and(|value| value >= 0.0), "{line}");
+    }
+    ensure!(silence.seen().is_empty() && only(&mut stack, "plugin:idle")? == idle, "{:?}", silence.seen());
     stack.end()
 }
 

@@ -5,6 +5,7 @@
 use super::{manual, report};
 use anyhow::{Context, Result, ensure};
 use clap::CommandFactory as _;
+use ringmaster_manager::plugins::PLUGINS;
 use ringmaster_tests::program::{Program, repository};
 use std::fmt::Write as _;
 use std::fs;
@@ -169,13 +170,19 @@ struct Helper {
     summary: &'static str,
     description: &'static str,
     command: fn() -> clap::Command,
+    /// What else there is to know, a name and its meaning each, under a heading.
+    table: Option<Listing>,
 }
+
+/// A heading, and the rows below it.
+type Listing = (&'static str, fn() -> Vec<[&'static str; 2]>);
 
 const STATS: Helper = Helper {
     name: "circusd-stats",
     summary: "publish what watchers, processes and sockets use",
     description: "Follows a circusd and publishes once a second. circusd runs it itself with statsd = True.",
     command: ringmaster_manager::statsd::Arguments::command,
+    table: None,
 };
 
 const PLUGIN: Helper = Helper {
@@ -183,6 +190,7 @@ const PLUGIN: Helper = Helper {
     summary: "run a built-in plugin of circusd",
     description: "circusd runs it itself for each section [plugin:NAME] whose class is built in.",
     command: ringmaster_manager::plugins::Arguments::command,
+    table: Some(("PLUGINS", || PLUGINS.iter().map(|plugin| [plugin.class, plugin.help]).collect())),
 };
 
 const TOP: Helper = Helper {
@@ -190,6 +198,7 @@ const TOP: Helper = Helper {
     summary: "show what watchers, processes and sockets use",
     description: "Shows what a circusd-stats publishes, live, or once with --once.",
     command: ringmaster_ctl::top::Arguments::command,
+    table: None,
 };
 
 fn helper(program: &Helper) -> String {
@@ -198,6 +207,12 @@ fn helper(program: &Helper) -> String {
     paragraph(&mut page, program.description);
     page.push_str(".SH OPTIONS\n");
     options(&mut page, &(program.command)());
+    if let Some((heading, rows)) = program.table {
+        let _ = writeln!(page, ".SH {heading}");
+        for [name, meaning] in rows() {
+            tagged(&mut page, name, meaning);
+        }
+    }
     page.push_str(".SH \"SEE ALSO\"\n.BR circusd (1),\n.BR circusctl (1),\n.BR circus.ini (5)\n");
     page
 }

@@ -11,6 +11,7 @@ use ringmaster_manager::options::{
     CIRCUS_OPTIONS, Change, CircusOptions, Effect, Kind, SOCKET_OPTIONS, SocketDraft, WATCHER_OPTIONS, WatcherOption,
     WatcherOptions,
 };
+use ringmaster_manager::plugins::PLUGINS;
 use ringmaster_manager::streams::CLASSES;
 use ringmaster_tests::program::repository;
 use serde_json::Value;
@@ -34,6 +35,7 @@ const TABLES: &[Table] = &[
     ("options-socket.md", "socket", socket),
     ("options-streams.md", "classes", classes),
     ("options-streams.md", "settings", settings),
+    ("plugins.md", "plugins", plugins),
 ];
 
 #[test]
@@ -58,6 +60,18 @@ fn every_command_has_its_manual_page() -> Result<()> {
         }
     }
     report("commands and their pages", &complaints)
+}
+
+#[test]
+fn every_plugin_has_its_part_of_the_manual() -> Result<()> {
+    let text = fs::read_to_string(repository().join(MANUAL).join("plugins.md"))?;
+    let parts: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let missing = PLUGINS.iter().filter(|plugin| !parts.contains(&plugin.class)).map(|plugin| plugin.class.to_owned());
+    let aliases = PLUGINS.iter().flat_map(|plugin| plugin.aliases).filter(|alias| !text.contains(**alias));
+    report(
+        "plugins without a part of plugins.md",
+        &missing.chain(aliases.map(|alias| (*alias).to_owned())).collect::<Vec<_>>(),
+    )
 }
 
 /// Every page is reached from the index, every command's page from the index of commands.
@@ -133,6 +147,12 @@ fn commands() -> Vec<Vec<String>> {
         let required: Vec<String> = command.required.iter().map(|name| code(name)).collect();
         rows.push(cells([&link(command.name), command.summary, &required.join(", ")]));
     }
+    rows
+}
+
+fn plugins() -> Vec<Vec<String>> {
+    let mut rows = vec![cells(["Class", "Purpose"])];
+    rows.extend(PLUGINS.iter().map(|plugin| cells([&code(plugin.class), plugin.help])));
     rows
 }
 

@@ -5,7 +5,7 @@
 //! again after each `updated`. What circusd's back-off does to a crash loop stays: this plugin only counts ends.
 
 use super::{Host, PluginError, SettingError, Settings};
-use crate::client::{Caller, Events, Heard, WatcherEvent};
+use crate::client::{Caller, Events, Heard, Object, WatcherEvent};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::pending;
@@ -64,6 +64,8 @@ impl History {
             return Verdict::Nothing;
         }
         self.ends.push_back(at);
+        // More are left over when the rule has changed to fewer attempts.
+        self.ends.drain(..self.ends.len().saturating_sub(rule.attempts));
         if self.ends.len() < rule.attempts {
             return Verdict::Nothing;
         }
@@ -166,10 +168,8 @@ impl Flapping {
     /// The plugin's rule with what the watcher's own options change.
     async fn rule_of(&self, watcher: &str) -> Rule {
         let reply = self.caller.call("options", json!({ "name": watcher })).await;
-        let own = reply.ok().and_then(|reply| reply.get("options")?.as_object().cloned()).unwrap_or_default();
-        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let own = own.iter().filter_map(|(key, value)| Some((key.strip_prefix("flapping.")?.to_owned(), text(value))));
-        Rule::read(&self.settings.overlaid(own)).unwrap_or_else(|error| {
+        let options = reply.ok().and_then(|reply| reply.get("options")?.as_object().cloned()).unwrap_or_default();
+        Rule::read(&self.settings.overlaid(own(&options))).unwrap_or_else(|error| {
             tracing::warn!("{watcher}: flapping.{error}; the plugin's own settings count");
             self.rule.clone()
         })
@@ -184,6 +184,12 @@ impl Flapping {
             self.caller.order("start", &watcher).await;
         }
     }
+}
+
+/// What a watcher's options `flapping.NAME` say about NAME.
+fn own(options: &Object) -> impl Iterator<Item = (String, String)> {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    options.iter().filter_map(move |(key, value)| Some((key.strip_prefix("flapping.")?.to_owned(), text(value))))
 }
 
 #[cfg(test)]
@@ -213,6 +219,29 @@ mod tests {
         assert_eq!(history.ended(&rule, Duration::ZERO, 9.0), Verdict::Nothing);
         assert_eq!(history.tries, 0);
         assert_eq!(history.ended(&rule, Duration::ZERO, 9.5), Verdict::Pause(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn a_watcher_changes_what_it_names() {
+        let settings = Settings::parse("attempts:2:::window:1:::retry_in:7:::max_retry:5");
+        let read = |options: Value| Rule::read(&settings.overlaid(own(options.as_object().unwrap())));
+        let all = json!({ "flapping.attempts": "3", "flapping.window": 20, "flapping.retry_in": "1.5",
+            "flapping.max_retry": "-1", "flapping.active": "False", "max_retry": 9, "attempts": "8" });
+        let retry_in = Duration::from_millis(1500);
+        let expected = Rule { active: false, attempts: 3, window: 20.0, retry_in, max_retry: None };
+        assert_eq!(read(all).unwrap(), expected);
+        assert_eq!(read(json!({ "cmd": "x" })).unwrap(), rule("attempts:2:::window:1:::retry_in:7:::max_retry:5"));
+        let error = read(json!({ "flapping.attempts": "often" })).unwrap_err();
+        assert_eq!(error.to_string(), "attempts = often: expected an integer");
+    }
+
+    #[test]
+    fn a_rule_that_asks_for_fewer_attempts_counts_the_last_ones() {
+        let mut history = History::default();
+        assert_eq!(history.ended(&rule("attempts:3:::window:1"), Duration::ZERO, 1.0), Verdict::Nothing);
+        assert_eq!(history.ended(&rule("attempts:3:::window:1"), Duration::ZERO, 9.0), Verdict::Nothing);
+        let pause = Verdict::Pause(Duration::from_secs(7));
+        assert_eq!(history.ended(&rule("attempts:2:::window:1"), Duration::ZERO, 9.5), pause);
     }
 
     #[test]

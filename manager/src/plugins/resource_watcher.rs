@@ -1,11 +1,15 @@
 //! The plugin resource_watcher: a watcher that is over or under a limit in more than `max_count` looks in a row is restarted
-//! (spec j). With `process_children = 1` children of its processes that are over a limit get `child_signal` instead.
+//! (spec j). With `process_children` each child of its processes is held to the same limits, and gets `child_signal` instead.
+//!
+//! Each look that is beyond a limit is counted by a statsd server, too.
 
-use super::{Host, PluginError, SettingError, Settings};
-use crate::client::Object;
+use super::statsd::{Statsd, part};
+use super::usage::{Usage, bytes};
+use super::{Host, PluginError, SettingError, Settings, ticks};
+use crate::client::{Caller, Object};
+use crate::options::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use tokio::time::{MissedTickBehavior, interval};
 
 /// A limit of memory.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,15 +31,26 @@ struct Limits {
     max_count: u32,
 }
 
-/// What one look shows: the largest and smallest of a watcher's processes.
+/// What one look shows: the largest and the smallest of some processes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Look {
-    max_cpu: f64,
-    min_cpu: f64,
-    max_percent: f64,
-    min_percent: f64,
-    max_bytes: f64,
-    min_bytes: f64,
+    max: Usage,
+    min: Usage,
+}
+
+impl Look {
+    fn at(usage: Usage) -> Self {
+        Self { max: usage, min: usage }
+    }
+
+    fn and(self, other: Self) -> Self {
+        let both = |pick: fn(f64, f64) -> f64, a: Usage, b: Usage| Usage {
+            cpu: pick(a.cpu, b.cpu),
+            percent: pick(a.percent, b.percent),
+            bytes: pick(a.bytes, b.bytes),
+        };
+        Self { max: both(f64::max, self.max, other.max), min: both(f64::min, self.min, other.min) }
+    }
 }
 
 /// Looks in a row that were beyond each limit.
@@ -58,21 +73,21 @@ impl Limits {
     /// The names of the limits that a look is beyond.
     fn violations(&self, look: &Look) -> Vec<&'static str> {
         let over = |limit: Memory| match limit {
-            Memory::Percent(limit) => look.max_percent > limit,
-            Memory::Bytes(limit) => look.max_bytes > limit,
+            Memory::Percent(limit) => look.max.percent > limit,
+            Memory::Bytes(limit) => look.max.bytes > limit,
         };
         let under = |limit: Memory| match limit {
-            Memory::Percent(limit) => look.min_percent < limit,
-            Memory::Bytes(limit) => look.min_bytes < limit,
+            Memory::Percent(limit) => look.min.percent < limit,
+            Memory::Bytes(limit) => look.min.bytes < limit,
         };
         // Both shares of what is allowed together; memory in bytes has no share of the host.
         let health = match self.max_mem {
-            Some(Memory::Percent(_)) => self.health.is_some_and(|limit| look.max_cpu + look.max_percent > 2.0 * limit),
+            Some(Memory::Percent(_)) => self.health.is_some_and(|limit| look.max.cpu + look.max.percent > 2.0 * limit),
             Some(Memory::Bytes(_)) | None => false,
         };
         let checks = [
-            ("over_cpu", self.max_cpu.is_some_and(|limit| look.max_cpu > limit)),
-            ("under_cpu", self.min_cpu.is_some_and(|limit| look.min_cpu < limit)),
+            ("over_cpu", self.max_cpu.is_some_and(|limit| look.max.cpu > limit)),
+            ("under_cpu", self.min_cpu.is_some_and(|limit| look.min.cpu < limit)),
             ("over_memory", self.max_mem.is_some_and(over)),
             ("under_memory", self.min_mem.is_some_and(under)),
             ("over_health", health),
@@ -96,42 +111,116 @@ impl Counters {
     }
 }
 
+/// A process of the watcher, or a child of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Child {
+    parent: i64,
+    pid: i64,
+}
+
 /// Runs it.
 pub async fn run(host: Host) -> PluginError {
     let Host { caller, settings, .. } = host;
-    let (watcher, period, limits) = match read(&settings) {
-        Ok(read) => read,
+    let mut statsd = match Statsd::new(&settings, "app") {
+        Ok(statsd) => statsd,
+        Err(error) => return error,
+    };
+    let (mut plugin, mut ticks) = match read(caller, &settings) {
+        Ok((plugin, period)) => (plugin, ticks(period)),
         Err(error) => return error.into(),
     };
-    let mut counters = Counters::default();
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let reply = match caller.call("stats", json!({ "name": watcher })).await {
+        plugin.look(&mut statsd).await;
+    }
+}
+
+struct ResourceWatcher {
+    caller: Caller,
+    watcher: String,
+    limits: Limits,
+    /// What children get that are beyond a limit; `None`: nobody looks at them.
+    child_signal: Option<Signal>,
+    counters: Counters,
+    children: BTreeMap<Child, Counters>,
+}
+
+fn read(caller: Caller, settings: &Settings) -> Result<(ResourceWatcher, std::time::Duration), SettingError> {
+    let watcher = settings.text("watcher").or(settings.text("service"));
+    let missing = SettingError::Missing { key: "watcher", expected: "the name of a watcher" };
+    let signal = settings.read("child_signal", "a signal as 15 or TERM", |text| Signal::parse(text).ok())?;
+    let with_children = settings.read("process_children", "True or False", truth)?.unwrap_or(false);
+    let plugin = ResourceWatcher {
+        caller,
+        watcher: watcher.ok_or(missing)?.to_owned(),
+        limits: Limits::read(settings)?,
+        child_signal: with_children.then(|| signal.unwrap_or(Signal::TERM)),
+        counters: Counters::default(),
+        children: BTreeMap::new(),
+    };
+    Ok((plugin, settings.period("loop_rate", 60.0)?))
+}
+
+impl ResourceWatcher {
+    async fn look(&mut self, statsd: &mut Statsd) {
+        let bucket = format!("_resource_watcher.{}", part(&self.watcher));
+        let reply = match self.caller.call("stats", json!({ "name": self.watcher })).await {
             Ok(reply) => reply,
             Err(error) => {
                 tracing::warn!("{error}");
-                continue;
+                return statsd.count(&format!("{bucket}.error")).await;
             }
         };
-        let Some(look) = look(&reply) else { continue };
-        if let Some(limit) = counters.count(&limits.violations(&look), limits.max_count) {
-            tracing::info!("{watcher}: {limit} more than {} times", limits.max_count);
-            caller.order("restart", &watcher).await;
+        if let Some(look) = look(&reply) {
+            let beyond = self.limits.violations(&look);
+            tell(statsd, &bucket, &beyond).await;
+            if let Some(limit) = self.counters.count(&beyond, self.limits.max_count) {
+                tracing::info!("{}: {limit} more than {} times", self.watcher, self.limits.max_count);
+                statsd.count(&format!("{bucket}.restarting")).await;
+                self.caller.order("restart", &self.watcher).await;
+                // Its children are others from now on.
+                return self.children.clear();
+            }
+        }
+        if let Some(signal) = self.child_signal {
+            self.look_at_children(&children(&reply), signal, statsd, &bucket).await;
+        }
+    }
+
+    async fn look_at_children(
+        &mut self,
+        children: &BTreeMap<Child, Usage>,
+        signal: Signal,
+        statsd: &mut Statsd,
+        bucket: &str,
+    ) {
+        self.children.retain(|child, _| children.contains_key(child));
+        for (child, usage) in children {
+            let beyond = self.limits.violations(&Look::at(*usage));
+            tell(statsd, bucket, &beyond).await;
+            let counters = self.children.entry(*child).or_default();
+            if let Some(limit) = counters.count(&beyond, self.limits.max_count) {
+                let (watcher, pid) = (&self.watcher, child.pid);
+                tracing::info!("{watcher}: {limit} more than {} times in child {pid}", self.limits.max_count);
+                statsd.count(&format!("{bucket}.restarting")).await;
+                let order = json!({ "name": watcher, "pid": child.parent, "childpid": pid, "signum": signal.number() });
+                if let Err(error) = self.caller.call("signal", order).await {
+                    tracing::warn!("{watcher}: child {pid}: {error}");
+                }
+            }
         }
     }
 }
 
-fn read(settings: &Settings) -> Result<(String, std::time::Duration, Limits), SettingError> {
-    let watcher = settings.text("watcher").or(settings.text("service"));
-    let missing = SettingError::Missing { key: "watcher", expected: "the name of a watcher" };
-    if settings.integer("process_children", 0)? != 0 {
-        let value = settings.text("process_children").unwrap_or_default().to_owned();
-        let expected = "0: children are not looked at in this version";
-        return Err(SettingError::Value { key: "process_children".to_owned(), value, expected });
+async fn tell(statsd: &mut Statsd, bucket: &str, violations: &[&str]) {
+    for violation in violations {
+        statsd.count(&format!("{bucket}.{violation}")).await;
     }
-    Ok((watcher.ok_or(missing)?.to_owned(), settings.period("loop_rate", 60.0)?, Limits::read(settings)?))
+}
+
+/// `1`, as Circus reads it, or a word.
+fn truth(text: &str) -> Option<bool> {
+    crate::options::python::to_int(text).map(|number| number != 0).or_else(|| crate::options::python::to_bool(text))
 }
 
 /// `90`, or `200M` as Circus writes sizes.
@@ -142,44 +231,31 @@ fn memory(text: &str) -> Option<Memory> {
     }
 }
 
-/// `9.98M` in bytes, base 1024.
-fn bytes(text: &str) -> Option<f64> {
-    const UNITS: &str = "BKMGTPEZY";
-    let unit = text.chars().last()?.to_ascii_uppercase();
-    let power = i32::try_from(UNITS.chars().position(|known| known == unit)?).ok()?;
-    let number: f64 = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim().parse().ok()?;
-    Some(number * 1024_f64.powi(power))
-}
-
 /// The extremes of a watcher's processes; `None` when nothing is known of any.
 fn look(reply: &Object) -> Option<Look> {
     let processes = reply.get("info")?.as_object()?;
-    let one = |info: &Value| {
-        let number = |key: &str| info.get(key).and_then(Value::as_f64);
-        let resident = info.get("mem_info1").and_then(Value::as_str).and_then(bytes)?;
-        let (cpu, percent) = (number("cpu")?, number("mem")?);
-        Some(Look {
-            max_cpu: cpu,
-            min_cpu: cpu,
-            max_percent: percent,
-            min_percent: percent,
-            max_bytes: resident,
-            min_bytes: resident,
-        })
+    processes.values().filter_map(Usage::read).map(Look::at).reduce(Look::and)
+}
+
+/// The children of a watcher's processes and what each uses.
+fn children(reply: &Object) -> BTreeMap<Child, Usage> {
+    let processes = reply.get("info").and_then(Value::as_object).into_iter().flatten();
+    let of_process = |(pid, info): (&String, &Value)| {
+        let parent: i64 = pid.parse().ok()?;
+        let children = info.get("children")?.as_array()?;
+        let one = |info: &Value| Some((Child { parent, pid: info.get("pid")?.as_i64()? }, Usage::read(info)?));
+        Some(children.iter().filter_map(one).collect::<Vec<_>>())
     };
-    processes.values().filter_map(one).reduce(|a, b| Look {
-        max_cpu: a.max_cpu.max(b.max_cpu),
-        min_cpu: a.min_cpu.min(b.min_cpu),
-        max_percent: a.max_percent.max(b.max_percent),
-        min_percent: a.min_percent.min(b.min_percent),
-        max_bytes: a.max_bytes.max(b.max_bytes),
-        min_bytes: a.min_bytes.min(b.min_bytes),
-    })
+    processes.filter_map(of_process).flatten().collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn object(value: &Value) -> &Object {
+        value.as_object().unwrap()
+    }
 
     #[test]
     fn only_looks_in_a_row_count() {
@@ -197,9 +273,34 @@ mod tests {
         let limits = Limits::read(&Settings::parse("max_mem:10M")).unwrap();
         let info = |size: &str| json!({ "mem_info1": size, "cpu": 0.0, "mem": 1.0 });
         let reply = json!({ "info": { "7": info("9.98M"), "8": info("10.50M"), "9": "No such process (stopped?)" } });
-        let seen = look(reply.as_object().unwrap()).unwrap();
+        let seen = look(object(&reply)).unwrap();
         assert_eq!(limits.violations(&seen), ["over_memory"]);
-        assert_eq!(look(json!({ "info": {} }).as_object().unwrap()), None);
+        assert_eq!(look(object(&json!({ "info": {} }))), None);
+    }
+
+    #[test]
+    fn a_child_is_held_to_the_limits_by_itself() {
+        let limits = Limits::read(&Settings::parse("max_mem:10M:::max_cpu:50")).unwrap();
+        let child = |pid: i64, cpu: f64| json!({ "pid": pid, "mem_info1": "1.00M", "cpu": cpu, "mem": 1.0 });
+        let reply = json!({ "info": { "7": {
+            "mem_info1": "1.00M", "cpu": 0.0, "mem": 1.0, "children": [child(8, 99.0), child(9, 1.0), "gone"],
+        } } });
+        let children = children(object(&reply));
+        assert_eq!(limits.violations(&look(object(&reply)).unwrap()), [""; 0]);
+        let beyond = |pid| limits.violations(&Look::at(children[&Child { parent: 7, pid }]));
+        assert_eq!((children.len(), beyond(8), beyond(9)), (2, vec!["over_cpu"], vec![]));
+    }
+
+    #[test]
+    fn settings_are_read_as_circus_reads_them() {
+        let read =
+            |text: &str| read(Caller::new("tcp://127.0.0.1:1"), &Settings::parse(text)).map(|(plugin, _)| plugin);
+        assert_eq!(read("watcher:a").unwrap().child_signal, None);
+        assert_eq!(read("service:a:::process_children:1").unwrap().child_signal, Some(Signal::TERM));
+        let kill = read("watcher:a:::process_children:1:::child_signal:9").unwrap().child_signal;
+        assert_eq!(kill.map(Signal::number), Some(9));
+        let error = read("watcher:a:::child_signal:much").err().unwrap().to_string();
+        assert_eq!(error, "child_signal = much: expected a signal as 15 or TERM");
     }
 
     #[test]

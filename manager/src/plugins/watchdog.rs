@@ -1,14 +1,14 @@
 //! The plugin watchdog: processes tell over UDP that they live; one that is silent for `loop_rate` times `max_count` seconds
 //! is killed, and circusd replaces it (spec j).
 
-use super::{Host, PluginError, SettingError};
+use super::{Host, PluginError, SettingError, ticks};
 use crate::client::{Caller, Heard, WatcherEvent};
 use regex::Regex;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::net::UdpSocket;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
 /// Bytes of one heartbeat; what is longer is cut.
 const HEARTBEAT: usize = 1024;
@@ -62,8 +62,7 @@ pub async fn run(mut host: Host) -> PluginError {
         Err(source) => return PluginError::Listen { address, source },
     };
     let mut alive = Alive::default();
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = ticks(period);
     let mut heartbeat = [0; HEARTBEAT];
     loop {
         tokio::select! {

@@ -11,6 +11,7 @@ mod frames;
 mod roster;
 
 pub use arguments::Arguments;
+pub use roster::canonical;
 
 use crate::client::{CallError, Caller, Events, Heard};
 use crate::endpoints::{PublisherHandle, serve_publisher};
