@@ -39,8 +39,7 @@ pub(super) const FSYNC: SettingRow = SettingRow {
     default: "never",
 };
 
-pub(super) const COMPRESS: SettingRow =
-    SettingRow { key: "compress", expected: "gzip, zstd or none", default: "none" };
+pub(super) const COMPRESS: SettingRow = SettingRow { key: "compress", expected: "gzip, zstd or none", default: "none" };
 
 pub(super) const MAX_AGE: SettingRow = SettingRow {
     key: "max_age",
@@ -90,9 +89,7 @@ fn retention(settings: &Settings<'_>) -> Result<Retention, StreamError> {
     let some = |count: u64| (count > 0).then_some(count);
     let compress = match settings.text(&COMPRESS) {
         None | Some("" | "none") => None,
-        Some(word) => {
-            Some(Format::of_word(word).ok_or_else(|| settings.bad(&COMPRESS, COMPRESS.expected))?)
-        }
+        Some(word) => Some(Format::of_word(word).ok_or_else(|| settings.bad(&COMPRESS, COMPRESS.expected))?),
     };
     Ok(Retention {
         max_age: some(settings.count(&MAX_AGE)?).map(|days| Duration::from_secs(days.saturating_mul(DAY))),

@@ -4,8 +4,8 @@
 //! is always the end of the next such day, today's included (Circus rotates at once when it is started later in the week);
 //! an old file of the same name is never overwritten (Circus deletes it); an empty file is not rotated.
 
-use super::failpoint::{self, Failpoint};
 use super::compression::{names, plain_name};
+use super::failpoint::{self, Failpoint};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp, Zoned};
 use std::ffi::OsString;
