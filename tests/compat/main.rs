@@ -63,6 +63,7 @@ scenarios! {
     bad_rlimit without [];
     bad_sockets without [];
     bad_stream_conf without ["mid3", "mid7"];
+    circus_top without [];
     circusctl_cli without [];
     circusd_cli without [];
     circusd_sig_alrm without [];
@@ -94,7 +95,6 @@ scenarios! {
 
 /// Transcripts that wait for what they are about.
 const NOT_YET: &[(&str, &str)] = &[
-    ("circus_top", "circusd-stats and circus-top"),
     ("endpoint_owner", "set is refused here on purpose, and the later steps build on it; a story has the others"),
     ("flapping", "plugins"),
     ("multicast_discovery", "cannot be replayed as it is; a story asks over loopback"),
@@ -139,7 +139,7 @@ fn load(name: &str) -> Result<Transcript> {
 }
 
 fn uses_ctl(transcript: &Transcript) -> bool {
-    transcript.steps.iter().any(|step| matches!(step.kind, Kind::Cli(_)))
+    !transcript.circus_top.is_empty() || transcript.steps.iter().any(|step| matches!(step.kind, Kind::Cli(_)))
 }
 
 fn ours(name: &str, ctl: Subject) -> Result<()> {
