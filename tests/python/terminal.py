@@ -23,6 +23,8 @@ CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
 # Where a program that paints the whole screen begins a picture.
 HOME = "\x1b[H"
+# Where it goes on in a line of its own, which is the last one.
+LAST_LINE = re.compile(r"(\r\n)?(\x1b\[J)?\x1b\[[0-9]+;1H")
 
 
 def resize(descriptor, lines, columns):
@@ -81,11 +83,13 @@ def picture(text):
     global seen
     deadline = time.monotonic() + PATIENCE
     while True:
+        # What has come meanwhile counts.
+        while more(0):
+            pass
         # The last one may not be whole yet.
         *whole, last = seen.split(HOME)
         seen = HOME.join([*whole[-1:], last])
-        # The last line is put into its place.
-        shown = CONTROL.sub("", re.sub(r"\x1b\[[0-9]+;1H", "\n", whole[-1])) if whole else ""
+        shown = CONTROL.sub("", LAST_LINE.sub("\n", whole[-1])) if whole else ""
         if text in shown:
             return {"seen": shown}
         if not more(deadline):
