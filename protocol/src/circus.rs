@@ -134,6 +134,9 @@ impl serde_json::ser::Formatter for PythonStyle {
     }
 
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
+        if fragment.is_ascii() {
+            return out.write_all(fragment.as_bytes());
+        }
         let mut units = [0; 2];
         for c in fragment.chars() {
             if c.is_ascii() {

@@ -23,6 +23,9 @@ pub struct Transcript {
     pub log: Vec<String>,
     #[serde(default)]
     pub files_written: BTreeMap<String, String>,
+    /// What is on a terminal of 40 lines with `circus-top` in it.
+    #[serde(default)]
+    pub circus_top: Vec<String>,
 }
 
 /// Topic and JSON text.

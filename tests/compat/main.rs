@@ -64,6 +64,7 @@ scenarios! {
     bad_rlimit without [];
     bad_sockets without [];
     bad_stream_conf without ["mid3", "mid7"];
+    circus_top without [];
     circusctl_cli without [];
     circusd_cli without [];
     circusd_sig_alrm without [];
@@ -101,7 +102,6 @@ const APART: &[&str] = &["multicast_discovery"];
 
 /// Transcripts that wait for what they are about.
 const NOT_YET: &[(&str, &str)] = &[
-    ("circus_top", "circusd-stats and circus-top"),
     ("papa_017", "taken with Circus 0.17; its behaviour is a story of its own"),
 ];
 
@@ -145,7 +145,7 @@ fn load(name: &str) -> Result<Transcript> {
 }
 
 fn uses_ctl(transcript: &Transcript) -> bool {
-    transcript.steps.iter().any(|step| matches!(step.kind, Kind::Cli(_)))
+    !transcript.circus_top.is_empty() || transcript.steps.iter().any(|step| matches!(step.kind, Kind::Cli(_)))
 }
 
 fn ours(name: &str, ctl: Subject) -> Result<()> {

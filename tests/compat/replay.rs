@@ -32,6 +32,7 @@ pub enum What {
     Log,
     Files,
     Check,
+    Top,
 }
 
 /// One difference between a transcript and what was seen now.
@@ -51,6 +52,7 @@ pub fn replay(transcript: &Transcript, stage: &mut Stage) -> Result<Vec<Finding>
     for (at, step) in transcript.steps.iter().enumerate() {
         replay.step(at, step).with_context(|| format!("step {at}"))?;
     }
+    replay.top(transcript)?;
     replay.end(transcript)?;
     replay.found.extend(events::compare(transcript, &replay.observed));
     Ok(replay.found)
@@ -205,6 +207,17 @@ impl Replay<'_> {
         };
         if let Some(problem) = problem {
             self.note(at, What::Check, format!("{probe:?}"), problem);
+        }
+        Ok(())
+    }
+
+    /// Looks at `circus-top`, if the transcript has it.
+    fn top(&mut self, transcript: &Transcript) -> Result<()> {
+        if !transcript.circus_top.is_empty()
+            && let Err(error) = self.stage.top(&transcript.circus_top)
+        {
+            let (golden, observed) = (format!("{:?}", transcript.circus_top), format!("{error:#}"));
+            self.found.push(Finding { step: None, what: What::Top, golden, observed });
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use ringmaster_tests::driver::{Answer, Driver, Event};
 use ringmaster_tests::processes::{signal, signal_by_name};
 use ringmaster_tests::program::Program;
 use ringmaster_tests::sandbox::Sandbox;
+use ringmaster_tests::terminal::Terminal;
 use ringmaster_tests::venv::Venv;
 use ringmaster_tests::wait::{NotYet, pass, wait_until};
 use rustix::process::Signal;
@@ -326,6 +327,17 @@ impl Stage {
             stdout: outputs.0.join().unwrap_or_default(),
             stderr: outputs.1.join().unwrap_or_default(),
         }))
+    }
+
+    /// Shows the statistics on a terminal of the size with which the transcript was taken, until all of these texts were there.
+    pub fn top(&self, texts: &[String]) -> Result<()> {
+        let path = Sandbox::program(self.cast.ctl, Program::CircusTop)?;
+        let endpoint = format!("tcp://127.0.0.1:{}", self.sandbox.port(2));
+        let mut terminal = Terminal::sized(&self.sandbox, (40, 80), &path, &["--endpoint", &endpoint])?;
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        terminal.see_all(&texts)?;
+        terminal.keys("\x03")?;
+        terminal.end().map(drop)
     }
 
     /// Waits for the program's end or ends it; true when it was ended.

@@ -53,6 +53,39 @@ fn times_are_true_although_circusd_was_away() -> Result<()> {
     stack.end()
 }
 
+/// Whoever hears of an end can read the last words of the process in its log.
+#[test]
+fn last_words_are_in_the_log_before_the_end_is_told() -> Result<()> {
+    const CRASHES: usize = 20;
+    let mut stack = Stack::empty("last-words", subject())?;
+    let work = stack.sandbox.work();
+    let log = work.join("log");
+    // A burst, so that the log has some way to go when the process is dead already.
+    fs::write(work.join("child.sh"), "seq -f %099.0f 0 2999\necho last words of $$\nkill -SEGV $$\n")?;
+    let watcher = format!(
+        "[watcher:a]\ncmd = sh {}\nnumprocesses = 3\nstdout_stream.class = FileStream\nstdout_stream.filename = {}\n",
+        work.join("child.sh").display(),
+        log.display()
+    );
+    stack.configure("check_delay = 0.2", &watcher)?;
+    let pubsub = stack.sandbox.pubsub_endpoint();
+    stack.driver.subscribe(&pubsub)?;
+    stack.start()?;
+    let mut seen = 0;
+    while seen < CRASHES {
+        let events = stack.driver.events(PATIENCE, Some(1))?;
+        ensure!(!events.is_empty(), "no events any more after {seen} crashes\n{}", stack.sandbox.logs());
+        for event in events.iter().filter(|event| event.topic == "watcher.a.reap") {
+            let pid = event.body.get("process_pid").and_then(serde_json::Value::as_i64).context("a pid")?;
+            ensure!(event.body.get("exit_code") == Some(&json!(-11)), "{}", event.body);
+            let said = text(&log);
+            ensure!(said.contains(&format!("last words of {pid}\n")), "{pid}: {} bytes are in the log", said.len());
+            seen += 1;
+        }
+    }
+    stack.end()
+}
+
 /// A full disk costs no more than it must, and what it costs is told: in the log, as a number, and as an event.
 #[test]
 fn a_full_disk_is_told_and_survived() -> Result<()> {

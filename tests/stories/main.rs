@@ -23,6 +23,7 @@ mod supervision;
 mod surroundings;
 mod terminal;
 mod tools;
+mod trouble;
 mod upgrade;
 
 use ringmaster_tests::venv::Venv;

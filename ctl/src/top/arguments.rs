@@ -4,7 +4,7 @@ use crate::endpoint::Endpoint;
 use clap::{Parser, ValueEnum};
 use std::time::Duration;
 
-/// By what the processes of a watcher are sorted, largest first; names and pids smallest first.
+/// By what the processes of a watcher are sorted, largest first; pids smallest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Sort {
     /// CPU.
@@ -15,6 +15,18 @@ pub enum Sort {
     Age,
     /// Number.
     Pid,
+}
+
+impl Sort {
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Mem => "memory",
+            Self::Age => "age",
+            Self::Pid => "pid",
+        }
+    }
 }
 
 /// Show what watchers, processes and sockets use.
@@ -58,10 +70,5 @@ impl Arguments {
     /// `--process-timeout`; what is no time is for ever.
     pub fn process_timeout(&self) -> Duration {
         Duration::try_from_secs_f64(self.process_timeout).unwrap_or(Duration::MAX)
-    }
-
-    /// Whether a watcher is to be shown, by its name in topics.
-    pub fn shows(&self, watcher: &str) -> bool {
-        self.watcher.is_empty() || self.watcher.iter().any(|name| name.to_lowercase().replace(' ', "_") == watcher)
     }
 }

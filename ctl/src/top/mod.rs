@@ -1,35 +1,33 @@
 //! `circus-top`: what watchers, processes and sockets use, live (spec e).
 //!
-//! It subscribes to a `circusd-stats`, ours or Circus's, and repaints once a second; `--once --json` prints one table and ends.
+//! It subscribes to a `circusd-stats`, ours or Circus's, and repaints once a second; keys sort, choose and scroll; `--once --json`
+//! prints one table and ends.
 //! It asks circusd for nothing and changes nothing.
 
 mod arguments;
+mod keys;
+mod live;
+mod picture;
 mod screen;
 mod table;
+mod view;
 
 pub use arguments::{Arguments, Sort};
 pub use table::{Process, Socket, Table};
+pub use view::View;
 
-use crate::client::{ClientError, connect, disconnected};
+use crate::client::{ClientError, connect};
 use crate::endpoint::Endpoint;
-use crate::interrupt::Signals;
 use crate::tunnel::{Ssh, Tunnel, TunnelError};
 use clap::Parser as _;
-use screen::Screen;
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
-use zeromq::{SocketRecv, SubSocket};
-
-/// Between two pictures, as in Circus.
-const REPAINT: Duration = Duration::from_secs(1);
+use tokio::time::{Instant, sleep_until, timeout};
+use zeromq::{SocketRecv as _, SubSocket};
 
 /// How long one attempt to connect may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-
-/// Before a lost connection is tried again.
-const CONNECT_AGAIN: Duration = Duration::from_millis(500);
 
 /// What `--once` waits for the first picture, and then for the rest of it: statistics come once a second.
 const FIRST_LIMIT: Duration = Duration::from_secs(10);
@@ -90,7 +88,7 @@ async fn run(arguments: &Arguments) -> Result<(), TopError> {
         Some((ssh, tunnel)) => far.through(&ssh.server, tunnel.socket()),
         None => far,
     };
-    if arguments.once { once(arguments, &endpoint).await } else { live(arguments, &endpoint).await }
+    if arguments.once { once(arguments, &endpoint).await } else { live::live(arguments, &endpoint).await }
 }
 
 async fn subscribe(endpoint: &Endpoint) -> Result<SubSocket, ClientError> {
@@ -125,53 +123,12 @@ async fn once(arguments: &Arguments, endpoint: &Endpoint) -> Result<(), TopError
     if table.is_empty() {
         return Err(TopError::Silent { endpoint: endpoint.clone() });
     }
+    let view = View::new(arguments);
     if arguments.json {
-        println!("{}", table.to_json(arguments));
+        println!("{}", table.to_json(&view));
     } else {
-        print!("{}", screen::lines(&table, arguments).join("\n") + "\n");
+        let lines = picture::title(&table, &view).into_iter().chain(picture::body(&table, &view));
+        lines.for_each(|line| println!("{}", line.text));
     }
     Ok(())
-}
-
-/// Repaints until a signal.
-async fn live(arguments: &Arguments, endpoint: &Endpoint) -> Result<(), TopError> {
-    let mut signals = Signals::catch()?;
-    let mut socket = subscribe(endpoint).await?;
-    let mut table = Table::default();
-    let mut screen = Screen::open()?;
-    let mut repaint = interval(REPAINT);
-    repaint.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        let gone = disconnected(&mut socket);
-        tokio::pin!(gone);
-        loop {
-            tokio::select! {
-                message = socket.recv() => {
-                    let Ok(message) = message else { break };
-                    if let (Some(topic), Some(payload)) = (message.get(0), message.get(1)) {
-                        table.take(topic, payload, Instant::now());
-                    }
-                }
-                _ = repaint.tick() => {
-                    table.forget(Instant::now(), arguments.process_timeout());
-                    screen.paint(&table, arguments)?;
-                }
-                () = signals.any() => return Ok(()),
-                () = &mut gone => break,
-            }
-        }
-        socket = tokio::select! {
-            socket = again(endpoint) => socket,
-            () = signals.any() => return Ok(()),
-        };
-    }
-}
-
-async fn again(endpoint: &Endpoint) -> SubSocket {
-    loop {
-        sleep(CONNECT_AGAIN).await;
-        if let Ok(socket) = subscribe(endpoint).await {
-            return socket;
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! What is known from messages: topics of two parts are sums, of three parts one process or socket (spec e). Pure.
 
-use super::arguments::{Arguments, Sort};
+use super::arguments::Sort;
+use super::view::{Direction, View};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -82,9 +83,19 @@ impl Table {
     }
 
     /// Watchers by name with their processes in the order that is wanted.
-    pub fn watchers(&self, arguments: &Arguments) -> Vec<(&str, Vec<&Process>)> {
-        let shown = self.watchers.iter().filter(|(name, _)| arguments.shows(name));
-        shown.map(|(name, processes)| (name.as_str(), sorted(processes.values().collect(), arguments.sort))).collect()
+    pub fn watchers(&self, view: &View) -> Vec<(&str, Vec<&Process>)> {
+        let shown = self.watchers.iter().filter(|(name, _)| view.shows(name));
+        shown.map(|(name, processes)| (name.as_str(), sorted(processes.values().collect(), view))).collect()
+    }
+
+    /// The names of all watchers.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.watchers.keys().map(String::as_str)
+    }
+
+    /// How many processes are listed for people, those left out for want of room included.
+    pub fn count(&self, view: &View) -> usize {
+        self.watchers.iter().filter(|(name, _)| view.lists(name)).map(|(_, processes)| processes.len()).sum()
     }
 
     /// Sockets by number.
@@ -93,14 +104,14 @@ impl Table {
     }
 
     /// `{"watchers": {NAME: {"processes": […], "cpu": mean, "mem": sum, "age": oldest}}, "sockets": […]}`.
-    pub fn to_json(&self, arguments: &Arguments) -> Value {
+    pub fn to_json(&self, view: &View) -> Value {
         let one = |process: &&Process| {
             json!({
                 "pid": process.pid, "name": process.name, "cpu": process.cpu, "mem": process.mem, "age": process.age
             })
         };
         let watchers: Map<String, Value> = self
-            .watchers(arguments)
+            .watchers(view)
             .into_iter()
             .map(|(name, processes)| {
                 let (cpu, mem, age) = totals(&processes);
@@ -124,8 +135,8 @@ pub fn totals(processes: &[&Process]) -> (f64, f64, f64) {
     (sum(|one| one.cpu) / count, sum(|one| one.mem), age)
 }
 
-fn sorted(mut processes: Vec<&Process>, sort: Sort) -> Vec<&Process> {
-    let key: fn(&Process) -> f64 = match sort {
+fn sorted<'a>(mut processes: Vec<&'a Process>, view: &View) -> Vec<&'a Process> {
+    let key: fn(&Process) -> f64 = match view.sort {
         Sort::Cpu => |process| process.cpu.unwrap_or_default(),
         Sort::Mem => |process| process.mem.unwrap_or_default(),
         Sort::Age => |process| process.age.unwrap_or_default(),
@@ -133,6 +144,9 @@ fn sorted(mut processes: Vec<&Process>, sort: Sort) -> Vec<&Process> {
     };
     // They come in the order of their numbers, which a stable sort keeps where the values are equal.
     processes.sort_by(|a, b| key(b).total_cmp(&key(a)));
+    if view.direction == Direction::Reversed {
+        processes.reverse();
+    }
     processes
 }
 
@@ -145,11 +159,13 @@ fn process(pid: i64, fields: &Map<String, Value>, now: Instant) -> Process {
 
 #[cfg(test)]
 mod tests {
+    use super::super::arguments::Arguments;
+    use super::super::keys::Key;
     use super::*;
     use clap::Parser as _;
 
-    fn arguments(words: &[&str]) -> Arguments {
-        Arguments::parse_from([&["circus-top"], words].concat())
+    fn view(words: &[&str]) -> View {
+        View::new(&Arguments::parse_from([&["circus-top"], words].concat()))
     }
 
     fn table(now: Instant) -> Table {
@@ -165,14 +181,17 @@ mod tests {
     #[test]
     fn the_busiest_process_is_first_and_an_unknown_number_spoils_nothing() {
         let table = table(Instant::now());
-        let pids = |words: &[&str]| -> Vec<i64> {
-            let arguments = arguments(words);
-            table.watchers(&arguments).iter().flat_map(|(_, all)| all.iter().map(|one| one.pid)).collect()
+        let pids = |view: &View| -> Vec<i64> {
+            table.watchers(view).iter().flat_map(|(_, all)| all.iter().map(|one| one.pid)).collect()
         };
-        assert_eq!(pids(&[]), [8, 7]);
-        assert_eq!(pids(&["--sort", "mem"]), [7, 8]);
-        assert_eq!(pids(&["--watcher", "other"]), [0; 0]);
-        let json = table.to_json(&arguments(&[]));
+        assert_eq!(pids(&view(&[])), [8, 7]);
+        assert_eq!(pids(&view(&["--sort", "mem"])), [7, 8]);
+        assert_eq!(pids(&view(&["--watcher", "other"])), [0; 0]);
+        let mut reversed = view(&["--sort", "pid"]);
+        assert_eq!(pids(&reversed), [7, 8]);
+        reversed.press(Key::Reverse, &[], 1);
+        assert_eq!(pids(&reversed), [8, 7]);
+        let json = table.to_json(&view(&[]));
         assert_eq!(json["watchers"]["web"]["cpu"], json!(6.0));
         assert_eq!(json["sockets"], json!([{ "fd": 3, "address": "h:80", "reads": 4 }]));
     }

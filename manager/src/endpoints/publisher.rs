@@ -15,11 +15,14 @@ use super::limits;
 use super::link::{Ended, Event, Link};
 use super::listening::Listening;
 use super::outbox::{Offered, Outgoing};
-use super::peers::Owes;
+use super::peers::{Owes, Peer};
 use super::shared::{Profile, Shared};
 use super::statistics::Statistics;
 use super::zmtp::{Continuation, FrameKind, Role, SubscriptionSet, encode_header};
 use super::{ClientId, EventPublisher};
+
+/// What is sent by one system call of many events: what a socket takes at once, and a small part of a backlog.
+const PORTION_BYTES: usize = 64 << 10;
 
 /// A running event endpoint. Dropping it closes every connection at once.
 #[derive(Debug)]
@@ -73,12 +76,25 @@ impl PublisherHandle {
         let mut overdrawn = false;
         for peer in shared.peers.lock().told(|subscriptions| subscriptions.matches(topic.as_bytes())) {
             let event = encoded.get_or_insert_with(|| encode_event(topic, payload)).clone();
-            let offered = peer.outbox.offer(Outgoing { head: Bytes::new(), body: event });
-            overdrawn |= offered == Offered::Overdrawn;
-            match offered {
-                Offered::Written | Offered::Queued | Offered::Overdrawn => shared.counters.sent.count(),
-                Offered::Full => shared.counters.dropped.count(),
-                Offered::Closed => {}
+            overdrawn |= offer(shared, peer, Portion { events: 1, bytes: event }) == Offered::Overdrawn;
+        }
+        if overdrawn {
+            shared.relieve();
+        }
+    }
+
+    /// Sends many events in their order, topic and payload each: to every subscriber those of its prefixes, a portion of up to
+    /// [`PORTION_BYTES`] in one system call. A subscriber that does not keep up loses whole portions.
+    pub fn publish_all(&self, events: &[(String, Vec<u8>)]) {
+        let shared = self.endpoint.shared();
+        let encoded: Vec<Bytes> = events.iter().map(|(topic, payload)| encode_event(topic, payload)).collect();
+        let wants = |subscriptions: &SubscriptionSet, topic: &String| subscriptions.matches(topic.as_bytes());
+        let mut overdrawn = false;
+        let any = |subscriptions: &SubscriptionSet| events.iter().any(|(topic, _)| wants(subscriptions, topic));
+        for peer in shared.peers.lock().told(any) {
+            let wanted = events.iter().zip(&encoded).filter(|((topic, _), _)| wants(&peer.state, topic));
+            for portion in portions(wanted.map(|(_, event)| event)) {
+                overdrawn |= offer(shared, peer, portion) == Offered::Overdrawn;
             }
         }
         if overdrawn {
@@ -109,6 +125,38 @@ impl EventPublisher for PublisherHandle {
     fn publish(&self, topic: &str, payload: &[u8]) {
         Self::publish(self, topic, payload);
     }
+}
+
+/// Events that are sent together.
+struct Portion {
+    events: u64,
+    bytes: Bytes,
+}
+
+/// Puts events together, in their order.
+fn portions<'a>(events: impl Iterator<Item = &'a Bytes>) -> Vec<Portion> {
+    let mut portions: Vec<(u64, Vec<u8>)> = Vec::new();
+    for event in events {
+        match portions.last_mut().filter(|(_, bytes)| bytes.len() + event.len() <= PORTION_BYTES) {
+            Some((count, bytes)) => {
+                *count += 1;
+                bytes.extend_from_slice(event);
+            }
+            None => portions.push((1, event.to_vec())),
+        }
+    }
+    portions.into_iter().map(|(events, bytes)| Portion { events, bytes: bytes.into() }).collect()
+}
+
+/// Gives a portion to one subscriber, and counts what becomes of it.
+fn offer(shared: &Shared<SubscriptionSet>, peer: &Peer<SubscriptionSet>, portion: Portion) -> Offered {
+    let offered = peer.outbox.offer(Outgoing { head: Bytes::new(), body: portion.bytes });
+    match offered {
+        Offered::Written | Offered::Queued | Offered::Overdrawn => shared.counters.sent.add(portion.events),
+        Offered::Full => shared.counters.dropped.add(portion.events),
+        Offered::Closed => {}
+    }
+    offered
 }
 
 /// Two frames in one piece.

@@ -61,6 +61,8 @@ pub fn plugin(section: &PluginSection, circus: &CircusOptions, env: BTreeMap<Str
 pub fn stats(circus: &CircusOptions, env: BTreeMap<String, String>) -> WatcherOptions {
     let mut watcher = helper(STATS, circus, env);
     watcher.use_sockets = true;
+    // Unlike those of plugins its words are in circusd's log, as in Circus.
+    (watcher.close_child_stdout, watcher.close_child_stderr) = (false, false);
     let level = if circus.debug { " --log-level DEBUG" } else { "" };
     watcher.cmd = format!(
         "{} --endpoint {} --pubsub {} --statspoint {}{level}",

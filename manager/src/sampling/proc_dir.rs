@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{Dir, Mode, OFlags, open, openat};
-use rustix::io::{Errno, read};
+use rustix::io::{Errno, pread, read};
 
 /// One read of this size holds all of `stat` and `statm`, the `Uid:` line of `status` (before any list that can
 /// grow), and an argv[0] as long as PATH_MAX.
@@ -41,6 +41,44 @@ impl From<Errno> for Unread {
     }
 }
 
+/// `stat` and `statm`, the files that every look reads. Held open they cost one system call each, and belong to this very
+/// process: when it has ended they say so, whoever has its pid then.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    stat: OwnedFd,
+    statm: OwnedFd,
+}
+
+/// Room for the two texts, used again at each look.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    stat: Vec<u8>,
+    statm: Vec<u8>,
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self { stat: vec![0; FILE_BYTES], statm: vec![0; FILE_BYTES] }
+    }
+}
+
+impl Numbers {
+    /// Both texts as they are now.
+    pub(super) fn read<'a>(&self, buffers: &'a mut Buffers) -> Result<[&'a str; 2], Unread> {
+        Ok([from_start(&self.stat, &mut buffers.stat)?, from_start(&self.statm, &mut buffers.statm)?])
+    }
+}
+
+/// All that a file has now, up to the size of the buffer. The name in `stat` may be any bytes; what follows it is ASCII.
+fn from_start<'a>(file: &OwnedFd, buffer: &'a mut [u8]) -> Result<&'a str, Unread> {
+    let length = pread(file, &mut *buffer, 0)?;
+    for byte in buffer.iter_mut().take(length).filter(|byte| !byte.is_ascii()) {
+        *byte = b'?';
+    }
+    let text = buffer.get(..length).and_then(|text| std::str::from_utf8(text).ok());
+    Ok(text.unwrap_or_default())
+}
+
 /// The directory `/proc/PID`.
 #[derive(Debug)]
 pub(super) struct ProcDir {
@@ -52,6 +90,12 @@ impl ProcDir {
     pub(super) fn open(pid: i32) -> Result<Self, Unread> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self { fd: open(format!("/proc/{pid}"), flags, Mode::empty())? })
+    }
+
+    /// The files of numbers.
+    pub(super) fn numbers(&self) -> Result<Numbers, Unread> {
+        let open = |name| openat(&self.fd, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        Ok(Numbers { stat: open("stat")?, statm: open("statm")? })
     }
 
     /// The first [`FILE_BYTES`] of a file, by a single read: `/proc` gives all it has, up to that.
@@ -66,6 +110,15 @@ impl ProcDir {
     /// The same as text.
     pub(super) fn text(&self, name: &str) -> Result<String, Unread> {
         Ok(String::from_utf8_lossy(&self.file(name)?).into_owned())
+    }
+
+    /// The `children` file of a process with one thread, which has its number.
+    pub(super) fn children_of_one_thread(&self, pid: i32) -> Result<String, Unread> {
+        let mut all = String::new();
+        match self.append_pids(&mut all, &pid.to_string()) {
+            Ok(()) | Err(Unread::Gone) => Ok(all),
+            Err(other) => Err(other),
+        }
     }
 
     /// The `children` files of all threads, put together. Empty on kernels built without them

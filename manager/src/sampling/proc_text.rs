@@ -1,5 +1,7 @@
 //! The texts of `/proc/PID/*`, taken apart (proc(5)). Pure; nothing is read here.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 /// What we need of `/proc/PID/stat`. Times are clock ticks, `start` counted from boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stat {
@@ -11,26 +13,49 @@ pub(super) struct Stat {
     pub(super) reaped_ticks: u64,
     /// Nice value, -20 to 19.
     pub(super) nice: i64,
+    /// Threads.
+    pub(super) threads: u64,
     /// When it started.
     pub(super) start_ticks: u64,
+    /// Tells one program from another: it changes when the process executes another one.
+    pub(super) program: u64,
 }
 
 impl Stat {
     /// Reads the line. The program's name in parentheses may itself hold spaces and parentheses, so the
     /// fields are counted from the last `)`, after which comes field 3.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let (_, rest) = text.rsplit_once(')')?;
-        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-        let field = |number: usize| fields.get(number.checked_sub(3)?).copied();
-        let count = |number: usize| field(number)?.parse::<u64>().ok();
+        let (name, rest) = text.rsplit_once(')')?;
+        let mut fields = Fields { rest: rest.split_ascii_whitespace(), next: 3 };
+        let ended = matches!(fields.field(3)?, "Z" | "X" | "x");
         // Times of reaped children are signed in the manual page and never negative in practice.
-        Some(Self {
-            ended: matches!(field(3)?, "Z" | "X" | "x"),
-            own_ticks: count(14)?.saturating_add(count(15)?),
-            reaped_ticks: count(16)?.saturating_add(count(17)?),
-            nice: field(19)?.parse().ok()?,
-            start_ticks: count(22)?,
-        })
+        let own_ticks = fields.count(14)?.saturating_add(fields.count(15)?);
+        let reaped_ticks = fields.count(16)?.saturating_add(fields.count(17)?);
+        let nice = fields.field(19)?.parse().ok()?;
+        let (threads, start_ticks) = (fields.count(20)?, fields.count(22)?);
+        // Where the arguments lie; 0, or nothing at all, where we may not know. A new program has them elsewhere.
+        let mut hasher = DefaultHasher::new();
+        (name, start_ticks, fields.field(48), fields.field(49)).hash(&mut hasher);
+        Some(Self { ended, own_ticks, reaped_ticks, nice, threads, start_ticks, program: hasher.finish() })
+    }
+}
+
+/// The fields of `stat` by their numbers in proc(5), to be asked for in rising order.
+struct Fields<'a> {
+    rest: std::str::SplitAsciiWhitespace<'a>,
+    /// Number of the next one.
+    next: usize,
+}
+
+impl<'a> Fields<'a> {
+    fn field(&mut self, number: usize) -> Option<&'a str> {
+        let skipped = number.checked_sub(self.next)?;
+        self.next = number + 1;
+        self.rest.nth(skipped)
+    }
+
+    fn count(&mut self, number: usize) -> Option<u64> {
+        self.field(number)?.parse().ok()
     }
 }
 
@@ -88,8 +113,18 @@ mod tests {
 
     #[test]
     fn stat_of_a_running_process() {
-        let expected = Stat { ended: false, own_ticks: 12, reaped_ticks: 25890, nice: 0, start_ticks: 63386 };
-        assert_eq!(Stat::parse(BASH), Some(expected));
+        let stat = Stat::parse(BASH).unwrap();
+        assert_eq!((stat.ended, stat.own_ticks, stat.reaped_ticks), (false, 12, 25890));
+        assert_eq!((stat.nice, stat.threads, stat.start_ticks), (0, 1, 63386));
+    }
+
+    #[test]
+    fn another_program_is_noticed() {
+        let program = |text: &str| Stat::parse(text).unwrap().program;
+        assert_eq!(program(BASH), program(&BASH.replace(" 3 9 22776", " 4 9 22776")), "only time has passed");
+        assert_ne!(program(BASH), program(&BASH.replace("(bash)", "(dash)")), "another name");
+        assert_ne!(program(BASH), program(&BASH.replace("140723363814267", "140723363814000")), "other arguments");
+        assert_ne!(program(BASH), program(&BASH.replace(" 63386 ", " 63387 ")), "another process");
     }
 
     #[test]

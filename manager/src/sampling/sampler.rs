@@ -1,4 +1,5 @@
-//! Reads processes and remembers their CPU times between two looks.
+//! Reads processes and remembers between two looks what the next one needs: CPU times, what seldom changes, and, when it is to
+//! keep them, open files.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use thiserror::Error;
 
 use super::info::{ProcessInfo, Usage};
-use super::proc_dir::{ProcDir, Unread};
+use super::proc_dir::{Buffers, Numbers, ProcDir, Unread};
 use super::proc_text::{Memory, Stat, pids, program_name, real_uid};
 use super::users::Users;
 
@@ -24,6 +25,10 @@ const REMEMBERED_LIMIT: usize = 16 * 1024;
 /// How far the wall clock may move before start times are counted from it anew. Below that, a start time
 /// stays the same from sample to sample.
 const CLOCK_STEP: Duration = Duration::from_millis(500);
+
+/// For how long user and program are believed of a process that runs the same program as before: a process that takes another
+/// user, or writes over its arguments, is seen as such after this time.
+const FACTS_LIFE: Duration = Duration::from_secs(10);
 
 /// Why there is nothing to say about a process.
 #[derive(Debug, Error)]
@@ -60,7 +65,10 @@ pub struct Sampler {
     /// Wall-clock time of boot, since the epoch.
     boot: Duration,
     remembered: HashMap<i32, Remembered>,
+    /// Processes whose files may stay open.
+    keep: usize,
     users: Users,
+    buffers: Buffers,
 }
 
 /// What does not change while we run.
@@ -76,7 +84,45 @@ struct Host {
 #[derive(Debug)]
 struct Remembered {
     own: Mark,
-    children: HashMap<i32, Mark>,
+    facts: Facts,
+    children: HashMap<i32, Remembered>,
+    files: Option<Numbers>,
+}
+
+/// What seldom changes.
+#[derive(Debug, Clone)]
+struct Facts {
+    username: Option<String>,
+    cmdline: Option<String>,
+    /// Of which program; `None`: it could not be told.
+    program: Option<u64>,
+    read_at: Instant,
+}
+
+/// Which processes are looked at in one look, and which of their files may stay open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// The process.
+    Alone,
+    /// And its direct children.
+    WithChildren,
+    /// One of those.
+    Child,
+}
+
+/// The directory of a process, opened when it is needed.
+struct Door {
+    pid: i32,
+    dir: Option<ProcDir>,
+}
+
+impl Door {
+    fn open(&mut self) -> Result<&ProcDir, SampleError> {
+        if self.dir.is_none() {
+            self.dir = Some(ProcDir::open(self.pid).map_err(|unread| unreadable(self.pid, unread))?);
+        }
+        self.dir.as_ref().ok_or(SampleError::Gone)
+    }
 }
 
 /// CPU time of one process at one moment. The start time tells it from a later process with the same pid.
@@ -96,13 +142,20 @@ impl Default for Sampler {
 impl Sampler {
     /// A sampler that remembers nothing yet. Reads no process.
     pub fn new() -> Self {
+        Self::keeping(0)
+    }
+
+    /// The same for somebody who looks again and again: two files of each of so many processes stay open. What has ended is to
+    /// be forgotten with [`Sampler::forget_unseen`] then.
+    pub fn keeping(processes: usize) -> Self {
         let info = sysinfo();
         let host = Host {
             memory: info.totalram.saturating_mul(info.mem_unit.into()),
             page: u64::try_from(page_size()).unwrap_or(u64::MAX),
             ticks_per_second: clock_ticks_per_second().max(1),
         };
-        Self { host, boot: boot_time(since_boot()), remembered: HashMap::new(), users: Users::default() }
+        let (remembered, users, buffers) = (HashMap::new(), Users::default(), Buffers::default());
+        Self { host, boot: boot_time(since_boot()), remembered, keep: processes, users, buffers }
     }
 
     /// A process and its direct children, ended ones left out.
@@ -110,8 +163,7 @@ impl Sampler {
     /// # Errors
     /// [`SampleError::Gone`] if it has ended, also if nobody has reaped it yet.
     pub fn process(&mut self, pid: i32) -> Result<ProcessInfo, SampleError> {
-        let result = self.look(pid, true);
-        self.after(pid, result)
+        self.look(pid, Scope::WithChildren)
     }
 
     /// A process without its children: what `dstats` shows of the daemon. What was remembered of its children is
@@ -120,8 +172,7 @@ impl Sampler {
     /// # Errors
     /// As [`Sampler::process`].
     pub fn alone(&mut self, pid: i32) -> Result<ProcessInfo, SampleError> {
-        let result = self.look(pid, false);
-        self.after(pid, result)
+        self.look(pid, Scope::Alone)
     }
 
     /// Forgets a process that was reaped. Not needed for correctness, only for memory.
@@ -129,54 +180,121 @@ impl Sampler {
         self.remembered.remove(&pid);
     }
 
+    /// Forgets all processes that were not looked at since then.
+    pub fn forget_unseen(&mut self, since: Instant) {
+        self.remembered.retain(|_, seen| seen.own.at >= since);
+    }
+
     /// How many processes are remembered, children not counted.
     pub fn remembered(&self) -> usize {
         self.remembered.len()
     }
 
-    fn after(&mut self, pid: i32, result: Result<ProcessInfo, SampleError>) -> Result<ProcessInfo, SampleError> {
-        if matches!(result, Err(SampleError::Gone)) {
-            self.forget(pid);
-        }
-        result
-    }
-
-    fn look(&mut self, pid: i32, with_children: bool) -> Result<ProcessInfo, SampleError> {
+    fn look(&mut self, pid: i32, scope: Scope) -> Result<ProcessInfo, SampleError> {
         let boottime = since_boot();
         let boot = boot_time(boottime);
         if boot.abs_diff(self.boot) > CLOCK_STEP {
             self.boot = boot;
         }
-        let dir = ProcDir::open(pid).map_err(|unread| unreadable(pid, unread))?;
-        let previous = self.remembered.get(&pid);
-        let (mut info, mark) = self.host.read(pid, &dir, previous.map(|seen| seen.own), self.boot, boottime)?;
-        info.username = self.username(pid, &dir)?;
+        let mut before = self.remembered.remove(&pid);
+        let looked = self.look_at(pid, before.as_mut(), scope, boottime);
+        let (result, now) = match looked {
+            Ok((info, now)) => (Ok(info), now.or(before)),
+            Err(SampleError::Gone) => (Err(SampleError::Gone), None),
+            Err(other) => (Err(other), before),
+        };
+        if let Some(now) = now {
+            self.remember(pid, now);
+        }
+        result
+    }
+
+    /// What is to be seen, and what the next look needs; `None`: nothing that a look could be compared with.
+    fn look_at(
+        &mut self,
+        pid: i32,
+        mut before: Option<&mut Remembered>,
+        scope: Scope,
+        boottime: Duration,
+    ) -> Result<(ProcessInfo, Option<Remembered>), SampleError> {
+        let mut door = Door { pid, dir: None };
+        let kept = before.as_mut().and_then(|before| before.files.take());
+        let may_keep = scope != Scope::Child && (kept.is_some() || self.remembered.len() < self.keep);
+        let (files, numbers) = self.numbers(&mut door, kept)?;
+        let at = Instant::now();
+        let facts = self.facts(&mut door, before.as_deref(), numbers.map(|(stat, _)| stat.program), at)?;
+        let (username, cmdline) = (facts.username.clone(), facts.cmdline.clone());
+        let mut info = ProcessInfo { pid, usage: None, username, cmdline, children: Vec::new(), children_left_out: 0 };
         let mut children = HashMap::new();
-        if with_children {
-            self.look_at_children(&mut info, &dir, &mut children, boottime)?;
+        if scope == Scope::WithChildren {
+            let threads = numbers.map(|(stat, _)| stat.threads);
+            let dir = door.open()?;
+            let text = if threads == Some(1) { dir.children_of_one_thread(pid) } else { dir.children() };
+            let text = seen(pid, text)?.unwrap_or_default();
+            let known = before.as_mut().map(|before| std::mem::take(&mut before.children)).unwrap_or_default();
+            children = self.look_at_children(&mut info, &text, known, boottime)?;
         }
-        if let Some(own) = mark {
-            self.remember(pid, Remembered { own, children });
+        let Some((stat, memory)) = numbers else {
+            return Ok((info, None));
+        };
+        let own = Mark { start_ticks: stat.start_ticks, own_ticks: stat.own_ticks, at };
+        let cpu_percent = before.map_or(0.0, |before| self.host.cpu_percent(before.own, own));
+        info.usage = Some(self.host.usage(&stat, memory, cpu_percent, self.boot, boottime));
+        Ok((info, Some(Remembered { own, facts, children, files: files.filter(|_| may_keep) })))
+    }
+
+    /// The files of numbers, those kept from the last look or others, and what they say. Files that were kept belong to that
+    /// process; its number may be another's by now.
+    fn numbers(&mut self, door: &mut Door, kept: Option<Numbers>) -> Result<(Option<Numbers>, Seen), SampleError> {
+        let kept = kept.map(|files| (numbers(&files, door.pid, &mut self.buffers), files));
+        match kept.filter(|(read, _)| !matches!(read, Err(SampleError::Gone))) {
+            Some((read, files)) => Ok((Some(files), read?)),
+            None => {
+                let files = seen(door.pid, door.open()?.numbers())?;
+                let read = files.as_ref().map(|files| numbers(files, door.pid, &mut self.buffers));
+                Ok((files, read.transpose()?.flatten()))
+            }
         }
-        Ok(info)
+    }
+
+    /// User and program, as they were found before or read now.
+    fn facts(
+        &mut self,
+        door: &mut Door,
+        before: Option<&Remembered>,
+        program: Option<u64>,
+        now: Instant,
+    ) -> Result<Facts, SampleError> {
+        let known = before.map(|before| &before.facts).filter(|facts| {
+            let is_young = now.saturating_duration_since(facts.read_at) < FACTS_LIFE;
+            is_young && program.is_some() && facts.program == program
+        });
+        if let Some(known) = known {
+            return Ok(known.clone());
+        }
+        let pid = door.pid;
+        let dir = door.open()?;
+        let status = seen(pid, dir.text("status"))?;
+        let cmdline = seen(pid, dir.file("cmdline"))?.as_deref().and_then(program_name);
+        let username = status.as_deref().and_then(real_uid).map(|uid| self.users.name(uid));
+        Ok(Facts { username, cmdline, program, read_at: now })
     }
 
     fn look_at_children(
         &mut self,
         info: &mut ProcessInfo,
-        dir: &ProcDir,
-        marks: &mut HashMap<i32, Mark>,
+        text: &str,
+        mut known: HashMap<i32, Remembered>,
         boottime: Duration,
-    ) -> Result<(), SampleError> {
-        let text = seen(info.pid, dir.children())?.unwrap_or_default();
-        let mut pids: Vec<i32> = pids(&text).collect();
+    ) -> Result<HashMap<i32, Remembered>, SampleError> {
+        let mut pids: Vec<i32> = pids(text).collect();
         pids.sort_unstable();
         info.children_left_out = pids.len().saturating_sub(CHILDREN_LIMIT);
+        let mut found = HashMap::new();
         for pid in pids.into_iter().take(CHILDREN_LIMIT) {
-            let previous = self.remembered.get(&info.pid).and_then(|seen| seen.children.get(&pid)).copied();
-            match self.child(pid, previous, boottime) {
-                Ok((child, mark)) => {
-                    marks.extend(mark.map(|mark| (pid, mark)));
+            match self.look_at(pid, known.get_mut(&pid), Scope::Child, boottime) {
+                Ok((child, now)) => {
+                    found.extend(now.map(|now| (pid, now)));
                     info.children.push(child);
                 }
                 // It ended between the two reads, or is a zombie.
@@ -184,24 +302,7 @@ impl Sampler {
                 Err(other) => return Err(other),
             }
         }
-        Ok(())
-    }
-
-    fn child(
-        &mut self,
-        pid: i32,
-        previous: Option<Mark>,
-        boottime: Duration,
-    ) -> Result<(ProcessInfo, Option<Mark>), SampleError> {
-        let dir = ProcDir::open(pid).map_err(|unread| unreadable(pid, unread))?;
-        let (mut info, mark) = self.host.read(pid, &dir, previous, self.boot, boottime)?;
-        info.username = self.username(pid, &dir)?;
-        Ok((info, mark))
-    }
-
-    fn username(&mut self, pid: i32, dir: &ProcDir) -> Result<Option<String>, SampleError> {
-        let status = seen(pid, dir.text("status"))?;
-        Ok(status.as_deref().and_then(real_uid).map(|uid| self.users.name(uid)))
+        Ok(found)
     }
 
     fn remember(&mut self, pid: i32, seen: Remembered) {
@@ -214,34 +315,6 @@ impl Sampler {
 }
 
 impl Host {
-    /// Everything but user name and children, and the mark for the next look.
-    fn read(
-        &self,
-        pid: i32,
-        dir: &ProcDir,
-        previous: Option<Mark>,
-        boot: Duration,
-        boottime: Duration,
-    ) -> Result<(ProcessInfo, Option<Mark>), SampleError> {
-        let mut info =
-            ProcessInfo { pid, usage: None, username: None, cmdline: None, children: Vec::new(), children_left_out: 0 };
-        let mut mark = None;
-        let texts = (seen(pid, dir.text("stat"))?, seen(pid, dir.text("statm"))?);
-        if let (Some(stat), Some(memory)) = texts {
-            let stat = parsed(pid, "stat", stat, Stat::parse)?;
-            if stat.ended {
-                return Err(SampleError::Gone);
-            }
-            let memory = parsed(pid, "statm", memory, Memory::parse)?;
-            let now = Mark { start_ticks: stat.start_ticks, own_ticks: stat.own_ticks, at: Instant::now() };
-            let cpu_percent = previous.map_or(0.0, |previous| self.cpu_percent(previous, now));
-            info.usage = Some(self.usage(&stat, memory, cpu_percent, boot, boottime));
-            mark = Some(now);
-        }
-        info.cmdline = seen(pid, dir.file("cmdline"))?.as_deref().and_then(program_name);
-        Ok((info, mark))
-    }
-
     fn usage(&self, stat: &Stat, memory: Memory, cpu_percent: f64, boot: Duration, boottime: Duration) -> Usage {
         let resident = memory.resident_pages.saturating_mul(self.page);
         let start = self.time(stat.start_ticks);
@@ -299,8 +372,23 @@ fn seen<T>(pid: i32, read: Result<T, Unread>) -> Result<Option<T>, SampleError> 
     }
 }
 
-fn parsed<T>(pid: i32, file: &'static str, text: String, parse: fn(&str) -> Option<T>) -> Result<T, SampleError> {
-    parse(&text).ok_or(SampleError::Malformed { pid, file, text })
+fn parsed<T>(pid: i32, file: &'static str, text: &str, parse: fn(&str) -> Option<T>) -> Result<T, SampleError> {
+    parse(text).ok_or_else(|| SampleError::Malformed { pid, file, text: text.to_owned() })
+}
+
+/// What `stat` and `statm` say; `None`: we may not look.
+type Seen = Option<(Stat, Memory)>;
+
+/// Reads both and takes them apart.
+fn numbers(files: &Numbers, pid: i32, buffers: &mut Buffers) -> Result<Seen, SampleError> {
+    let Some([stat, statm]) = seen(pid, files.read(buffers))? else {
+        return Ok(None);
+    };
+    let stat = parsed(pid, "stat", stat, Stat::parse)?;
+    if stat.ended {
+        return Err(SampleError::Gone);
+    }
+    Ok(Some((stat, parsed(pid, "statm", statm, Memory::parse)?)))
 }
 
 fn unreadable(pid: i32, unread: Unread) -> SampleError {

@@ -1,12 +1,13 @@
 //! `circusd-stats`: what the processes of all watchers use, published once a second (spec e).
 //!
 //! A process of its own beside circusd: it asks who there is (`roster`), follows the events, looks into `/proc` once a tick for
-//! all (`sampling`), and publishes (`frames`) on an endpoint that it binds itself. What waits on listening sockets
+//! all (`sampling`, whose files stay open: `files`), and publishes (`frames`) on an endpoint that it binds itself. What waits on listening sockets
 //! comes from `backlog`. It changes nothing and keeps nothing on disk.
 
 mod arguments;
 mod backlog;
 mod endpoint;
+mod files;
 mod frames;
 mod roster;
 
@@ -18,15 +19,20 @@ use crate::endpoints::{PublisherHandle, serve_publisher};
 use crate::sampling::Sampler;
 use backlog::Backlog;
 use clap::Parser as _;
+use frames::Frame;
+use ringmaster_protocol::circus::to_json;
 use roster::Roster;
 use serde_json::json;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// Between two publications (spec e).
 const TICK: Duration = Duration::from_secs(1);
+
+/// Processes whose files in /proc stay open, so that a look at one is two system calls.
+const PROCESSES_KEPT: usize = 8192;
 
 /// The whole program.
 pub fn main() -> ExitCode {
@@ -56,7 +62,7 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let mut streamer = Streamer {
         caller: Caller::new(&arguments.attendant.endpoint),
         roster: Roster::default(),
-        sampler: Sampler::new(),
+        sampler: Sampler::keeping(files::allow(PROCESSES_KEPT)),
         backlog: Backlog::default(),
         publisher,
     };
@@ -115,15 +121,17 @@ impl Streamer {
 
     fn publish(&mut self) {
         let reads = self.backlog.take();
-        if self.publisher.subscribers() == 0 {
-            return;
+        let begin = Instant::now();
+        if self.publisher.subscribers() > 0 {
+            let frames = frames::sockets(&reads).into_iter().chain(self.processes());
+            let events: Vec<_> = frames.map(|(topic, payload)| (topic, to_json(&payload))).collect();
+            self.publisher.publish_all(&events);
         }
-        for (topic, payload) in frames::sockets(&reads).into_iter().chain(self.processes()) {
-            self.publisher.publish(&topic, &ringmaster_protocol::circus::to_json(&payload));
-        }
+        // Who has ended, and all when nobody subscribes.
+        self.sampler.forget_unseen(begin);
     }
 
-    fn processes(&mut self) -> Vec<(String, serde_json::Value)> {
+    fn processes(&mut self) -> Vec<Frame> {
         let mut all = Vec::new();
         for (watcher, members) in self.roster.watchers() {
             let look = |member: &roster::Member| Some((member.clone(), self.sampler.alone(member.pid).ok()?));

@@ -1,8 +1,9 @@
 //! `FileStream`: appends to a file, with rotation by size and an optional time prefix (spec h). The settings of a file are here
 //! for all classes that write one.
 
+use super::compression::Format;
 use super::render::Look;
-use super::retention::{Compress, Retention};
+use super::retention::Retention;
 use super::rotation::Rotation;
 use super::settings::{SettingRow, Settings, StreamError};
 use super::sink::{Fsync, Moves, Upkeep};
@@ -38,8 +39,7 @@ pub(super) const FSYNC: SettingRow = SettingRow {
     default: "never",
 };
 
-pub(super) const COMPRESS: SettingRow =
-    SettingRow { key: "compress", expected: "gzip or none; zstd is not offered", default: "none" };
+pub(super) const COMPRESS: SettingRow = SettingRow { key: "compress", expected: "gzip, zstd or none", default: "none" };
 
 pub(super) const MAX_AGE: SettingRow = SettingRow {
     key: "max_age",
@@ -88,9 +88,8 @@ pub(super) fn file(settings: &Settings<'_>, rotation: Rotation, moves: Moves) ->
 fn retention(settings: &Settings<'_>) -> Result<Retention, StreamError> {
     let some = |count: u64| (count > 0).then_some(count);
     let compress = match settings.text(&COMPRESS) {
-        None | Some("" | "none") => Compress::No,
-        Some("gzip") => Compress::Gzip,
-        Some(_) => return Err(settings.bad(&COMPRESS, COMPRESS.expected)),
+        None | Some("" | "none") => None,
+        Some(word) => Some(Format::of_word(word).ok_or_else(|| settings.bad(&COMPRESS, COMPRESS.expected))?),
     };
     Ok(Retention {
         max_age: some(settings.count(&MAX_AGE)?).map(|days| Duration::from_secs(days.saturating_mul(DAY))),

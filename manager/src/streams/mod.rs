@@ -16,6 +16,7 @@
 //! Absent: all classes that [`CLASSES`] does not list.
 
 mod compose;
+mod compression;
 mod cursor;
 mod failpoint;
 mod fancy_stdout_stream;

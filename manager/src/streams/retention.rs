@@ -1,16 +1,16 @@
-//! Old files of a log: which there are, which are too old or too many, and their compression.
+//! Old files of a log: which there are, which are too old or too many, and which is compressed next ([`super::compression`] has
+//! the formats).
 //!
 //! The names of old files change only here and in [`super::rotation`] and [`super::schedule`], all on the scribe's thread; so
 //! compression goes on step by step between two batches, and a rotation in the meantime does it no harm.
 
+use super::compression::{Encoder, Format, names, plain_name};
 use super::journal::Identity;
 use super::rotation::Rotation;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -25,20 +25,9 @@ pub(super) struct Retention {
     pub(super) max_age: Option<Duration>,
     /// Of all old files together; `None`: any number.
     pub(super) max_total_bytes: Option<u64>,
-    pub(super) compress: Compress,
+    /// How old files are compressed; `None`: not at all.
+    pub(super) compress: Option<Format>,
 }
-
-/// Whether old files are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Compress {
-    #[default]
-    No,
-    /// Into `NAME.gz` (RFC 1952).
-    Gzip,
-}
-
-/// What an old file is called when it is compressed.
-pub(super) const SUFFIX: &str = ".gz";
 
 /// One old file.
 #[derive(Debug)]
@@ -57,11 +46,6 @@ pub(super) fn with(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Where the compressed bytes are until they are complete.
-fn unfinished(path: &Path) -> PathBuf {
-    with(path, ".gz.tmp")
-}
-
 /// The old files of `path`, the youngest first.
 fn old_files(path: &Path, rotation: &Rotation) -> std::io::Result<Vec<Old>> {
     let (Some(name), Some(directory)) = (path.file_name(), path.parent()) else {
@@ -75,7 +59,7 @@ fn old_files(path: &Path, rotation: &Rotation) -> std::io::Result<Vec<Old>> {
         let Some(suffix) = name.strip_prefix(&prefix) else {
             continue;
         };
-        let (plain, compressed) = suffix.strip_suffix(SUFFIX).map_or((suffix, false), |plain| (plain, true));
+        let (plain, format) = plain_name(suffix);
         let Some(order) = rotation.order(plain) else {
             continue;
         };
@@ -84,7 +68,7 @@ fn old_files(path: &Path, rotation: &Rotation) -> std::io::Result<Vec<Old>> {
             let identity = Identity { device: metadata.dev(), inode: metadata.ino() };
             let (size, modified) = (metadata.len(), metadata.modified()?);
             let path = entry.path();
-            found.push((order, Old { path, compressed, size, modified, identity }));
+            found.push((order, Old { path, compressed: format.is_some(), size, modified, identity }));
         }
     }
     found.sort_by(|(one, _), (other, _)| other.cmp(one));
@@ -104,7 +88,7 @@ pub(super) fn clean(path: &Path, rotation: &Rotation, retention: &Retention, now
         let too_old = retention.max_age.is_some_and(|max| age > max);
         let too_much = retention.max_total_bytes.is_some_and(|max| total > max);
         // A complete compressed file beside its plain one: killed between the two last steps.
-        let twice = !old.compressed && with(&old.path, SUFFIX).exists();
+        let twice = !old.compressed && names(&old.path).skip(1).any(|name| name.exists());
         if too_old || too_much || twice {
             std::fs::remove_file(&old.path)?;
         }
@@ -118,30 +102,33 @@ pub(super) struct Compressing {
     path: PathBuf,
     source: File,
     identity: Identity,
-    encoder: GzEncoder<File>,
+    format: Format,
+    encoder: Encoder,
     modified: SystemTime,
 }
 
 impl Compressing {
     /// Begins with the oldest old file of `path` that is not compressed yet; `None`: there is none.
-    pub(super) fn begin(path: &Path, rotation: &Rotation) -> std::io::Result<Option<Self>> {
+    pub(super) fn begin(path: &Path, rotation: &Rotation, format: Format) -> std::io::Result<Option<Self>> {
         let Some(old) = old_files(path, rotation)?.into_iter().rfind(|old| !old.compressed) else {
             return Ok(None);
         };
         let source = File::open(&old.path)?;
-        let aim = unfinished(path);
-        match std::fs::remove_file(&aim) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
+        // What a killed circusd has left, maybe with another setting.
+        for left in Format::ALL {
+            match std::fs::remove_file(left.unfinished(path)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
         }
-        let target = File::options().write(true).create_new(true).open(&aim)?;
+        let target = File::options().write(true).create_new(true).open(format.unfinished(path))?;
         let metadata = source.metadata()?;
         // As root: the owner is that of the plain file, too. Others cannot give files away, and need not.
         let _ = std::os::unix::fs::fchown(&target, Some(metadata.uid()), Some(metadata.gid()));
         target.set_permissions(std::fs::Permissions::from_mode(metadata.mode() & 0o777))?;
-        let encoder = GzEncoder::new(target, Compression::default());
+        let encoder = Encoder::new(format, target)?;
         let (identity, modified) = (old.identity, old.modified);
-        Ok(Some(Self { path: path.to_owned(), source, identity, encoder, modified }))
+        Ok(Some(Self { path: path.to_owned(), source, identity, format, encoder, modified }))
     }
 
     /// Goes on; `false`: it is done, and the plain file is replaced.
@@ -152,18 +139,17 @@ impl Compressing {
             self.encoder.write_all(buffer.get(..count).unwrap_or_default())?;
             return Ok(true);
         }
-        self.encoder.try_finish()?;
-        let target = self.encoder.get_ref();
+        let target = self.encoder.finish()?;
         target.set_modified(self.modified)?;
         target.sync_data()?;
         let files = old_files(&self.path, rotation)?;
         match files.into_iter().find(|old| old.identity == self.identity) {
             Some(old) => {
-                std::fs::rename(unfinished(&self.path), with(&old.path, SUFFIX))?;
+                std::fs::rename(self.format.unfinished(&self.path), self.format.name(&old.path))?;
                 std::fs::remove_file(&old.path)?;
             }
             // Dropped by a rotation meanwhile.
-            None => std::fs::remove_file(unfinished(&self.path))?,
+            None => std::fs::remove_file(self.format.unfinished(&self.path))?,
         }
         Ok(false)
     }

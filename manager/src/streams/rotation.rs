@@ -3,8 +3,8 @@
 //! Circus compares before each chunk of at most 1 KiB; here whole lines are compared, so that no line is split over
 //! two files unless it is longer than a file may be.
 
+use super::compression::names;
 use super::failpoint::{self, Failpoint};
-use super::retention::{SUFFIX, with};
 use super::schedule::Schedule;
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -86,15 +86,11 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
 /// oldest is removed first. Compressed files move with the others. Broken off at any step, the next call finds the gap that
 /// was left and goes on from there. Numbers above `backup_count` are left alone.
 pub(super) fn shift(path: &Path, backup_count: u32) -> std::io::Result<()> {
-    let both = |number: u32| {
-        let plain = numbered(path, number);
-        let compressed = with(&plain, SUFFIX);
-        [plain, compressed]
-    };
-    let taken = |number: u32| both(number).iter().any(|path| path.symlink_metadata().is_ok());
+    let all = |number: u32| names(&numbered(path, number)).collect::<Vec<_>>();
+    let taken = |number: u32| all(number).iter().any(|path| path.symlink_metadata().is_ok());
     let free = (1..=backup_count).find(|number| !taken(*number));
     if free.is_none() {
-        for oldest in both(backup_count) {
+        for oldest in all(backup_count) {
             failpoint::hit(Failpoint::Rename);
             match std::fs::remove_file(oldest) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -103,7 +99,7 @@ pub(super) fn shift(path: &Path, backup_count: u32) -> std::io::Result<()> {
         }
     }
     for number in (1..free.unwrap_or(backup_count)).rev() {
-        for (from, to) in both(number).iter().zip(both(number + 1)) {
+        for (from, to) in all(number).iter().zip(all(number + 1)) {
             rename_if_there(from, &to)?;
         }
     }

@@ -4,8 +4,8 @@
 //! is always the end of the next such day, today's included (Circus rotates at once when it is started later in the week);
 //! an old file of the same name is never overwritten (Circus deletes it); an empty file is not rotated.
 
+use super::compression::{names, plain_name};
 use super::failpoint::{self, Failpoint};
-use super::retention::{SUFFIX, with};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp, Zoned};
 use std::ffi::OsString;
@@ -152,7 +152,7 @@ pub(super) fn move_away(path: &Path, stamp: &str) -> std::io::Result<()> {
     let free = plain
         .chain(numbered)
         .map(|suffix| beside(path, &suffix))
-        .find(|name| [name.clone(), with(name, SUFFIX)].iter().all(|name| name.symlink_metadata().is_err()));
+        .find(|name| names(name).all(|name| name.symlink_metadata().is_err()));
     let Some(free) = free else {
         return Err(Error::new(ErrorKind::AlreadyExists, format!("there are {SAME_NAME} old files of {stamp}")));
     };
@@ -175,7 +175,7 @@ pub(super) fn keep(path: &Path, schedule: &Schedule) -> std::io::Result<()> {
     let mut old = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        let suffix = name.strip_prefix(&prefix).map(|suffix| suffix.strip_suffix(SUFFIX).unwrap_or(suffix));
+        let suffix = name.strip_prefix(&prefix).map(|suffix| plain_name(suffix).0);
         if let Some((date, number)) = suffix.and_then(|suffix| schedule.order(suffix)) {
             old.push((date.to_owned(), number, directory.join(&name)));
         }

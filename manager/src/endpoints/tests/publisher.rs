@@ -45,6 +45,33 @@ async fn subscriptions_in_both_forms() {
 }
 
 #[tokio::test]
+async fn many_events_come_in_their_order_to_whom_they_concern() {
+    let (listening, address) = listen();
+    let publisher = serve_publisher(listening).unwrap();
+    let mut all = subscriber(&publisher, address, 1, &frame(4, b"\x09SUBSCRIBE")).await;
+    let mut odd = subscriber(&publisher, address, 1, &frame(4, b"\x09SUBSCRIBEodd.")).await;
+    let event_of = |number: usize| {
+        let kind = if number.is_multiple_of(2) { "even" } else { "odd" };
+        (format!("{kind}.{number}"), vec![b'x'; number])
+    };
+    // Several portions, one of them of a single event that is larger than a portion.
+    let mut events: Vec<(String, Vec<u8>)> = (0..1000).map(event_of).collect();
+    events.push(("odd.large".to_owned(), vec![b'y'; 100_000]));
+    publisher.publish_all(&events);
+    for (topic, payload) in &events {
+        assert_eq!(event(&mut all).await, (topic.clone().into_bytes(), payload.clone()));
+        if topic.starts_with("odd") {
+            assert_eq!(event(&mut odd).await, (topic.clone().into_bytes(), payload.clone()));
+        }
+    }
+    let statistics = publisher.statistics();
+    assert_eq!((statistics.sent, statistics.dropped), (1001 + 501, 0));
+    publisher.publish_all(&[("even.1".to_owned(), Vec::new())]);
+    publisher.publish_all(&[]);
+    assert_eq!(event(&mut all).await.0, b"even.1");
+}
+
+#[tokio::test]
 async fn an_event_that_matches_twice_comes_once() {
     let (listening, address) = listen();
     let publisher = serve_publisher(listening).unwrap();

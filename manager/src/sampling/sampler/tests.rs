@@ -1,5 +1,6 @@
 //! The sampler on real processes: this one and children of it.
 
+use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
@@ -142,7 +143,7 @@ fn a_forbidden_file_is_no_error() {
     assert!(matches!(seen::<()>(1, Err(Unread::Gone)), Err(SampleError::Gone)));
     let error = seen::<()>(7, Err(Unread::Failed(io::Error::from_raw_os_error(24)))).unwrap_err();
     assert_eq!(error.to_string(), "cannot read /proc/7: Too many open files (os error 24)");
-    let error = parsed(7, "stat", "x".to_owned(), Stat::parse).unwrap_err();
+    let error = parsed(7, "stat", "x", Stat::parse).unwrap_err();
     assert_eq!(error.to_string(), "cannot understand /proc/7/stat: 'x'");
 }
 
@@ -172,8 +173,68 @@ fn memory_is_bounded() {
     for pid in 0..i32::try_from(REMEMBERED_LIMIT).unwrap() + 3 {
         let at = start + Duration::from_millis(u64::try_from(pid).unwrap());
         let own = Mark { start_ticks: 0, own_ticks: 0, at };
-        sampler.remember(pid, Remembered { own, children: HashMap::new() });
+        let facts = Facts { username: None, cmdline: None, program: None, read_at: at };
+        sampler.remember(pid, Remembered { own, facts, children: HashMap::new(), files: None });
     }
     assert_eq!(sampler.remembered(), REMEMBERED_LIMIT);
     assert!(!sampler.remembered.contains_key(&2) && sampler.remembered.contains_key(&3), "the oldest go first");
+}
+
+/// Descriptors of this process that lead into the directory of `pid`.
+fn held(pid: i32) -> usize {
+    let inside = format!("/proc/{pid}/");
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(Result::ok);
+    open.filter_map(|entry| std::fs::read_link(entry.path()).ok()).filter(|path| path.starts_with(&inside)).count()
+}
+
+#[test]
+fn kept_files_tell_of_their_process_only() {
+    let mut sampler = Sampler::keeping(1);
+    let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let pid = i32::try_from(child.id()).unwrap();
+    let other = Reaped::spawn("cat", &[]);
+    for _ in 0..3 {
+        sampler.alone(pid).unwrap();
+        sampler.alone(other.pid()).unwrap();
+    }
+    assert_eq!((held(pid), held(other.pid())), (2, 0), "one is kept, the other is one too many");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // The number may be another's at once; the files are not.
+    let files = sampler.remembered[&pid].files.as_ref().unwrap();
+    assert!(matches!(numbers(files, pid, &mut Buffers::default()), Err(SampleError::Gone)));
+    // As if it were this process that has the number now: it is looked at, and compared with nothing.
+    let stranger = sampler.remembered.remove(&pid).unwrap();
+    sampler.remembered.insert(own_pid(), stranger);
+    let look = sampler.alone(own_pid()).unwrap();
+    assert!(look.usage.is_some_and(|usage| usage.cpu_percent == 0.0), "{look:?}");
+    assert_ne!(look.cmdline.as_deref(), Some("cat"));
+    sampler.forget_unseen(Instant::now());
+    assert_eq!((sampler.remembered(), held(pid)), (0, 0));
+}
+
+#[test]
+fn a_program_that_is_replaced_is_seen_at_once() {
+    // Reads a line before it becomes another program.
+    let mut child = Reaped::spawn("sh", &["-c", "read line; exec cat"]);
+    let mut sampler = Sampler::keeping(4);
+    let mut named = |name: &str| {
+        until_alone(&mut sampler, child.pid(), |look| look.cmdline.as_deref() == Some(name));
+        child.0.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+    };
+    named("sh");
+    named("cat");
+}
+
+/// As [`until`], without children.
+fn until_alone(sampler: &mut Sampler, pid: i32, done: impl Fn(&ProcessInfo) -> bool) {
+    let started = Instant::now();
+    loop {
+        let look = sampler.alone(pid).unwrap();
+        if done(&look) {
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "last look at {pid}: {look:?}");
+        std::thread::yield_now();
+    }
 }

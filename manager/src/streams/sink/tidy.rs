@@ -1,8 +1,9 @@
 //! What is done for a file besides writing it: old files are removed or compressed, written ones put on the disk.
 
 use super::{Fsync, Kind, Sink};
+use crate::streams::compression::Format;
 use crate::streams::moment::Moment;
-use crate::streams::retention::{Compress, Compressing, clean};
+use crate::streams::retention::{Compressing, clean};
 use jiff::Timestamp;
 use std::fs::File;
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ impl Sink {
         if let Err(error) = clean(path, &upkeep.rotation, &upkeep.retention, now) {
             self.rotated = Some(Err(error));
         }
-        self.to_compress = upkeep.retention.compress == Compress::Gzip;
+        self.to_compress = upkeep.retention.compress.is_some();
     }
 
     /// Whether [`Self::compress`] has something to do.
@@ -29,8 +30,8 @@ impl Sink {
 
     /// One step of the compression of old files.
     pub(in crate::streams) fn compress(&mut self) {
-        let Kind::File { path, upkeep } = &self.kind else {
-            self.to_compress = false;
+        let (Kind::File { path, upkeep }, Some(format)) = (&self.kind, self.format()) else {
+            (self.compressing, self.to_compress) = (None, false);
             return;
         };
         let rotation = &upkeep.rotation;
@@ -38,7 +39,7 @@ impl Sink {
             Some(compressing) => {
                 compressing.step(rotation).map(|more| if more { self.compressing.take() } else { None })
             }
-            None => Compressing::begin(path, rotation).inspect(|begun| self.to_compress = begun.is_some()),
+            None => Compressing::begin(path, rotation, format).inspect(|begun| self.to_compress = begun.is_some()),
         };
         match stepped {
             Ok(compressing) => self.compressing = compressing,
@@ -47,6 +48,14 @@ impl Sink {
                 (self.compressing, self.to_compress) = (None, false);
                 self.rotated = Some(Err(error));
             }
+        }
+    }
+
+    /// How its old files are compressed.
+    fn format(&self) -> Option<Format> {
+        match &self.kind {
+            Kind::File { upkeep, .. } => upkeep.retention.compress,
+            Kind::Inherited { .. } | Kind::Socket { .. } | Kind::Gone => None,
         }
     }
 
