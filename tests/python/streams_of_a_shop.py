@@ -37,6 +37,15 @@ class Patient(Redactor):
         super().__call__(data)
 
 
+class Slow(Redactor):
+    """Is nearly always in a call, before the write or after it."""
+
+    def __call__(self, data):
+        time.sleep(0.01)
+        super().__call__(data)
+        time.sleep(0.01)
+
+
 class Raiser(Redactor):
     def __call__(self, data):
         super().__call__(data)

@@ -183,7 +183,8 @@ fn end_of(stack: &mut Stack, pid: i32) -> Result<Value> {
         let reply = stack.call("events", &json!({"since": 0})).map_err(|error| error.to_string())?;
         let events = reply.get("events").and_then(Value::as_array).cloned().unwrap_or_default();
         let mut reaps = events.iter().filter_map(|event| event.get("event"));
-        let reap = reaps.find(|event| event.get("process_pid") == Some(&json!(pid)) && event.get("exit_code").is_some());
+        let reap =
+            reaps.find(|event| event.get("process_pid") == Some(&json!(pid)) && event.get("exit_code").is_some());
         reap.and_then(|event| event.get("exit_code")).cloned().ok_or_else(|| format!("{} events", events.len()))
     })
 }

@@ -213,7 +213,9 @@ impl Output {
             ScribeReport::Trouble(trouble) => tracing::error!("{trouble}"),
             ScribeReport::Class(report) => match &report {
                 ClassReport { word: ClassWord::Works, .. } => tracing::info!("{report}"),
-                ClassReport { word: ClassWord::Trouble(_) | ClassWord::Raised { .. }, .. } => tracing::error!("{report}"),
+                ClassReport { word: ClassWord::Trouble(_) | ClassWord::Raised { .. }, .. } => {
+                    tracing::error!("{report}")
+                }
             },
             ScribeReport::Cleared { path } => tracing::info!("{} is written again", path.display()),
             ScribeReport::Moved { path } => {

@@ -140,6 +140,8 @@ enum Kind {
     Python {
         stream: PythonStream,
         handed: Option<Handed>,
+        /// It is in trouble; nobody knows when it will take something.
+        stuck: bool,
     },
     /// What was inherited leads nowhere any more; what comes is thrown away.
     Gone,

@@ -261,10 +261,7 @@ impl Watcher {
     /// What hooks have, stream classes have, too.
     fn python_place(&self) -> PythonPlace {
         let limit = self.options.hooks_timeout.duration();
-        PythonPlace {
-            path: self.options.env.get("PYTHONPATH").cloned(),
-            limit: (!limit.is_zero()).then_some(limit),
-        }
+        PythonPlace { path: self.options.env.get("PYTHONPATH").cloned(), limit: (!limit.is_zero()).then_some(limit) }
     }
 
     pub(super) fn streams_effect(&self) -> Effect {

@@ -47,11 +47,9 @@ impl PythonError {
     fn traceback(&self) -> Option<&str> {
         match self {
             Self::NoImport(ImportFailure { traceback, .. }) | Self::NoObject { traceback, .. } => Some(traceback),
-            Self::NoPython(_)
-            | Self::SlowStart { .. }
-            | Self::TimedOut { .. }
-            | Self::Ended(_)
-            | Self::Nonsense(_) => None,
+            Self::NoPython(_) | Self::SlowStart { .. } | Self::TimedOut { .. } | Self::Ended(_) | Self::Nonsense(_) => {
+                None
+            }
         }
     }
 }

@@ -31,6 +31,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Words that may wait for a scribe that is held up by a disk; the latest count. A trouble is told once, and what a class raises at
+/// most once a minute.
+const MOST_WORDS: usize = 16;
+
 /// What the classes of a watcher have of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PythonPlace {
@@ -71,9 +75,11 @@ pub(super) struct News {
 }
 
 impl News {
-    /// Takes in what came later. Words are few: a trouble is told once, and what a class raises at most once a minute.
+    /// Takes in what came later.
     pub(super) fn fold(&mut self, later: Self) {
         self.taken |= later.taken;
         self.words.extend(later.words);
+        let too_many = self.words.len().saturating_sub(MOST_WORDS);
+        self.words.drain(..too_many);
     }
 }

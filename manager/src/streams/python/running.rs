@@ -63,7 +63,8 @@ impl Running {
         let whole = self.heard.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         let lines = self.heard.drain(..whole).collect::<Vec<u8>>();
         let nonsense = |error: serde_json::Error| PythonError::Nonsense(error.to_string());
-        let answers = lines.split_inclusive(|byte| *byte == b'\n').map(|line| serde_json::from_slice(line).map_err(nonsense));
+        let answers =
+            lines.split_inclusive(|byte| *byte == b'\n').map(|line| serde_json::from_slice(line).map_err(nonsense));
         let answers = answers.collect::<Result<Vec<Answer>, PythonError>>()?;
         if self.heard.len() > MAX_LINE {
             return Err(PythonError::Nonsense("a line without an end".to_owned()));

@@ -16,8 +16,6 @@ pub(in crate::streams) struct Handed {
     pub(in crate::streams) commit: Commit,
     pub(in crate::streams) batch: Batch,
     pub(in crate::streams) bytes: usize,
-    /// The object is in trouble; nobody knows when it will be taken.
-    stuck: bool,
 }
 
 /// For people, and to name the target in the journal.
@@ -28,7 +26,8 @@ pub(super) fn name_of(spec: &PythonSpec) -> PathBuf {
 impl Sink {
     /// An object in Python; its worker is started at once, so that trouble shows before output comes.
     pub(in crate::streams) fn python(spec: Arc<PythonSpec>, mailbox: Arc<Mailbox>) -> std::io::Result<Self> {
-        Ok(Self::new(Kind::Python { stream: PythonStream::start(spec, mailbox)?, handed: None }, None))
+        let stream = PythonStream::start(spec, mailbox)?;
+        Ok(Self::new(Kind::Python { stream, handed: None, stuck: false }, None))
     }
 
     /// Whether it is the stream of that number.
@@ -43,9 +42,9 @@ impl Sink {
 
     /// Hands over a batch.
     pub(in crate::streams) fn hand_over(&mut self, bytes: &[u8], commit: Commit, batch: Batch) {
-        if let Kind::Python { stream, handed } = &mut self.kind {
+        if let Kind::Python { stream, handed, .. } = &mut self.kind {
             stream.hand(bytes.to_vec());
-            *handed = Some(Handed { commit, batch, bytes: bytes.len(), stuck: false });
+            *handed = Some(Handed { commit, batch, bytes: bytes.len() });
         }
     }
 
@@ -55,13 +54,13 @@ impl Sink {
 
     /// Whether a batch will be taken soon.
     pub(in crate::streams) fn is_taking(&self) -> bool {
-        matches!(self.kind, Kind::Python { handed: Some(Handed { stuck: false, .. }), .. })
+        matches!(self.kind, Kind::Python { handed: Some(_), stuck: false, .. })
     }
 
     /// The object is in trouble, or works again.
     pub(in crate::streams) fn note_stuck(&mut self, now_stuck: bool) {
-        if let Kind::Python { handed: Some(handed), .. } = &mut self.kind {
-            handed.stuck = now_stuck;
+        if let Kind::Python { stuck, .. } = &mut self.kind {
+            *stuck = now_stuck;
         }
     }
 

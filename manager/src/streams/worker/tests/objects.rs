@@ -193,7 +193,8 @@ fn what_raises_counts_as_taken_and_is_told_once() {
     rig.worker.close_objects();
     // The others are told at the end.
     until(&mut rig, "the rest", |rig| words(rig).len() == 2);
-    let told: u64 = words(&rig).iter().map(|word| if let ClassWord::Raised { calls, .. } = word { *calls } else { 0 }).sum();
+    let told: u64 =
+        words(&rig).iter().map(|word| if let ClassWord::Raised { calls, .. } = word { *calls } else { 0 }).sum();
     assert_eq!(told, 5);
     assert_eq!(data(&rig, "stdout"), "line 0\nline 1\nline 2\nline 3\nline 4\n");
 }
@@ -217,7 +218,8 @@ fn an_object_that_hangs_is_given_up_and_hinders_no_file() {
     rig.orders([Order::Attach(attach), neighbour.advance(Stdout)]);
     assert_eq!(rig.text("other"), "hello\n");
     rig.orders([Order::Flush { token: 7 }]);
-    let flushed = |rig: &Rig| rig.reports.borrow().iter().any(|report| matches!(report, ScribeReport::Flushed { token: 7 }));
+    let flushed =
+        |rig: &Rig| rig.reports.borrow().iter().any(|report| matches!(report, ScribeReport::Flushed { token: 7 }));
     assert!(!flushed(&rig), "a batch is with the object");
     until(&mut rig, "it is given up", |rig| !words(rig).is_empty());
     assert_eq!(words(&rig), [ClassWord::Trouble(PythonError::TimedOut { limit: Duration::from_millis(500) })]);
@@ -241,7 +243,9 @@ fn a_worker_that_dies_in_a_call_has_a_successor_that_begins_with_it() {
     rig.orders([process.attach(), process.advance(Stdout)]);
     until_taken(&mut rig, &process);
     until(&mut rig, "it works again", |rig| words(rig).last() == Some(&ClassWord::Works));
-    assert!(matches!(&words(&rig)[..], [ClassWord::Trouble(PythonError::Ended(status)), ClassWord::Works] if status.contains('7')));
+    assert!(
+        matches!(&words(&rig)[..], [ClassWord::Trouble(PythonError::Ended(status)), ClassWord::Works] if status.contains('7'))
+    );
     let rig = end(rig);
     assert!(died.exists());
     assert_eq!(data(&rig, "stdout"), "one\ntwo\npoison\nfour\n", "no call that has returned is repeated");
@@ -281,7 +285,10 @@ fn what_cannot_be_made_is_told_with_its_reason_and_output_waits() {
     for (class, expected) in [
         ("NoObject", "cannot make an object of it: KeyError: 'sorry'"),
         ("Nothing", "cannot make an object of it: TypeError: Nothing() takes no arguments"),
-        ("NotThere", "cannot import 'our_streams.NotThere': AttributeError: module 'our_streams' has no attribute 'NotThere'; searched: "),
+        (
+            "NotThere",
+            "cannot import 'our_streams.NotThere': AttributeError: module 'our_streams' has no attribute 'NotThere'; searched: ",
+        ),
     ] {
         let mut rig = rig(class, &[], LIMIT);
         let mut process = FakeProcess::new(1);
@@ -309,5 +316,8 @@ fn what_is_lost_is_a_call_of_its_own() {
     rig.orders([process.attach(), process.advance(Stdout)]);
     until_taken(&mut rig, &process);
     let rig = end(rig);
-    assert_eq!(without_times(&data(&rig, "stdout")), "[ringmaster: 5 bytes lost from stdout: circusd was away]\nkept\n");
+    assert_eq!(
+        without_times(&data(&rig, "stdout")),
+        "[ringmaster: 5 bytes lost from stdout: circusd was away]\nkept\n"
+    );
 }
