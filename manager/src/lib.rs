@@ -19,6 +19,7 @@ pub mod options;
 pub mod plugins;
 pub mod process;
 pub mod program;
+pub mod python;
 pub mod readiness;
 pub mod replace;
 pub mod run;

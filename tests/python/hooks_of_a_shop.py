@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 import threading
 
 
@@ -53,6 +54,10 @@ def raises(watcher, arbiter, hook_name, **kwargs):
 
 def exits(watcher, arbiter, hook_name, **kwargs):
     os._exit(3)
+
+
+def leaves(watcher, arbiter, hook_name, **kwargs):
+    sys.exit(4)
 
 
 def says_no(watcher, arbiter, hook_name, **kwargs):

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long `status` may take while hooks hang. It takes under a millisecond; other tests share the machine.
-const PROMPT: Duration = Duration::from_secs(1);
+pub const PROMPT: Duration = Duration::from_secs(1);
 
 const WATCHERS: &str = "\
 [watcher:other]
@@ -44,13 +44,13 @@ fn start(stack: &mut Stack, name: &str) -> Result<Value> {
     stack.call("start", &json!({"name": name, "waiting": true}))
 }
 
-fn status(stack: &mut Stack, name: &str) -> Result<String> {
+pub fn status(stack: &mut Stack, name: &str) -> Result<String> {
     let reply = stack.call("status", &json!({"name": name}))?;
     Ok(reply.get("status").and_then(Value::as_str).context("a status")?.to_owned())
 }
 
 /// What circusd has logged.
-fn said(stack: &Stack) -> String {
+pub fn said(stack: &Stack) -> String {
     let daemon = stack.daemon.as_ref().map(|daemon| daemon.stderr() + &daemon.stdout()).unwrap_or_default();
     daemon + &stack.sandbox.logs()
 }

@@ -230,7 +230,7 @@ impl Arbiter {
 }
 
 /// The watcher and the number that an earlier circusd noted on a process.
-pub(super) fn owner(info: &ProcessInfo) -> Option<(String, Wid)> {
+pub fn owner(info: &ProcessInfo) -> Option<(String, Wid)> {
     let note: serde_json::Value = serde_json::from_slice(&info.note).ok()?;
     let name = note.get("watcher")?.as_str()?.to_owned();
     let wid = u32::try_from(note.get("wid")?.as_u64()?).ok()?;

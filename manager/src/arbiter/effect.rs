@@ -5,6 +5,7 @@ use crate::endpoints::ClientId;
 use crate::hooks::HookCall;
 use crate::options::{Identity, Signal, StreamOptions};
 use crate::process::{Launch, Wid};
+use crate::streams::PythonPlace;
 use crate::watcher::WatcherId;
 use ringmaster_protocol::message::{ProcessId, Target};
 use serde_json::Value;
@@ -120,6 +121,8 @@ pub enum Effect {
         stdout: Option<StreamOptions>,
         /// Where stderr goes.
         stderr: Option<StreamOptions>,
+        /// What classes in Python have of the watcher.
+        python: PythonPlace,
     },
     /// Close the streams of a watcher, after what it has written is in them.
     CloseStreams(WatcherId),

@@ -36,6 +36,7 @@ mod tests_runtime;
 mod upgrade;
 
 pub use batch::{Batches, ReplyShape};
+pub use boot::owner;
 pub use chronicle::{About, Asked, Chronicle, Since, Standing, Told};
 pub use difference::{SocketChange, WantedSocket};
 pub use effect::{AfterSignal, Asker, Effect, Ending, JournalWrite, Sample, Sampled};

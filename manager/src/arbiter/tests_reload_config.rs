@@ -17,6 +17,7 @@ fn config(watchers: Vec<WatcherOptions>, sockets: Vec<SocketOptions>) -> Config 
         helpers: Vec::new(),
         sockets,
         plugins: Vec::new(),
+        classes: Vec::new(),
         problems: Vec::new(),
     }
 }

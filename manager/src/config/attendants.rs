@@ -23,6 +23,10 @@ pub fn add(config: &mut Config, environments: &Environments) {
             let folders = modules_of_python(&environments.process).as_ref().ok();
             watcher.env.extend(folders.map(|folders| (PYTHONPATH.to_owned(), folders.clone())));
         }
+        let name = watcher.name.to_lowercase();
+        for class in config.classes.iter_mut().filter(|class| class.watcher == name) {
+            class.trial.environment = Some(watcher.env.clone());
+        }
         helpers.push(watcher);
     }
     helpers.retain(|helper| {

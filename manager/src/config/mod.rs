@@ -7,6 +7,7 @@
 
 mod attendants;
 pub mod check;
+mod classes;
 mod environment;
 pub mod expand;
 pub mod fnmatch;
@@ -20,6 +21,7 @@ mod sections;
 mod watchers;
 pub mod words;
 
+pub use classes::ClassUse;
 pub use environment::{Environment, substituted_env};
 pub use problem::{ConfigError, ConfigErrors, Place, Problem, ProblemKind, Severity};
 pub use reader::{Document, Entry, Item, Repeat, Section};
@@ -49,6 +51,8 @@ pub struct Config {
     pub sockets: Vec<SocketOptions>,
     /// By name; each has a watcher among `helpers`.
     pub plugins: Vec<PluginSection>,
+    /// Classes in Python that watchers and plugins name.
+    pub classes: Vec<ClassUse>,
     /// What is wrong but lets the rest start, in the order of the files' sections.
     pub problems: Vec<Problem>,
 }
@@ -96,6 +100,7 @@ pub fn load(path: &Path, process_env: &BTreeMap<String, String>) -> Result<Confi
         helpers: Vec::new(),
         sockets: Vec::new(),
         plugins: Vec::new(),
+        classes: Vec::new(),
         problems: files.problems,
     };
     config.problems.extend(repeats(&files.document));
@@ -134,11 +139,14 @@ impl<'a> Found<'a> {
             config.circus = reading.circus(variables);
         } else if section.name.starts_with("watcher:") {
             let watcher = reading.watcher(document, environments);
+            config.classes.extend(watcher.iter().flat_map(|watcher| reading.stream_classes(watcher)));
             self.watchers.extend(watcher.map(|watcher| (section, watcher)));
         } else if section.name.starts_with("socket:") {
             self.sockets.extend(reading.socket(variables).map(|socket| (section, socket)));
         } else if section.name.starts_with("plugin:") {
-            config.plugins.extend(reading.plugin(variables));
+            let plugin = reading.plugin(variables);
+            config.classes.extend(plugin.iter().filter_map(|plugin| reading.plugin_class(plugin)));
+            config.plugins.extend(plugin);
         } else if section.name != "env" && !section.name.starts_with("env:") {
             config.problems.extend(unknown_section(section));
         }

@@ -3,6 +3,7 @@
 //! The texts are made here and nowhere else. Each is one line that names file, line, section and key.
 
 use crate::options::Expected;
+use crate::python::TrialError;
 use crate::streams::StreamError;
 use std::fmt;
 use std::io;
@@ -149,6 +150,16 @@ pub enum ProblemKind {
         stream: &'static str,
         /// What is wrong with it.
         error: StreamError,
+    },
+    /// A class in Python that cannot be used, or of which that is not known.
+    #[error("{key} = {class}: {error}")]
+    Class {
+        /// `stdout_stream.class`, `stderr_stream.class` or `use`.
+        key: &'static str,
+        /// The class.
+        class: String,
+        /// Why.
+        error: Box<TrialError>,
     },
     /// A setting that the class of a stream does not read. Circus ignores it silently (spec h).
     #[error("{key}: {class} reads no such setting, it has no effect")]

@@ -6,7 +6,7 @@
 use super::PluginSection;
 use super::environment::Variables;
 use super::near::{elsewhere, nearest};
-use super::problem::{Problem, ProblemKind, Severity};
+use super::problem::{Place, Problem, ProblemKind, Severity};
 use super::reader::{Document, Entry, Item, Section};
 use crate::options::{
     CIRCUS_KEYS_NEVER_READ, CIRCUS_OPTIONS, CircusOption, CircusOptions, Effect, Expected, SOCKET_OPTIONS, SocketDraft,
@@ -40,9 +40,14 @@ impl<'a> Reading<'a> {
 
     /// A problem at the entry of that key, or at the header when there is none.
     pub(super) fn note_at(&mut self, key: &str, severity: Severity, kind: ProblemKind) {
-        let entry = self.items.iter().find(|item| item.entry.key == key);
-        let place = entry.map_or(&self.section.place, |item| &item.entry.place).clone();
+        let place = self.place_of(key);
         self.problems.push(Problem { place, section: self.section.name.clone(), severity, kind });
+    }
+
+    /// Where that key is, or the header when it is not there.
+    pub(super) fn place_of(&self, key: &str) -> Place {
+        let entry = self.items.iter().find(|item| item.entry.key == key);
+        entry.map_or(&self.section.place, |item| &item.entry.place).clone()
     }
 
     pub(super) fn bad_value(&mut self, entry: &Entry, severity: Severity, value: &str, expected: Expected) {

@@ -1,5 +1,6 @@
 //! Why a hook has failed, in the words of the event `hook_failure` and of the log.
 
+use crate::python::ImportFailure;
 use std::time::Duration;
 
 /// A hook that gave no answer.
@@ -20,17 +21,8 @@ pub enum HookError {
         traceback: String,
     },
     /// Its module or its name in there cannot be found.
-    #[error("cannot import '{target}': {message}; searched: {}", path.join(", "))]
-    NoImport {
-        /// As configured.
-        target: String,
-        /// The exception.
-        message: String,
-        /// `sys.path`.
-        path: Vec<String>,
-        /// For the log.
-        traceback: String,
-    },
+    #[error(transparent)]
+    NoImport(#[from] ImportFailure),
     /// The interpreter went down while it ran.
     #[error("the Python that runs the hooks has ended ({0})")]
     WorkerEnded(String),
@@ -75,7 +67,7 @@ impl HookError {
     /// Where it happened, for the log.
     pub fn traceback(&self) -> Option<&str> {
         match self {
-            Self::Raised { traceback, .. } | Self::NoImport { traceback, .. } => Some(traceback),
+            Self::Raised { traceback, .. } | Self::NoImport(ImportFailure { traceback, .. }) => Some(traceback),
             Self::TimedOut { .. }
             | Self::WorkerEnded(_)
             | Self::NoPython(_)

@@ -9,6 +9,7 @@ use super::worker::{Heard, Worker};
 use super::{HookAnswer, HookCall, HookError, HookTicket};
 use crate::arbiter::Event;
 use crate::endpoints::ClientId;
+use crate::python::ImportFailure;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -194,7 +195,7 @@ fn outcome(answer: FromWorker, call: &HookCall) -> Result<HookAnswer, HookError>
         FromWorker::Done { truth, stats, .. } => Ok(HookAnswer { truth, stats }),
         FromWorker::Raised { message, traceback, .. } => Err(HookError::Raised { message, traceback }),
         FromWorker::NoImport { message, path, traceback, .. } => {
-            Err(HookError::NoImport { target: call.target.clone(), message, path, traceback })
+            Err(ImportFailure { target: call.target.clone(), message, path, traceback }.into())
         }
         FromWorker::Ask { call, .. } => Err(HookError::Nonsense(call.to_string())),
     }

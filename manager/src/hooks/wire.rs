@@ -1,7 +1,6 @@
 //! What circusd and its Python worker say to each other: one JSON object a line on a Unix socket.
 //!
-//! Both ends come from the same binary, so nothing here has to stay as it is. One enum for each direction; streams and
-//! plugins in Python, when they come, are further variants of both.
+//! Both ends come from the same binary, so nothing here has to stay as it is. One enum for each direction.
 
 use super::HookTicket;
 use serde::{Deserialize, Serialize};

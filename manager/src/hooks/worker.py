@@ -1,11 +1,11 @@
 """The Python in which circusd runs hooks that are Python callables.
 
 circusd sends one JSON object a line on a socket (standard input at first) and gets one a line back; see hooks/wire.rs.
-Calls for one watcher run one after another, for different watchers side by side. It ends when circusd does.
+Calls for one watcher run one after another, for different watchers side by side. It ends when circusd does. What it imports by is
+python/importing.py, which comes in front of this.
 """
 
 import collections
-import importlib
 import itertools
 import json
 import os
@@ -276,52 +276,13 @@ arbiter = Arbiter()
 generations = {}
 
 
-class NoImport(Exception):
-    """A hook that is not where it is said to be."""
-
-
-def load(target, fresh):
-    """The callable that "package.module.name" or "module:name" names."""
-    if ":" in target:
-        module, _, rest = target.partition(":")
-        splits = [(module, rest.split("."))]
-    else:
-        words = target.split(".")
-        splits = [(".".join(words[:n]), words[n:]) for n in range(len(words) - 1, 0, -1)]
-    if not splits:
-        raise ImportError("expected package.module.name or module:name")
-    for position, (module, names) in enumerate(splits):
-        was_there = module in sys.modules
-        try:
-            found = importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            part_of_it = error.name and (module + ".").startswith(error.name + ".")
-            if part_of_it and position + 1 < len(splits):
-                continue
-            raise
-        if fresh and was_there:
-            found = importlib.reload(found)
-        for name in names:
-            found = getattr(found, name)
-        if not callable(found):
-            raise TypeError("%r is not callable" % (found,))
-        return found
-
-
 def hook_of(job):
-    for folder in reversed((job["path"] or "").split(os.pathsep)):
-        if folder and folder not in sys.path:
-            sys.path.insert(0, folder)
-    importlib.invalidate_caches()
+    add_folders(job["path"])
     key = (job["watcher"], job["target"])
     fresh = generations.get(key, job["generation"]) != job["generation"]
     found = load(job["target"], fresh)
     generations[key] = job["generation"]
     return found
-
-
-def message_of(error):
-    return str(error) or type(error).__name__
 
 
 def run_hook(job):

@@ -2,12 +2,9 @@
 
 use super::wire::{FromWorker, MAX_LINE, ToWorker};
 use super::{HookCall, HookError, HookTicket};
+use crate::python;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream as StdStream;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command};
+use std::process::Child;
 use std::time::Instant;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
@@ -16,13 +13,6 @@ use tokio::sync::mpsc;
 
 /// What the worker runs.
 const SOURCE: &str = include_str!("worker.py");
-
-/// Takes [`SOURCE`] from standard input, so that no file is needed and `ps` stays readable.
-const BOOTSTRAP: &str = "\
-import os, sys
-n, s = int(sys.argv[1]), b''
-while len(s) < n: s += os.read(0, n - len(s)) or sys.exit('circusd is gone')
-exec(compile(s, 'circusd-hooks', 'exec'))";
 
 /// Lines that may wait for a worker that does not read.
 const WAITING_LINES: usize = 1024;
@@ -49,17 +39,10 @@ impl Worker {
     /// Starts one. What it says goes to `heard` under the number `id`; `None` is its end.
     pub fn start(id: u64, heard: mpsc::Sender<Heard>) -> Result<Self, HookError> {
         let failed = |error: std::io::Error| HookError::NoPython(error.to_string());
-        let (mut ours, theirs) = StdStream::pair().map_err(failed)?;
-        // It fits into the socket's buffer, so this waits for nobody.
-        ours.write_all(SOURCE.as_bytes()).map_err(failed)?;
+        let source = [python::IMPORTING, SOURCE];
+        let (child, ours) = python::start(python::python3(), "circusd-hooks", &source).map_err(failed)?;
         ours.set_nonblocking(true).map_err(failed)?;
         let (reader, writer) = UnixStream::from_std(ours).map_err(failed)?.into_split();
-        let child = Command::new("python3")
-            .args(["-c", BOOTSTRAP, &SOURCE.len().to_string(), "circusd-hooks"])
-            .stdin(OwnedFd::from(theirs))
-            .process_group(0)
-            .spawn()
-            .map_err(failed)?;
         let (lines, waiting) = mpsc::channel(WAITING_LINES);
         tokio::spawn(write_lines(writer, waiting));
         tokio::spawn(read_lines(id, reader, heard));

@@ -68,7 +68,7 @@ pub const CIRCUS_OPTIONS: &[CircusOption] = &[
     row("statsd", Flag(field!(statsd)), Acts, "publish statistics"),
     row("multicast_endpoint", TextUnlessEmpty(field!(multicast_endpoint)), Acts, "UDP discovery; empty turns it off"),
     row("check_delay", Period(field!(check_delay)), Acts, "seconds between checks, and the longest respawn back-off"),
-    row("hooks_timeout", FloatSeconds(field!(hooks_timeout)), Acts, "seconds that a hook may take; 0 for the default"),
+    row("hooks_timeout", FloatSeconds(field!(hooks_timeout)), Acts, "seconds that a hook, or a call of a stream class, may take; 0 for the default"),
     row("warmup_delay", Whole(field!(warmup_delay)), Acts, "whole seconds between the starts of two watchers"),
     row("umask", Octal(field!(umask)), Acts, "umask of circusd and its children, octal"),
     row("httpd", Flag(field!(httpd)), NotYet, "run the web console"),

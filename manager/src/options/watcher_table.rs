@@ -326,6 +326,6 @@ pub const WATCHER_OPTIONS: &[WatcherOption] = &[
     // Who is asked.
     row("hooks", Hooks(field!(hooks)), Manage, "hooks.NAME: dotted.name or exec:PROGRAM[, ignore failure]")
         .family('.').shown(Hidden),
-    row("hooks_timeout", FloatSeconds(field!(hooks_timeout)), Manage, "seconds that a hook may take; 0: as [circus] says")
+    row("hooks_timeout", FloatSeconds(field!(hooks_timeout)), Manage, "seconds that a hook, or a call of a stream class, may take; 0: as [circus] says")
         .shown(WhenGiven),
 ];

@@ -101,8 +101,8 @@ impl Hands {
                 Effect::Forget(process) => self.forget(process),
                 Effect::LeaveAlone(process) => self.outbox.leave_alone(process),
                 Effect::Attach { process, wid, watcher } => self.output.attach(&self.link, process, wid, watcher),
-                Effect::OpenStreams { watcher, name, stdout, stderr } => {
-                    self.output.open(watcher, &name, stdout, stderr)
+                Effect::OpenStreams { watcher, name, stdout, stderr, python } => {
+                    self.output.open((watcher, &name), stdout, stderr, python)
                 }
                 Effect::CloseStreams(watcher) => self.output.close(watcher),
                 Effect::ReopenLogs => {
@@ -254,7 +254,11 @@ impl Hands {
 fn reread(home: &Home) -> Result<Box<Config>, String> {
     let config = config::load(&home.config, &home.environment).map_err(|errors| errors.to_string())?;
     let left_out = |problem: &&Problem| problem.severity == Severity::LeftOut;
-    let errors: Vec<String> = config.problems.iter().filter(left_out).map(ToString::to_string).collect();
+    let mut errors: Vec<String> = config.problems.iter().filter(left_out).map(ToString::to_string).collect();
+    if errors.is_empty() {
+        let failing = config.failing_classes().into_iter().filter(|(_, error)| error.is_final());
+        errors = failing.map(|(class, error)| class.problem(error, Severity::LeftOut).to_string()).collect();
+    }
     if !errors.is_empty() {
         return Err(errors.join("\n"));
     }

@@ -4,6 +4,7 @@
 //! and takes everything down. Nothing here decides anything about watchers.
 
 mod attach;
+mod classes;
 mod doorbells;
 mod effects;
 mod identity;
@@ -105,13 +106,14 @@ fn core_address(circus: &CircusOptions) -> Result<CoreAddress, StartError> {
 }
 
 /// One life of circusd.
-pub async fn run(plan: Plan) -> Result<Ending, StartError> {
+pub async fn run(mut plan: Plan) -> Result<Ending, StartError> {
     let circus = plan.config.circus.clone();
     let address = core_address(&circus)?;
     tracing::info!("Starting master on pid {}", std::process::id());
     let mut signals = signals::Signals::new().map_err(StartError::Signals)?;
     crate::replace::listen_to_signals();
     let attached = signals.interrupt(attach::attach(&address, &plan.config.path)).await??;
+    signals.interrupt(classes::try_out(&mut plan.config, &attached.processes)).await?;
     let bound = match signals.interrupt(sockets::bind(&attached.link, &plan)).await? {
         Ok(bound) => bound,
         Err(error) => {
@@ -139,7 +141,7 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
     let hands = Hands::new(
         attached.link.clone(),
         events,
-        output::Output::start(address.directory(), reports).map_err(StartError::Thread)?,
+        output::Output::start(address.directory(), hooks_timeout(&circus), reports).map_err(StartError::Thread)?,
         (journal, plan.log.clone()),
         home,
     );
@@ -176,16 +178,21 @@ fn world(
     heritage: Heritage,
     environment: BTreeMap<String, String>,
 ) -> World {
-    let hooks_timeout = circus.hooks_timeout.duration();
     World {
         sockets: SocketTable::default(),
         working_dir,
         check_delay: respawn_limit(circus.check_delay),
-        hooks_timeout: if hooks_timeout.is_zero() { crate::hooks::DEFAULT_TIMEOUT } else { hooks_timeout },
+        hooks_timeout: hooks_timeout(circus),
         session: session(),
         heritage,
         environment,
     }
+}
+
+/// How long hooks may take where their watcher says nothing.
+fn hooks_timeout(circus: &CircusOptions) -> Duration {
+    let said = circus.hooks_timeout.duration();
+    if said.is_zero() { crate::hooks::DEFAULT_TIMEOUT } else { said }
 }
 
 /// A number that no other circusd of this instance has used lately.

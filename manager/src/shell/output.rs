@@ -3,9 +3,9 @@
 
 use crate::arbiter::Event;
 use crate::kernel_link::{KernelLink, LinkError, OpenedProcess};
-use crate::options::StreamOptions;
+use crate::options::{StreamClass, StreamOptions};
 use crate::process::Wid;
-use crate::streams::{Attach, Order, Scribe, ScribeReport, WatcherKey};
+use crate::streams::{Attach, ClassReport, ClassWord, Order, PythonPlace, Scribe, ScribeReport, WatcherKey};
 use crate::watcher::WatcherId;
 use ringmaster_protocol::message::{Forget, ProcessId, ProcessInfo, StreamEnd};
 use ringmaster_protocol::ring::Stream;
@@ -41,18 +41,24 @@ pub struct Output {
     watchers: BTreeMap<WatcherId, WatcherKey>,
     /// Processes whose output is taken.
     attached: BTreeSet<ProcessId>,
+    /// How long a call of a class in Python may take where its watcher says nothing.
+    call_limit: Duration,
 }
 
 impl Output {
     /// Starts the scribe, which keeps its journal in `directory`.
-    pub fn start(directory: PathBuf, reports: mpsc::Sender<OutputReport>) -> std::io::Result<Self> {
+    pub fn start(
+        directory: PathBuf,
+        call_limit: Duration,
+        reports: mpsc::Sender<OutputReport>,
+    ) -> std::io::Result<Self> {
         let sender = reports.clone();
         let scribe = Scribe::start(directory, move |report| {
             // The loop ends only after the scribe, so nobody is left to tell when this fails.
             let _ = sender.blocking_send(OutputReport::Scribe(report));
         })?;
         let (watchers, attached) = (BTreeMap::new(), BTreeSet::new());
-        Ok(Self { scribe, reports, watchers, attached })
+        Ok(Self { scribe, reports, watchers, attached, call_limit })
     }
 
     /// These are all processes of ours that the core has.
@@ -62,9 +68,20 @@ impl Output {
     }
 
     /// The streams of a watcher are these.
-    pub fn open(&mut self, id: WatcherId, name: &str, stdout: Option<StreamOptions>, stderr: Option<StreamOptions>) {
+    pub fn open(
+        &mut self,
+        (id, name): (WatcherId, &str),
+        stdout: Option<StreamOptions>,
+        stderr: Option<StreamOptions>,
+        mut place: PythonPlace,
+    ) {
         let watcher = WatcherKey::new(name);
         self.watchers.insert(id, watcher.clone());
+        let is_python = |stream: &StreamOptions| matches!(stream.class, StreamClass::Python(_));
+        if stdout.as_ref().is_some_and(is_python) || stderr.as_ref().is_some_and(is_python) {
+            place.limit.get_or_insert(self.call_limit);
+            self.scribe.order(Order::SetPython { watcher: watcher.clone(), place });
+        }
         self.scribe.order(Order::SetStreams { watcher, stdout, stderr });
     }
 
@@ -194,6 +211,12 @@ impl Output {
                 return Some(Event::Lost { process, stream, loss });
             }
             ScribeReport::Trouble(trouble) => tracing::error!("{trouble}"),
+            ScribeReport::Class(report) => match &report {
+                ClassReport { word: ClassWord::Works, .. } => tracing::info!("{report}"),
+                ClassReport { word: ClassWord::Trouble(_) | ClassWord::Raised { .. }, .. } => {
+                    tracing::error!("{report}")
+                }
+            },
             ScribeReport::Cleared { path } => tracing::info!("{} is written again", path.display()),
             ScribeReport::Moved { path } => {
                 tracing::warn!("{} was moved or deleted; output goes on in the file that is there now", path.display())

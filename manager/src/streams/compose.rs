@@ -66,8 +66,8 @@ pub(super) fn compose(
             commit.tail = Tail::LineStart;
         }
         if let Some(wrapping) = wrapping {
-            for line in lines(portion, bytes, piece.start) {
-                wrapping.render(line, (writer, stream), cache, out);
+            for run in runs(lines(portion, bytes, piece.start), bytes, wrapping.longest_run()) {
+                wrapping.render(run, (writer, stream), cache, out);
             }
         } else if pieces.len() == 1 && out.is_empty() && input.look.is_raw() {
             as_it_is = Some(*piece);
@@ -127,6 +127,25 @@ fn lines<'a>(portion: &'a Portion, bytes: &'a [u8], start: usize) -> impl Iterat
         }
         offset += u64::try_from(line.len()).unwrap_or(0);
         (line, records.first().copied().unwrap_or_default())
+    })
+}
+
+/// Joins `lines`, which make up `bytes`, when they have the same record, up to `longest` bytes.
+fn runs<'a>(
+    lines: impl Iterator<Item = (&'a [u8], Record)>,
+    bytes: &'a [u8],
+    longest: usize,
+) -> impl Iterator<Item = (&'a [u8], Record)> {
+    let (mut lines, mut rest) = (lines.peekable(), bytes);
+    std::iter::from_fn(move || {
+        let (first, record) = lines.next()?;
+        let mut length = first.len();
+        while let Some((line, _)) = lines.next_if(|(line, of)| *of == record && length + line.len() <= longest) {
+            length += line.len();
+        }
+        let (run, after) = rest.split_at(length.min(rest.len()));
+        rest = after;
+        Some((run, record))
     })
 }
 

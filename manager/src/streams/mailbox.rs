@@ -8,10 +8,12 @@
 //! words move, never during I/O, so neither side ever waits for the other's work.
 
 use super::per_stream::PerStream;
+use super::python::{News, PythonPlace};
 use crate::options::StreamOptions;
 use ringmaster_protocol::message::{ProcessId, StreamState};
 use ringmaster_protocol::ring::Stream;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -68,6 +70,13 @@ pub enum Order {
         stdout: Option<StreamOptions>,
         /// The same for stderr.
         stderr: Option<StreamOptions>,
+    },
+    /// From the next [`Order::SetStreams`] on, classes of this watcher that are written in Python have this.
+    SetPython {
+        /// Whose.
+        watcher: WatcherKey,
+        /// What they have.
+        place: PythonPlace,
     },
     /// Close the files of a watcher and forget it (Circus closes streams on stop; spec h), once its processes are detached:
     /// until then their last words have somewhere to go. A later `SetStreams` takes it back.
@@ -189,6 +198,7 @@ pub(super) struct WatcherOrders {
     /// Close what is open first.
     pub(super) close: bool,
     pub(super) set: Option<WatcherStreams>,
+    pub(super) python: Option<PythonPlace>,
 }
 
 /// Everything that is wanted since the scribe looked last.
@@ -200,6 +210,8 @@ pub(super) struct Wanted {
     pub(super) reopen: bool,
     pub(super) flush: Option<u64>,
     pub(super) stop: bool,
+    /// Of streams in Python, by their number.
+    pub(super) news: BTreeMap<u64, News>,
     /// There is more than news of output.
     urgent: bool,
 }
@@ -212,9 +224,10 @@ impl Wanted {
             Order::SetStreams { watcher, stdout, stderr } => {
                 self.watchers.entry(watcher).or_default().set = Some(PerStream { stdout, stderr });
             }
+            Order::SetPython { watcher, place } => self.watchers.entry(watcher).or_default().python = Some(place),
             Order::CloseWatcher { watcher } => {
-                let (close, set) = (true, None);
-                self.watchers.insert(watcher, WatcherOrders { close, set });
+                let orders = self.watchers.entry(watcher).or_default();
+                (orders.close, orders.set) = (true, None);
             }
             Order::Expect { process, watcher } => {
                 self.processes.entry(process).or_default().expect = Some(watcher);
@@ -251,7 +264,7 @@ impl Wanted {
 
     fn is_empty(&self) -> bool {
         let nothing = self.watchers.is_empty() && self.processes.is_empty() && self.flush.is_none();
-        nothing && self.known.is_none() && !self.reopen && !self.stop
+        nothing && self.news.is_empty() && self.known.is_none() && !self.reopen && !self.stop
     }
 }
 
@@ -283,10 +296,25 @@ struct Content {
 }
 
 impl Mailbox {
+    /// Takes in what the keeper of stream `serial` has to tell. Never waits either.
+    pub(super) fn tell(&self, serial: u64, news: News) {
+        let mut content = self.lock();
+        content.wanted.urgent = true;
+        match content.wanted.news.entry(serial) {
+            Entry::Occupied(earlier) => earlier.into_mut().fold(news),
+            Entry::Vacant(place) => drop(place.insert(news)),
+        }
+        self.wake(content);
+    }
+
     /// Takes in orders and wakes the scribe. Never waits for more than a few words to move.
     pub(super) fn put(&self, orders: impl IntoIterator<Item = Order>) {
         let mut content = self.lock();
         orders.into_iter().for_each(|order| content.wanted.fold(order));
+        self.wake(content);
+    }
+
+    fn wake(&self, mut content: MutexGuard<'_, Content>) {
         let called = content.gathering && content.wanted.urgent;
         let waiting = std::mem::take(&mut content.waiting) || called;
         drop(content);

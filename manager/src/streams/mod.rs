@@ -13,7 +13,7 @@
 //!
 //! * [`journal`] is why each byte is in a file once, whatever instant circusd is killed at.
 //!
-//! Absent: all classes that [`CLASSES`] does not list.
+//! * [`python`] is for classes that are no part of circusd: each stream of them has a Python of its own.
 
 mod compose;
 mod compression;
@@ -30,6 +30,8 @@ mod moment;
 mod per_stream;
 mod plan;
 mod process;
+mod python;
+mod python_stream;
 mod queue_stream;
 mod render;
 mod report;
@@ -50,6 +52,7 @@ mod wrapping;
 
 pub use loss::{Loss, LossReason};
 pub use mailbox::{Attach, Order, WatcherKey};
+pub use python::{ClassReport, ClassWord, PythonError, PythonPlace};
 pub use report::{Action, ScribeReport, Trouble};
 pub use scribe::Scribe;
 pub use settings::{SettingRow, StreamError};
@@ -59,6 +62,7 @@ use crate::options::{StreamClass, StreamOptions};
 use render::Look;
 use settings::Settings;
 use sink::{Address, Upkeep};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// One stream class: everything that help, checks and the scribe know of it.
@@ -76,7 +80,7 @@ pub struct StreamClassRow {
     build: fn(&Settings<'_>) -> Result<StreamSetup, StreamError>,
 }
 
-/// The built-in stream classes (spec h), and those that Circus does not have.
+/// The built-in stream classes (spec h), those that Circus does not have, and last the one that stands for all classes in Python.
 pub const CLASSES: &[StreamClassRow] = &[
     file_stream::ROW,
     watched_file_stream::ROW,
@@ -87,6 +91,7 @@ pub const CLASSES: &[StreamClassRow] = &[
     json_file_stream::ROW,
     syslog_stream::ROW,
     journald_stream::ROW,
+    python_stream::ROW,
 ];
 
 /// What a configured stream comes to.
@@ -103,6 +108,8 @@ enum Target {
     File { path: Option<PathBuf>, upkeep: Upkeep },
     /// A datagram socket.
     Socket(Address),
+    /// An object of that class, made with these keyword arguments.
+    Python { class: String, settings: BTreeMap<String, String> },
     /// circusd's own stdout.
     Stdout,
     /// Taken and thrown away.
@@ -116,8 +123,10 @@ pub fn validate(options: &StreamOptions) -> Result<(), StreamError> {
 
 /// The settings that the class of `options` does not read. Circus accepts and ignores them (spec h), so they are worth a warning.
 pub fn unknown_settings(options: &StreamOptions) -> Vec<String> {
-    let Ok(row) = row_of(&options.class) else {
-        return Vec::new();
+    let row = match (&options.class, row_of(&options.class)) {
+        (StreamClass::BuiltIn(_), Ok(row)) => row,
+        // A class in Python gets all of them, and knows itself what to do with them.
+        (StreamClass::Python(_), _) | (_, Err(_)) => return Vec::new(),
     };
     let known = |key: &str| row.settings.iter().any(|setting| setting.key == key);
     let unknown = options.settings.keys().filter(|key| !known(key));
@@ -131,7 +140,8 @@ pub fn note(options: &StreamOptions) -> Option<&'static str> {
 
 fn setup(options: &StreamOptions) -> Result<StreamSetup, StreamError> {
     let row = row_of(&options.class)?;
-    (row.build)(&Settings::new(row.name, &options.settings))
+    let (StreamClass::BuiltIn(written) | StreamClass::Python(written)) = &options.class;
+    (row.build)(&Settings::new(row.name, written, &options.settings))
 }
 
 fn row_of(class: &StreamClass) -> Result<&'static StreamClassRow, StreamError> {
@@ -139,7 +149,7 @@ fn row_of(class: &StreamClass) -> Result<&'static StreamClassRow, StreamError> {
         StreamClass::BuiltIn(name) => CLASSES.iter().find(|row| row.name == name).ok_or_else(|| {
             StreamError::UnknownClass { class: name.clone(), known: CLASSES.iter().map(|row| row.name).collect() }
         }),
-        StreamClass::Python(path) => Err(StreamError::Python { class: path.clone() }),
+        StreamClass::Python(_) => Ok(&python_stream::ROW),
     }
 }
 
@@ -183,14 +193,14 @@ mod tests {
             text("Filestream", &[]),
             "there is no stream class \"Filestream\"; expected one of FileStream, WatchedFileStream, \
              TimedRotatingFileStream, StdoutStream, FancyStdoutStream, QueueStream, JsonFileStream, SyslogStream, \
-             JournaldStream"
+             JournaldStream, package.module.Class"
         );
     }
 
     #[test]
     fn every_class_name_that_options_know_is_a_class_and_the_other_way_round() {
         let names: Vec<&str> = CLASSES.iter().map(|row| row.name).collect();
-        assert_eq!(names, crate::options::STREAM_CLASS_NAMES);
+        assert_eq!(names, [crate::options::STREAM_CLASS_NAMES, &[python_stream::ROW.name]].concat());
     }
 
     #[test]

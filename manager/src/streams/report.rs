@@ -2,6 +2,7 @@
 
 use super::loss::Loss;
 use super::mailbox::WatcherKey;
+use super::python::ClassReport;
 use ringmaster_protocol::message::ProcessId;
 use ringmaster_protocol::ring::Stream;
 use std::path::PathBuf;
@@ -82,6 +83,8 @@ pub enum ScribeReport {
     },
     /// A log cannot be written.
     Trouble(Trouble),
+    /// What there is to say of a class that is written in Python.
+    Class(ClassReport),
     /// A log that was in trouble is written again.
     Cleared {
         /// The file.

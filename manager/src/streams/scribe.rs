@@ -90,12 +90,12 @@ fn journal(mailbox: &Mailbox, directory: &Path, report: &impl Fn(ScribeReport)) 
     }
 }
 
-fn run(mailbox: &Mailbox, directory: &Path, report: impl Fn(ScribeReport)) {
+fn run(mailbox: &Arc<Mailbox>, directory: &Path, report: impl Fn(ScribeReport)) {
     let _farewell = Farewell(&report);
     let Some(journal) = journal(mailbox, directory, &report) else {
         return;
     };
-    let mut worker = Worker::new(&report, TimeZone::system(), journal);
+    let mut worker = Worker::new(&report, TimeZone::system(), journal, Arc::clone(mailbox));
     loop {
         let patience = if worker.has_work() {
             Patience::None
@@ -107,6 +107,7 @@ fn run(mailbox: &Mailbox, directory: &Path, report: impl Fn(ScribeReport)) {
             // What was detached last is not to be remembered.
             worker.apply(wanted, Moment::now());
             worker.sync_all();
+            worker.close_objects();
             worker.into_journal().close();
             return;
         }

@@ -24,12 +24,6 @@ pub enum StreamError {
         /// Those that exist.
         known: Vec<&'static str>,
     },
-    /// A class written in Python.
-    #[error("the stream class {class} is written in Python; this circusd runs built-in stream classes only")]
-    Python {
-        /// As written.
-        class: String,
-    },
     /// A setting with an impossible value.
     #[error("{class}: {key} is {value:?}; expected {expected}")]
     BadValue {
@@ -48,7 +42,7 @@ impl StreamError {
     /// The setting that is to be changed; `None`: the class itself.
     pub fn key(&self) -> Option<&'static str> {
         match self {
-            Self::UnknownClass { .. } | Self::Python { .. } => None,
+            Self::UnknownClass { .. } => None,
             Self::BadValue { key, .. } => Some(key),
         }
     }
@@ -57,12 +51,23 @@ impl StreamError {
 /// The settings of one section, with the class's name for errors.
 pub(super) struct Settings<'a> {
     class: &'static str,
+    written: &'a str,
     values: &'a BTreeMap<String, String>,
 }
 
 impl<'a> Settings<'a> {
-    pub(super) fn new(class: &'static str, values: &'a BTreeMap<String, String>) -> Self {
-        Self { class, values }
+    pub(super) fn new(class: &'static str, written: &'a str, values: &'a BTreeMap<String, String>) -> Self {
+        Self { class, written, values }
+    }
+
+    /// The class as it is written.
+    pub(super) fn class(&self) -> &'a str {
+        self.written
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> &'a BTreeMap<String, String> {
+        self.values
     }
 
     /// The text of a setting, when given.

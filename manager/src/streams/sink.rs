@@ -7,12 +7,14 @@
 //! deleted or replaced is left, a truncated one begins anew.
 
 mod append;
+mod calls;
 mod finish;
 mod path;
 mod socket;
 mod tidy;
 
 pub(super) use append::Ledger;
+pub(super) use calls::Handed;
 pub(super) use finish::Found;
 pub(super) use socket::Address;
 
@@ -20,6 +22,7 @@ use super::compose::Commit;
 use super::journal::{Batch, End, Identity};
 use super::loss::LossReason;
 use super::moment::Moment;
+use super::python::{PythonSpec, PythonStream};
 use super::render::Tail;
 use super::report::Action;
 use super::retention::{Compressing, Retention};
@@ -32,6 +35,7 @@ use std::io::{Error, ErrorKind, IsTerminal};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// First pause after an error, doubled up to [`LAST_PAUSE`]: short enough for a directory that is made a moment too late.
@@ -56,6 +60,8 @@ pub(super) enum SinkKey {
     File(PathBuf),
     /// A datagram socket.
     Socket(Address),
+    /// An object in Python.
+    Python(Arc<PythonSpec>),
     /// circusd's own stdout.
     Stdout,
 }
@@ -66,6 +72,7 @@ impl SinkKey {
         match self {
             Self::File(path) => Cow::Borrowed(path),
             Self::Socket(address) => Cow::Owned(address.path()),
+            Self::Python(spec) => Cow::Owned(calls::name_of(spec)),
             Self::Stdout => Cow::Borrowed(Path::new("<stdout>")),
         }
     }
@@ -128,6 +135,13 @@ enum Kind {
     Socket {
         address: Address,
         socket: Option<Socket>,
+    },
+    /// It takes a batch after another, each in its own time.
+    Python {
+        stream: PythonStream,
+        handed: Option<Handed>,
+        /// It is in trouble; nobody knows when it will take something.
+        stuck: bool,
     },
     /// What was inherited leads nowhere any more; what comes is thrown away.
     Gone,
@@ -296,13 +310,13 @@ impl Sink {
         match &mut self.kind {
             Kind::File { .. } => self.file = None,
             Kind::Socket { socket, .. } => *socket = None,
-            Kind::Inherited { .. } | Kind::Gone => {}
+            Kind::Inherited { .. } | Kind::Python { .. } | Kind::Gone => {}
         }
     }
 
     /// Nothing may be appended now.
     pub(super) fn is_blocked(&self) -> bool {
-        self.owed.is_some() || self.retry_at().is_some()
+        self.owed.is_some() || self.retry_at().is_some() || self.has_handed()
     }
 
     /// When to try again.
@@ -396,7 +410,9 @@ impl Sink {
                 *socket = Some(Socket::connect(address).map_err(failed)?);
                 return Ok(());
             }
-            Kind::File { .. } | Kind::Socket { .. } | Kind::Inherited { .. } | Kind::Gone => return Ok(()),
+            Kind::File { .. } | Kind::Socket { .. } | Kind::Inherited { .. } | Kind::Python { .. } | Kind::Gone => {
+                return Ok(());
+            }
         };
         let file = path::open_for_append(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;

@@ -3,6 +3,7 @@
 //! A piece of an unfinished line becomes a line of its own, too: there is nothing that could be written later to end it.
 
 use super::journald_stream::JournaldLook;
+use super::python::{LONGEST_CALL, call};
 use super::render::{Writer, make_harmless};
 use super::syslog_stream::SyslogLook;
 use super::time_format::{PrefixCache, TimeFormat};
@@ -26,6 +27,8 @@ pub(super) enum Wrapping {
     Syslog(SyslogLook),
     /// Entries of the journal of systemd, each a [`frame`].
     Journald(JournaldLook),
+    /// Calls of an object in Python.
+    Calls,
 }
 
 /// Appends one message for a datagram socket: four bytes of its length, little-endian, then what `fill` appends.
@@ -61,12 +64,20 @@ impl Wrapping {
                 *harmless = terminal;
                 colour.get_or_insert_with(|| colour_of(watcher));
             }
-            Self::Json(_) | Self::Syslog(_) | Self::Journald(_) => {}
+            Self::Json(_) | Self::Syslog(_) | Self::Journald(_) | Self::Calls => {}
+        }
+    }
+
+    /// Lines that arrived together are rendered together up to so many bytes.
+    pub(super) fn longest_run(&self) -> usize {
+        match self {
+            Self::Calls => LONGEST_CALL,
+            Self::Fancy { .. } | Self::Json(_) | Self::Syslog(_) | Self::Journald(_) => 0,
         }
     }
 
     /// Appends what `line` looks like to `out`. It ends with a newline unless it is a piece of an unfinished line; `record` is
-    /// that of its first byte.
+    /// that of its first byte. With [`Self::longest_run`] it may be several lines.
     pub(super) fn render(
         &self,
         (line, record): (&[u8], Record),
@@ -113,6 +124,7 @@ impl Wrapping {
             }
             Self::Syslog(look) => look.render(text, record, writer, cache, out),
             Self::Journald(look) => look.render(text, record, (writer, stream), out),
+            Self::Calls => call(line, record, writer.pid, stream, out),
         }
     }
 }

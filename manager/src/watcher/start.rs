@@ -8,6 +8,7 @@ use super::{Status, Turn, Watcher};
 use crate::arbiter::{Effect, Standing};
 use crate::hooks::Point;
 use crate::process::{Greeted, Process};
+use crate::streams::PythonPlace;
 use std::time::Duration;
 
 /// How far a start is.
@@ -257,12 +258,19 @@ impl Watcher {
         turn.effects.push(self.streams_effect());
     }
 
+    /// What hooks have, stream classes have, too.
+    fn python_place(&self) -> PythonPlace {
+        let limit = self.options.hooks_timeout.duration();
+        PythonPlace { path: self.options.env.get("PYTHONPATH").cloned(), limit: (!limit.is_zero()).then_some(limit) }
+    }
+
     pub(super) fn streams_effect(&self) -> Effect {
         Effect::OpenStreams {
             watcher: self.id,
             name: self.options.name.clone(),
             stdout: self.options.stdout_stream.clone(),
             stderr: self.options.stderr_stream.clone(),
+            python: self.python_place(),
         }
     }
 }

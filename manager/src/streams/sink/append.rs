@@ -86,9 +86,11 @@ impl Sink {
     fn next_length(&mut self, rest: &[u8], may_rotate: bool, now: Timestamp) -> usize {
         let rotation = match &self.kind {
             Kind::File { upkeep, .. } if may_rotate => &upkeep.rotation,
-            Kind::File { .. } | Kind::Socket { .. } | Kind::Inherited { piece: None } | Kind::Gone => {
-                return rest.len();
-            }
+            Kind::File { .. }
+            | Kind::Socket { .. }
+            | Kind::Inherited { piece: None }
+            | Kind::Python { .. }
+            | Kind::Gone => return rest.len(),
             Kind::Inherited { piece: Some(piece) } => return rest.len().min(*piece),
         };
         match rotation {

@@ -86,6 +86,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             return false;
         };
         match self.journal.begin(&commit, key.hash(), bytes, sink.is_exact()) {
+            Ok(batch) if sink.takes_calls() => self.hand_over(key, bytes, commit, batch),
             Ok(batch) => self.write(key, bytes, (commit, batch, 0), now),
             Err(error) => {
                 self.fail(key, Failure { written: 0, action: Action::Note, error }, now);
@@ -164,7 +165,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         self.fail(key, failure, now);
     }
 
-    fn settle(&mut self, commit: &Commit, now: Moment) {
+    pub(super) fn settle(&mut self, commit: &Commit, now: Moment) {
         let process = commit.process;
         for stream in Stream::ALL {
             let Some(step) = commit.steps.get(stream) else {

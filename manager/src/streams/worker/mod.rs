@@ -1,12 +1,13 @@
 //! The state of the scribe and its steps. No thread and no clock here: [`super::scribe`] waits and tells the time.
 //!
 //! [`routes`]: watchers and their targets; [`batch`]: from the process file to one batch; [`commit`]: from the batch to the
-//! target, and what follows from success and failure.
+//! target, and what follows from success and failure; [`classes`]: batches that objects in Python take in their own time.
 //!
 //! A process that may have something to write is in a queue; each turn writes at most one batch a target, then the next
 //! process has its turn. Nothing is read for a target in trouble, so its output stays in the core.
 
 mod batch;
+mod classes;
 mod commit;
 mod routes;
 mod upkeep;
@@ -21,10 +22,11 @@ mod tests;
 
 use super::cursor::Cursor;
 use super::journal::Journal;
-use super::mailbox::{ProcessOrders, Wanted, WatcherKey};
+use super::mailbox::{Mailbox, ProcessOrders, Wanted, WatcherKey};
 use super::moment::Moment;
 use super::per_stream::PerStream;
 use super::process::Process;
+use super::python::PythonPlace;
 use super::report::ScribeReport;
 use super::sink::{Sink, SinkKey};
 use batch::{Bench, Group};
@@ -34,6 +36,7 @@ use ringmaster_protocol::ring::Stream;
 use routes::Route;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long an unfinished line waits for its end: people hardly notice it at a prompt, and a program that writes a line
@@ -65,10 +68,16 @@ pub(super) struct Worker<R> {
     written: usize,
     /// Batches written, so that compression gets its turn among them.
     turns: u64,
+    /// Where objects in Python tell what there is to tell.
+    mailbox: Arc<Mailbox>,
+    /// What the objects of a watcher have of it.
+    places: BTreeMap<WatcherKey, PythonPlace>,
+    /// Objects that are being closed.
+    leaving: Vec<JoinHandle<()>>,
 }
 
 impl<R: Fn(ScribeReport)> Worker<R> {
-    pub(super) fn new(report: R, zone: TimeZone, journal: Journal) -> Self {
+    pub(super) fn new(report: R, zone: TimeZone, journal: Journal, mailbox: Arc<Mailbox>) -> Self {
         Self {
             report,
             watchers: BTreeMap::new(),
@@ -84,6 +93,9 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             compressing: BTreeSet::new(),
             written: 0,
             turns: 0,
+            mailbox,
+            places: BTreeMap::new(),
+            leaving: Vec::new(),
         }
     }
 
@@ -94,7 +106,8 @@ impl<R: Fn(ScribeReport)> Worker<R> {
 
     /// Whether a turn would do something now.
     pub(super) fn has_work(&self) -> bool {
-        !self.queue.is_empty() || self.flush.is_some() || !self.compressing.is_empty()
+        let flushes = self.flush.is_some() && !self.awaits_objects();
+        !self.queue.is_empty() || flushes || !self.compressing.is_empty()
     }
 
     /// Bytes that were written since the last question.
@@ -115,7 +128,13 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         if let Some(known) = wanted.known {
             self.journal.retain(&known);
         }
+        for (serial, news) in wanted.news {
+            self.hear(serial, news, now);
+        }
         for (watcher, orders) in wanted.watchers {
+            if let Some(place) = orders.python {
+                self.places.insert(watcher.clone(), place);
+            }
             if let Some(streams) = orders.set {
                 self.closing.remove(&watcher);
                 self.set_streams(&watcher, &streams, now);
@@ -146,6 +165,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         let used: BTreeSet<&WatcherKey> = attached.chain(expected).collect();
         for watcher in self.closing.extract_if(.., |watcher| !used.contains(watcher)) {
             self.watchers.remove(&watcher);
+            self.places.remove(&watcher);
         }
         self.prune();
     }
@@ -230,7 +250,8 @@ impl<R: Fn(ScribeReport)> Worker<R> {
     /// One turn of the process that waits longest; with none left, a flush is done.
     pub(super) fn work(&mut self, now: Moment) {
         let Some(id) = self.queue.pop_front() else {
-            match self.flush.take() {
+            let flushed = !self.awaits_objects();
+            match self.flush.take_if(|_| flushed) {
                 Some(token) => (self.report)(ScribeReport::Flushed { token }),
                 None => self.compress(),
             }

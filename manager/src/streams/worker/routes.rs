@@ -57,6 +57,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
                 }
                 SinkKey::Stdout
             }
+            Target::Python { class, settings } => self.object(watcher, stream, class, settings)?,
             Target::Socket(address) => {
                 let key = SinkKey::Socket(address.clone());
                 self.sinks.entry(key.clone()).or_insert_with(|| Sink::socket(address));
@@ -132,8 +133,11 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         let unused: Vec<SinkKey> = self.sinks.keys().filter(|key| !used(key)).cloned().collect();
         for key in unused {
             // The rest of a batch goes where its streams go now, and all of it with it.
-            let owed = self.sinks.remove(&key).and_then(|sink| sink.owed);
-            if let Some(Err(error)) = owed.map(|owed| self.journal.withdraw(owed.batch)) {
+            let Some(mut sink) = self.sinks.remove(&key) else {
+                continue;
+            };
+            self.close_object(&mut sink);
+            if let Some(Err(error)) = sink.take_open_batch().map(|batch| self.journal.withdraw(batch)) {
                 (self.report)(ScribeReport::NoJournal { error: error.to_string() });
             }
         }

@@ -1,13 +1,14 @@
 //! The worker with fake process files and a clock that the test moves: the rig. [`lines`]: what reaches a file; [`trouble`]:
 //! files that cannot be written, rotation, reopening; [`moved`]: files that others move; [`classes`]: what only single classes do;
 //! [`closing`]: watchers that stop while output waits; [`killed`]: a batch that a killed circusd left; [`sockets`]: lines as
-//! messages; [`upkeep`]: old files; [`random`]: random stories against a reference.
+//! messages; [`objects`]: classes in Python, with real ones; [`upkeep`]: old files; [`random`]: random stories against a reference.
 
 mod classes;
 mod closing;
 mod killed;
 mod lines;
 mod moved;
+mod objects;
 mod random;
 mod sockets;
 mod trouble;
@@ -42,7 +43,7 @@ struct Rig {
 fn worker(reports: &Reports, journal: Journal) -> Worker<Box<dyn Fn(ScribeReport)>> {
     let sink = Rc::clone(reports);
     let report: Box<dyn Fn(ScribeReport)> = Box::new(move |report| sink.borrow_mut().push(report));
-    Worker::new(report, TimeZone::UTC, journal)
+    Worker::new(report, TimeZone::UTC, journal, Arc::default())
 }
 
 impl Rig {
