@@ -9,6 +9,7 @@ mod hooks;
 mod kill_under_load;
 mod lifetimes;
 mod lost_output;
+mod metrics;
 mod overflow;
 mod papa_package;
 mod plugins;

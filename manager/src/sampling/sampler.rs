@@ -65,7 +65,7 @@ pub struct Sampler {
 
 /// What does not change while we run.
 #[derive(Debug)]
-struct Host {
+pub(super) struct Host {
     memory: u64,
     page: u64,
     ticks_per_second: u64,
@@ -96,13 +96,7 @@ impl Default for Sampler {
 impl Sampler {
     /// A sampler that remembers nothing yet. Reads no process.
     pub fn new() -> Self {
-        let info = sysinfo();
-        let host = Host {
-            memory: info.totalram.saturating_mul(info.mem_unit.into()),
-            page: u64::try_from(page_size()).unwrap_or(u64::MAX),
-            ticks_per_second: clock_ticks_per_second().max(1),
-        };
-        Self { host, boot: boot_time(since_boot()), remembered: HashMap::new(), users: Users::default() }
+        Self { host: Host::new(), boot: boot_time(since_boot()), remembered: HashMap::new(), users: Users::default() }
     }
 
     /// A process and its direct children, ended ones left out.
@@ -214,6 +208,15 @@ impl Sampler {
 }
 
 impl Host {
+    pub(super) fn new() -> Self {
+        let info = sysinfo();
+        Self {
+            memory: info.totalram.saturating_mul(info.mem_unit.into()),
+            page: u64::try_from(page_size()).unwrap_or(u64::MAX),
+            ticks_per_second: clock_ticks_per_second().max(1),
+        }
+    }
+
     /// Everything but user name and children, and the mark for the next look.
     fn read(
         &self,
@@ -242,7 +245,14 @@ impl Host {
         Ok((info, mark))
     }
 
-    fn usage(&self, stat: &Stat, memory: Memory, cpu_percent: f64, boot: Duration, boottime: Duration) -> Usage {
+    pub(super) fn usage(
+        &self,
+        stat: &Stat,
+        memory: Memory,
+        cpu_percent: f64,
+        boot: Duration,
+        boottime: Duration,
+    ) -> Usage {
         let resident = memory.resident_pages.saturating_mul(self.page);
         let start = self.time(stat.start_ticks);
         Usage {
@@ -281,17 +291,17 @@ fn memory_percent(resident: u64, total: u64) -> f64 {
 }
 
 /// The clock that process start times are counted with (proc(5), `starttime`).
-fn since_boot() -> Duration {
+pub(super) fn since_boot() -> Duration {
     let time = clock_gettime(ClockId::Boottime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-fn boot_time(boottime: Duration) -> Duration {
+pub(super) fn boot_time(boottime: Duration) -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(boottime)
 }
 
 /// A file we may not read is `None`: its fields are `N/A`.
-fn seen<T>(pid: i32, read: Result<T, Unread>) -> Result<Option<T>, SampleError> {
+pub(super) fn seen<T>(pid: i32, read: Result<T, Unread>) -> Result<Option<T>, SampleError> {
     match read {
         Ok(text) => Ok(Some(text)),
         Err(Unread::Forbidden) => Ok(None),
@@ -299,11 +309,16 @@ fn seen<T>(pid: i32, read: Result<T, Unread>) -> Result<Option<T>, SampleError> 
     }
 }
 
-fn parsed<T>(pid: i32, file: &'static str, text: String, parse: fn(&str) -> Option<T>) -> Result<T, SampleError> {
+pub(super) fn parsed<T>(
+    pid: i32,
+    file: &'static str,
+    text: String,
+    parse: fn(&str) -> Option<T>,
+) -> Result<T, SampleError> {
     parse(&text).ok_or(SampleError::Malformed { pid, file, text })
 }
 
-fn unreadable(pid: i32, unread: Unread) -> SampleError {
+pub(super) fn unreadable(pid: i32, unread: Unread) -> SampleError {
     match unread {
         Unread::Gone => SampleError::Gone,
         Unread::Forbidden => SampleError::Unreadable { pid, reason: io::Error::from(io::ErrorKind::PermissionDenied) },
