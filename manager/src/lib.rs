@@ -15,6 +15,7 @@ pub mod daemon;
 pub mod endpoints;
 pub mod hooks;
 pub mod kernel_link;
+pub mod metrics;
 pub mod options;
 pub mod plugins;
 pub mod process;

@@ -146,6 +146,11 @@ pub fn restarts(reply: &StatusReply) -> Option<[u64; 3]> {
     numbers.try_into().ok()
 }
 
+/// Whether the core takes no requests for a moment; see [`SAFE_MODE`].
+pub fn is_in_safe_mode(reply: &StatusReply) -> bool {
+    addition(reply, SAFE_MODE).is_some()
+}
+
 fn addition(reply: &StatusReply, tag: u16) -> Option<&[u8]> {
     reply.ext.iter().find(|(known, _)| *known == tag).map(|(_, bytes)| bytes.as_slice())
 }
@@ -173,7 +178,7 @@ pub fn json(reply: &StatusReply) -> Value {
             json!({"kernel": kernel, "keeper": keeper, "upgrades": upgrades})
         }),
         "last_upgrade": last_upgrade(reply),
-        "safe_mode": addition(reply, SAFE_MODE).is_some(),
+        "safe_mode": is_in_safe_mode(reply),
         "guarantees": guarantees.collect::<Vec<_>>(),
     })
 }

@@ -101,9 +101,7 @@ scenarios! {
 const APART: &[&str] = &["multicast_discovery"];
 
 /// Transcripts that wait for what they are about.
-const NOT_YET: &[(&str, &str)] = &[
-    ("papa_017", "taken with Circus 0.17; its behaviour is a story of its own"),
-];
+const NOT_YET: &[(&str, &str)] = &[("papa_017", "taken with Circus 0.17; its behaviour is a story of its own")];
 
 /// Transcripts that only prove the rules of comparison: what they show is not wanted here, and later steps build on it.
 const REFERENCE_ONLY: &[(&str, &str)] = &[

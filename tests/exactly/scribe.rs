@@ -69,7 +69,9 @@ fn tell(report: ScribeReport) {
     let line = match report {
         ScribeReport::Consumed { stream, offset, .. } => format!("a {} {offset}\n", stream.index()),
         ScribeReport::Drained { .. } => "d\n".to_owned(),
-        ScribeReport::Flushed { .. } | ScribeReport::Stopped { by_panic: false } => return,
+        ScribeReport::Flushed { .. } | ScribeReport::Stopped { by_panic: false } | ScribeReport::Rotated { .. } => {
+            return;
+        }
         other => format!("! {other:?}\n"),
     };
     let _ = stdout().write_all(line.as_bytes());

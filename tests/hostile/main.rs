@@ -4,6 +4,7 @@
 //! cases run against libzmq.
 #![forbid(unsafe_code)]
 
+mod metrics;
 mod peer;
 
 use anyhow::{Result, ensure};

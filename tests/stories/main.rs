@@ -10,6 +10,7 @@ mod hooks;
 mod kill_under_load;
 mod lifetimes;
 mod lost_output;
+mod metrics;
 mod observers;
 mod overflow;
 mod papa_package;

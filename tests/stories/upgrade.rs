@@ -26,8 +26,9 @@ pub fn ctl(stack: &Stack, arguments: &[&str]) -> Result<(String, String, i32)> {
 }
 
 /// A stack whose programs lie in a folder of its own, where they can be replaced.
-fn own_programs(name: &str) -> Result<(Stack, PathBuf)> {
-    let mut stack = Stack::new(name, "", THREE)?;
+pub fn own_programs(name: &str, circus: impl Fn(&Sandbox) -> String) -> Result<(Stack, PathBuf)> {
+    let mut stack = Stack::empty(name, subject())?;
+    stack.configure(&circus(&stack.sandbox), THREE)?;
     let folder = stack.sandbox.work().join("bin");
     fs::create_dir(&folder)?;
     for program in [Program::Circusd, Program::Papa] {
@@ -61,7 +62,7 @@ fn state(stack: &mut Stack) -> Result<Value> {
 
 #[test]
 fn an_upgrade_changes_nothing_but_the_program() -> Result<()> {
-    let (mut stack, circusd) = own_programs("upgrade")?;
+    let (mut stack, circusd) = own_programs("upgrade", |_| String::new())?;
     stack.call("incr", &json!({"name": "a", "waiting": true}))?;
     stack.call("stop", &json!({"name": "idle", "waiting": true}))?;
     let before = state(&mut stack)?;
@@ -96,7 +97,7 @@ fn an_upgrade_changes_nothing_but_the_program() -> Result<()> {
 }
 
 /// Puts a program in the place of another as package managers do: the old file stays what it is.
-fn replace(place: &Path, program: &Path) -> Result<()> {
+pub fn replace(place: &Path, program: &Path) -> Result<()> {
     let fresh = place.with_extension("new");
     fs::copy(program, &fresh)?;
     fs::rename(&fresh, place)?;
@@ -105,7 +106,7 @@ fn replace(place: &Path, program: &Path) -> Result<()> {
 
 #[test]
 fn an_unfit_program_leaves_the_old_one_serving_and_is_told_apart() -> Result<()> {
-    let (mut stack, circusd) = own_programs("unfit")?;
+    let (mut stack, circusd) = own_programs("unfit", |_| String::new())?;
     let before = state(&mut stack)?;
     let script = |text: &str| -> Result<()> {
         let fresh = circusd.with_extension("new");
@@ -157,7 +158,7 @@ fn two_faced(circusd: &Path, start: &str) -> Result<()> {
 }
 
 fn falls_back(name: &str, start: &str, why: &str) -> Result<()> {
-    let (mut stack, circusd) = own_programs(name)?;
+    let (mut stack, circusd) = own_programs(name, |_| String::new())?;
     let before = services(&mut stack)?;
     two_faced(&circusd, start)?;
     let (said, complained, code) = ctl(&stack, &["upgrade"])?;

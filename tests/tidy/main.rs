@@ -5,6 +5,7 @@ mod documents;
 mod layout;
 mod man;
 mod manual;
+mod metrics;
 mod sources;
 
 use anyhow::{Context, Result};

@@ -7,6 +7,7 @@
 use super::report;
 use anyhow::{Context, Result};
 use ringmaster_manager::commands::COMMANDS;
+use ringmaster_manager::metrics::{METRICS, MetricKind, Unit};
 use ringmaster_manager::options::{
     CIRCUS_OPTIONS, Change, CircusOptions, Effect, Kind, SOCKET_OPTIONS, SocketDraft, WATCHER_OPTIONS, WatcherOption,
     WatcherOptions,
@@ -35,6 +36,7 @@ const TABLES: &[Table] = &[
     ("options-socket.md", "socket", socket),
     ("options-streams.md", "classes", classes),
     ("options-streams.md", "settings", settings),
+    ("metrics.md", "metrics", metrics),
     ("plugins.md", "plugins", plugins),
 ];
 
@@ -216,6 +218,26 @@ fn settings() -> Vec<Vec<String>> {
     rows
 }
 
+fn metrics() -> Vec<Vec<String>> {
+    let mut rows = vec![cells(["Name", "Type", "Labels", "Unit", "Meaning"])];
+    for metric in METRICS {
+        let kind = match metric.kind {
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Info => "info",
+            MetricKind::Histogram => "histogram",
+        };
+        let labels: Vec<String> = metric.labels.iter().map(|label| code(label)).collect();
+        let unit = match metric.unit {
+            Unit::None => "",
+            Unit::Seconds => "seconds",
+            Unit::Bytes => "bytes",
+        };
+        rows.push(cells([&code(metric.name), kind, &labels.join(", "), unit, metric.help]));
+    }
+    rows
+}
+
 fn code(text: &str) -> String {
     format!("`{text}`")
 }
@@ -271,6 +293,7 @@ fn type_of<S>(kind: &Kind<S>) -> &'static str {
         Kind::Retries(_) => "whole number or -1",
         Kind::Size(..) => "bytes, or with K, M, G, T",
         Kind::Overflow(_) => "policy",
+        Kind::Metrics(_) => "URL",
         Kind::Env(_) => "sections",
         Kind::Stream(..) => "[stream](options-streams.md)",
         Kind::Rlimits(_) => "whole number or empty",

@@ -92,6 +92,7 @@ fn plain(kind: &Kind<WatcherOptions>, text: &str) -> Option<Result<Value, Expect
         Kind::Text(_)
         | Kind::MaybeText(_)
         | Kind::TextUnlessEmpty(_)
+        | Kind::Metrics(_)
         | Kind::MaybePath(_)
         | Kind::Directory(_)
         | Kind::Args(_)

@@ -155,6 +155,7 @@ fn settable_option(row: &WatcherOption) -> Vec<Candidate> {
         | Kind::Retries(_)
         | Kind::Size(..)
         | Kind::Overflow(_)
+        | Kind::Metrics(_)
         | Kind::Env(_)
         | Kind::Family(_)
         | Kind::SocketKind(_) => vec![candidate(row.name, row.help)],

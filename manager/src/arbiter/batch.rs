@@ -86,9 +86,9 @@ impl Batches {
 
     /// The group will not be finished.
     pub fn fail(&mut self, id: BatchId, reason: Exclusive, now: Now, effects: &mut Vec<Effect>) {
-        if let Some(Batch { asker: Asker { client: Some(client), id }, .. }) = self.open.remove(&id) {
+        if let Some(Batch { asker: Asker { client: Some(client), id, timing }, .. }) = self.open.remove(&id) {
             let payload = circus::error(&id, now.wall, Errno::Command, &reason.to_string(), None);
-            effects.push(Effect::Reply { client, payload });
+            effects.push(Effect::Reply { client, payload, timing });
         }
     }
 }
@@ -96,7 +96,8 @@ impl Batches {
 /// Sends a successful answer, if somebody wants one.
 pub fn answer(asker: &Asker, now: Now, properties: Map<String, Value>, effects: &mut Vec<Effect>) {
     if let Some(client) = asker.client {
-        effects.push(Effect::Reply { client, payload: circus::ok(&asker.id, now.wall, properties) });
+        let payload = circus::ok(&asker.id, now.wall, properties);
+        effects.push(Effect::Reply { client, payload, timing: asker.timing });
     }
 }
 

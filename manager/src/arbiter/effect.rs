@@ -3,6 +3,7 @@
 use super::{About, SocketChange, Write};
 use crate::endpoints::ClientId;
 use crate::hooks::HookCall;
+use crate::metrics::Snapshot;
 use crate::options::{Identity, Signal, StreamOptions};
 use crate::process::{Launch, Wid};
 use crate::streams::PythonPlace;
@@ -10,6 +11,7 @@ use crate::watcher::WatcherId;
 use ringmaster_protocol::message::{ProcessId, Target};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// Who is to be answered, when somebody is.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,12 +20,23 @@ pub struct Asker {
     pub client: Option<ClientId>,
     /// Comes back with the answer.
     pub id: Value,
+    /// What is noted of the time that the answer takes.
+    pub timing: Option<Timing>,
+}
+
+/// When which command arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// Its name.
+    pub command: &'static str,
+    /// When, on the monotonic clock.
+    pub arrived: Duration,
 }
 
 impl Asker {
     /// For what nobody waits for.
     pub fn nobody() -> Self {
-        Self { client: None, id: Value::Null }
+        Self { client: None, id: Value::Null, timing: None }
     }
 }
 
@@ -73,6 +86,8 @@ pub enum Effect {
         client: ClientId,
         /// What.
         payload: Vec<u8>,
+        /// Since when it is waited for; of no interest to the shell.
+        timing: Option<Timing>,
     },
     /// Publish one event.
     Publish {
@@ -130,6 +145,8 @@ pub enum Effect {
     ReopenLogs,
     /// Look at processes; comes back as `Event::Sampled`, with the hook that is to see the facts first.
     Sample(Asker, Box<Sample>, Option<Box<HookCall>>),
+    /// Tell what there is to be told in figures.
+    Show(Box<Snapshot>),
     /// Call a hook; comes back as `Event::HookDone`.
     RunHook(Box<HookCall>),
     /// See whether a user and a group exist; comes back as `Event::Identified`.
@@ -142,6 +159,8 @@ pub enum Effect {
         uid: Option<Identity>,
         /// Group.
         gid: Option<Identity>,
+        /// When the request arrived.
+        arrived: Option<Duration>,
     },
     /// Read the configuration again; comes back as `Event::ConfigRead`.
     ReadConfig,

@@ -10,6 +10,7 @@ use crate::streams::Loss;
 use ringmaster_protocol::message::{Exited, ProcessId, ProcessInfo};
 use ringmaster_protocol::ring::Stream;
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 /// A spawn that failed, in words for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub enum Event {
         client: ClientId,
         /// What.
         payload: Vec<u8>,
+        /// When, on the monotonic clock; `None`: a hook asks, whose time is nobody's.
+        arrived: Option<Duration>,
     },
     /// The core's answer to a spawn.
     Spawned {
@@ -87,6 +90,15 @@ pub enum Event {
         /// How much, when and why.
         loss: Loss,
     },
+    /// Log files of a watcher, by its name, were moved away for new ones.
+    Rotated {
+        /// Whose.
+        watcher: String,
+        /// How many.
+        files: u64,
+    },
+    /// Somebody wants to see figures; answered by `Effect::Show`.
+    Watched,
     /// Facts from /proc are there.
     Sampled {
         /// Who asked.
@@ -111,6 +123,8 @@ pub enum Event {
         payload: Vec<u8>,
         /// Or who does not exist.
         result: Result<(), String>,
+        /// When the request arrived.
+        arrived: Option<Duration>,
     },
     /// The configuration as it is now, or all that is wrong with it.
     ConfigRead(Result<Box<Config>, String>),

@@ -102,7 +102,7 @@ fn answer(asker: &Asker, result: Result<Map<String, Value>, String>, now: Now, e
         Ok(properties) => circus::ok(&asker.id, now.wall, properties),
         Err(reason) => circus::error(&asker.id, now.wall, Errno::Message, &reason, None),
     };
-    effects.push(Effect::Reply { client, payload });
+    effects.push(Effect::Reply { client, payload, timing: asker.timing });
 }
 
 /// The infos of an answer to `stats` by pid. That of one process has them without the pid around them.

@@ -136,7 +136,7 @@ mod tests {
     }
 
     fn reply(number: u64) -> Effect {
-        Effect::Reply { client: ClientId::for_test(number), payload: Vec::new() }
+        Effect::Reply { client: ClientId::for_test(number), payload: Vec::new(), timing: None }
     }
 
     fn clients(effects: &[Effect]) -> Vec<ClientId> {

@@ -11,6 +11,7 @@ mod difference;
 mod effect;
 mod event;
 mod exclusive;
+mod figures;
 mod hooks;
 mod kept;
 mod ledger;
@@ -26,6 +27,8 @@ mod tests;
 #[cfg(test)]
 mod tests_demand;
 #[cfg(test)]
+mod tests_figures;
+#[cfg(test)]
 mod tests_hooks;
 #[cfg(test)]
 mod tests_next;
@@ -39,7 +42,7 @@ pub use batch::{Batches, ReplyShape};
 pub use boot::owner;
 pub use chronicle::{About, Asked, Chronicle, Since, Standing, Told};
 pub use difference::{SocketChange, WantedSocket};
-pub use effect::{AfterSignal, Asker, Effect, Ending, JournalWrite, Sample, Sampled};
+pub use effect::{AfterSignal, Asker, Effect, Ending, JournalWrite, Sample, Sampled, Timing};
 pub use event::{Event, OwnSignal, SpawnFailure};
 pub use exclusive::Exclusive;
 pub use hooks::HookTickets;
@@ -50,7 +53,8 @@ pub use roster::Left;
 pub use socket_table::{BoundSocket, SOCKET_PREFIX, SocketPlace, SocketTable};
 
 use crate::clock::Now;
-use crate::commands;
+use crate::commands::{self, Incoming};
+use crate::metrics::Histogram;
 use crate::options::{CircusOptions, SocketOptions};
 use crate::process::SpawnTicket;
 use crate::watcher::{BatchId, Operation, Outcome, Seed, Status, Turn, Watcher, WatcherId, World};
@@ -125,6 +129,8 @@ pub struct Arbiter {
     deadlines: BTreeSet<(Duration, WatcherId)>,
     armed: BTreeMap<WatcherId, Duration>,
     awaited: Awaited,
+    /// How long commands took, by name.
+    commands: BTreeMap<&'static str, Histogram>,
     phase: Phase,
     /// Whether the core is there.
     connected: bool,
@@ -160,6 +166,7 @@ impl Arbiter {
             deadlines: BTreeSet::new(),
             armed: BTreeMap::new(),
             awaited: Awaited::default(),
+            commands: BTreeMap::new(),
             connected: false,
             unsettled: BTreeSet::new(),
         };
@@ -176,8 +183,9 @@ impl Arbiter {
         match event {
             Event::Attached(processes) => self.attached(processes, now, &mut effects, &mut touched),
             Event::Detached => self.detached(),
-            Event::Request { client, payload } => {
-                commands::serve(self, now, client, &payload, &mut effects, &mut touched);
+            Event::Request { client, payload, arrived } => {
+                let incoming = Incoming { client, payload: &payload, arrived, identified: None };
+                commands::serve(self, now, incoming, &mut effects, &mut touched);
             }
             Event::Spawned { ticket, result } => {
                 let Some(id) = self.tickets.remove(&ticket) else {
@@ -216,10 +224,12 @@ impl Arbiter {
                     });
                 }
             }
-            Event::Identified { client, payload, result } => {
-                let request = (client, payload.as_slice(), Some(result));
-                commands::serve_identified(self, now, request, &mut effects, &mut touched);
+            Event::Identified { client, payload, result, arrived } => {
+                let incoming = Incoming { client, payload: &payload, arrived, identified: Some(result) };
+                commands::serve(self, now, incoming, &mut effects, &mut touched);
             }
+            Event::Rotated { watcher, files } => self.rotated(&watcher, files),
+            Event::Watched => effects.push(Effect::Show(Box::new(self.snapshot(now)))),
             Event::ConfigRead(result) => self.config_read(result, now, &mut effects, &mut touched),
             Event::Rebound(rebound) => self.rebound(rebound, now, &mut effects, &mut touched),
             Event::Knocked(socket) => self.knocked(&socket, &mut touched),
@@ -232,7 +242,9 @@ impl Arbiter {
         self.proceed_upgrade(now, &mut effects);
         let (mut effects, new) = self.chronicle.enter(now, effects);
         self.tell_listeners(now, new, &mut effects);
-        self.ledger.enter(effects)
+        let effects = self.ledger.enter(effects);
+        self.time(now, &effects);
+        effects
     }
 
     fn spawned(

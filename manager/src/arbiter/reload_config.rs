@@ -117,7 +117,7 @@ impl Arbiter {
         {
             let reason = Exclusive::Stopping.to_string();
             let payload = circus::error(&asker.id, now.wall, Errno::Command, &reason, None);
-            effects.push(Effect::Reply { client, payload });
+            effects.push(Effect::Reply { client, payload, timing: asker.timing });
         }
     }
 
@@ -335,6 +335,6 @@ impl Arbiter {
 fn fail(asker: &Asker, now: Now, effects: &mut Vec<Effect>) {
     if let Some(client) = asker.client {
         let payload = circus::error(&asker.id, now.wall, Errno::BadMessageData, SERVER_ERROR, None);
-        effects.push(Effect::Reply { client, payload });
+        effects.push(Effect::Reply { client, payload, timing: asker.timing });
     }
 }

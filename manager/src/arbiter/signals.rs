@@ -26,7 +26,8 @@ impl Arbiter {
                 batch::answer(&asker, now, Map::new(), effects);
             }
             (AfterSignal::Answer(asker, refusal), Ok(_) | Err(_)) => {
-                effects.extend(asker.client.map(|client| Effect::Reply { client, payload: refusal }));
+                let timing = asker.timing;
+                effects.extend(asker.client.map(|client| Effect::Reply { client, payload: refusal, timing }));
             }
             (AfterSignal::Ignore, Ok(_)) => {}
             (AfterSignal::Ignore | AfterSignal::Announce(_), Err(reason)) => {

@@ -39,6 +39,8 @@ pub(super) struct Rig {
     busy: bool,
     /// The last question about processes.
     pub sampled: Option<(Asker, Option<Box<crate::hooks::HookCall>>)>,
+    /// The last figures.
+    pub shown: Option<crate::metrics::Snapshot>,
     /// Calls of hooks that are not answered.
     pub hook_calls: Vec<crate::hooks::HookCall>,
     pub held: Vec<crate::process::Launch>,
@@ -96,6 +98,7 @@ impl Rig {
             pending: std::collections::VecDeque::new(),
             busy: false,
             sampled: None,
+            shown: None,
             hook_calls: Vec::new(),
             held: Vec::new(),
             hold: false,
@@ -130,10 +133,10 @@ impl Rig {
                 let filename = |stream: crate::options::StreamOptions| stream.settings.get("filename").cloned();
                 self.streams.push(stdout.and_then(filename));
             }
-            Effect::Identify { client, payload, uid, .. } => {
+            Effect::Identify { client, payload, uid, arrived, .. } => {
                 let nobody = uid == Some(crate::options::Identity::Name("nosuchuser".to_owned()));
                 let result = if nobody { Err("'nosuchuser' isn't a valid user name".to_owned()) } else { Ok(()) };
-                self.event(Event::Identified { client, payload, result });
+                self.event(Event::Identified { client, payload, result, arrived });
             }
             Effect::ReadConfig => self.config_reads += 1,
             Effect::TryUpgrade => self.trials += 1,
@@ -154,6 +157,7 @@ impl Rig {
             Effect::Attach { .. } | Effect::CloseStreams(_) | Effect::ReopenLogs => {}
             Effect::Sample(asker, _, extension) => self.sampled = Some((asker, extension)),
             Effect::RunHook(call) => self.hook_calls.push(*call),
+            Effect::Show(snapshot) => self.shown = Some(*snapshot),
         }
     }
 
@@ -199,7 +203,7 @@ impl Rig {
     pub fn call(&mut self, request: Value) -> Option<Value> {
         let before = self.replies.len();
         let payload = request.to_string().into_bytes();
-        self.event(Event::Request { client: ClientId::for_test(1), payload });
+        self.event(Event::Request { client: ClientId::for_test(1), payload, arrived: Some(self.now.mono) });
         (self.replies.len() > before).then(|| self.replies.last().unwrap().clone())
     }
 

@@ -110,6 +110,6 @@ impl Arbiter {
 fn refuse(asker: &Asker, now: Now, reason: &str, effects: &mut Vec<Effect>) {
     if let Some(client) = asker.client {
         let payload = circus::error(&asker.id, now.wall, Errno::Command, reason, None);
-        effects.push(Effect::Reply { client, payload });
+        effects.push(Effect::Reply { client, payload, timing: asker.timing });
     }
 }

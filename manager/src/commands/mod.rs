@@ -35,9 +35,9 @@ mod stop;
 mod upgrade;
 
 pub use refusal::Refusal;
-pub use stats::answer as answer_sample;
+pub use stats::{answer as answer_sample, sampled};
 
-use crate::arbiter::{Arbiter, Asker, Effect, ReplyShape};
+use crate::arbiter::{Arbiter, Asker, Effect, ReplyShape, Timing};
 use crate::clock::Now;
 use crate::endpoints::ClientId;
 use crate::watcher::{Operation, Watcher, WatcherId};
@@ -45,6 +45,7 @@ use properties::Properties;
 use ringmaster_protocol::circus::{self, Call, CallError, Errno};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// One command.
 #[derive(Debug)]
@@ -124,6 +125,19 @@ struct Context<'a> {
     identified: Option<Result<(), String>>,
 }
 
+/// One payload from a client.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    /// Whose.
+    pub client: ClientId,
+    /// The bytes.
+    pub payload: &'a [u8],
+    /// When it came, on the monotonic clock; `None`: nobody measures.
+    pub arrived: Option<Duration>,
+    /// Whether the users and groups that it names exist, once that has been looked up.
+    pub identified: Option<Result<(), String>>,
+}
+
 impl Context<'_> {
     /// The watcher that `name` names.
     fn watcher(&self, properties: &Properties<'_>) -> Result<&Watcher, Refusal> {
@@ -159,27 +173,16 @@ impl Context<'_> {
 pub fn serve(
     arbiter: &mut Arbiter,
     now: Now,
-    client: ClientId,
-    payload: &[u8],
+    incoming: Incoming<'_>,
     effects: &mut Vec<Effect>,
     touched: &mut BTreeSet<WatcherId>,
 ) {
-    serve_identified(arbiter, now, (client, payload, None), effects, touched);
-}
-
-/// Serves one payload again, after the users and groups that it names have been looked up.
-pub fn serve_identified(
-    arbiter: &mut Arbiter,
-    now: Now,
-    (client, payload, identified): (ClientId, &[u8], Option<Result<(), String>>),
-    effects: &mut Vec<Effect>,
-    touched: &mut BTreeSet<WatcherId>,
-) {
+    let Incoming { client, payload, arrived, identified } = incoming;
     let call = match Call::parse(payload) {
         Ok(call) => call,
         Err(error @ CallError::InvalidJson) => {
             let payload = circus::error(&Value::Null, now.wall, Errno::InvalidJson, &error.to_string(), None);
-            effects.push(Effect::Reply { client, payload });
+            effects.push(Effect::Reply { client, payload, timing: None });
             return;
         }
         Err(CallError::NoCommand) => {
@@ -187,7 +190,8 @@ pub fn serve_identified(
             return;
         }
     };
-    let asker = Asker { client: (!call.cast).then_some(client), id: call.id.clone() };
+    let timing = arrived.map(|arrived| Timing { command: known_name(&call), arrived });
+    let asker = Asker { client: (!call.cast).then_some(client), id: call.id.clone(), timing };
     let mut context =
         Context { arbiter, now, effects, touched, asker: asker.clone(), raw: payload, client, identified };
     let answer = run(&mut context, &call);
@@ -196,15 +200,21 @@ pub fn serve_identified(
         (Ok(Answer::Now(properties)), Some(_)) => circus::ok(&asker.id, now.wall, properties),
         (Err(refusal), Some(_)) => refusal.reply(&asker.id, now.wall, payload),
     };
-    effects.push(Effect::Reply { client, payload });
+    effects.push(Effect::Reply { client, payload, timing });
+}
+
+fn find(call: &Call) -> Option<&'static Command> {
+    let name = call.command.to_lowercase();
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
+/// The name under which a call is counted; clients cannot make up more.
+fn known_name(call: &Call) -> &'static str {
+    find(call).map_or("unknown", |command| command.name)
 }
 
 fn run(context: &mut Context<'_>, call: &Call) -> Result<Answer, Refusal> {
-    let name = call.command.to_lowercase();
-    let command = COMMANDS
-        .iter()
-        .find(|command| command.name == name)
-        .ok_or_else(|| Refusal::UnknownCommand(call.command.clone()))?;
+    let command = find(call).ok_or_else(|| Refusal::UnknownCommand(call.command.clone()))?;
     let properties = Properties::new(&call.properties)?;
     properties.require(command.required)?;
     (command.run)(context, &properties)

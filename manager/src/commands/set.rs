@@ -57,6 +57,7 @@ fn identify(context: &mut Context<'_>, wanted: &Map<String, Value>) -> Result<Op
                 payload: context.raw.to_vec(),
                 uid: named.uid,
                 gid: named.gid,
+                arrived: context.asker.timing.map(|timing| timing.arrived),
             });
             Ok(Some(Answer::Later))
         }

@@ -57,7 +57,8 @@ fn pid(process: &Value) -> Result<i64, Refusal> {
     parsed.ok_or_else(|| Refusal::Exception(format!("invalid literal for int() with base 10: {shown}")))
 }
 
-fn sampled(watcher: &Watcher) -> Vec<Sampled> {
+/// The living processes of a watcher, by pid.
+pub fn sampled(watcher: &Watcher) -> Vec<Sampled> {
     let live = watcher.processes.iter().filter(|process| process.live_pid().is_some());
     let mut all: Vec<Sampled> = live
         .filter_map(|process: &Process| {

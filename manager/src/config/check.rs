@@ -13,6 +13,9 @@ pub fn report(config: &Config) -> String {
     let circus = &config.circus;
     lines.push(format!("commands  {}", circus.endpoint));
     lines.push(format!("events    {}", circus.pubsub_endpoint));
+    if let Some(endpoint) = &circus.metrics_endpoint {
+        lines.push(format!("metrics   {endpoint}"));
+    }
     if let Some(instance) = &circus.instance {
         lines.push(format!("instance  {instance}"));
     }

@@ -9,8 +9,8 @@ use super::near::{elsewhere, nearest};
 use super::problem::{Place, Problem, ProblemKind, Severity};
 use super::reader::{Document, Entry, Item, Section};
 use crate::options::{
-    CIRCUS_KEYS_NEVER_READ, CIRCUS_OPTIONS, CircusOption, CircusOptions, Effect, Expected, SOCKET_OPTIONS, SocketDraft,
-    SocketKind, SocketOption, SocketOptions, python,
+    CIRCUS_KEYS_NEVER_READ, CIRCUS_OPTIONS, CircusOption, CircusOptions, Effect, Expected, MetricsEndpoint,
+    SOCKET_OPTIONS, SocketDraft, SocketKind, SocketOption, SocketOptions, python,
 };
 
 /// One section with its problems so far.
@@ -111,6 +111,12 @@ impl<'a> Reading<'a> {
             if row.effect == Effect::NotYet && (is_changed || is_stats_endpoint) {
                 self.no_effect(entry, &text);
             }
+        }
+        let exposed = |endpoint: &&MetricsEndpoint| !endpoint.is_local() && !circus.metrics_remote;
+        if let Some(endpoint) = circus.metrics_endpoint.as_ref().filter(exposed) {
+            let (key, value) = ("metrics_endpoint".to_owned(), endpoint.to_string());
+            let kind = ProblemKind::Value { key, value, expected: Expected::LocalMetrics };
+            self.note_at("metrics_endpoint", Severity::Fatal, kind);
         }
         // `statsd = False` after `stats_endpoint` does not turn it off again.
         circus.statsd |= self.items.iter().any(|item| item.entry.key == "stats_endpoint");

@@ -120,7 +120,7 @@ async fn slot<T>(slots: &Arc<Semaphore>, shared: &Shared<T>) -> Option<OwnedSema
 
 /// How long to wait after accept failed: not at all when only that one connection failed (accept(2) passes errors of
 /// the connection on), longer and longer when this process or the system is out of something.
-fn pause_after(error: &io::Error, previous: Option<Duration>) -> Option<Duration> {
+pub(super) fn pause_after(error: &io::Error, previous: Option<Duration>) -> Option<Duration> {
     let of_the_connection = matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted

@@ -29,6 +29,8 @@ pub struct ControlRequest {
     pub from: ClientId,
     /// The bytes of the frame, not looked at.
     pub payload: Bytes,
+    /// When it was read.
+    pub arrived: std::time::Instant,
     /// Its place in the queue; given back when dropped.
     _place: Option<Place>,
 }
@@ -83,10 +85,11 @@ async fn serve_client(shared: Arc<Shared<()>>, mut link: Link<()>, from: ClientI
             tracing::warn!("{from}: message of {} frames dropped, expected one frame", rest.len() + 1);
             continue;
         }
+        let arrived = std::time::Instant::now();
         let Some(place) = queue.place(&turns, payload.len()).await else {
             return Ended::Closing;
         };
-        let request = ControlRequest { from, payload, _place: Some(place) };
+        let request = ControlRequest { from, payload, arrived, _place: Some(place) };
         if queue.requests.send(request).await.is_err() {
             return Ended::Closing;
         }
@@ -107,7 +110,7 @@ impl ControlRequest {
     /// A request that did not come through an endpoint and occupies no place in its queue.
     #[must_use]
     pub fn new(from: ClientId, payload: Bytes) -> Self {
-        Self { from, payload, _place: None }
+        Self { from, payload, arrived: std::time::Instant::now(), _place: None }
     }
 }
 

@@ -7,7 +7,8 @@
 //!   + PARTIAL_POOL + BACKLOG_POOL + QUEUED_REQUEST_BYTES
 //! ```
 //!
-//! times at most two, because a growing buffer doubles. No limit here is a matter of taste of one connection: when a
+//! times at most two, because a growing buffer doubles. The metrics endpoint holds at most
+//! `HTTP_CONNECTIONS * (HTTP_HEAD_BYTES + READ_CHUNK)` and the pages of the last `HTTP_WRITE_DEADLINE`, one a second and format. No limit here is a matter of taste of one connection: when a
 //! client meets one, that client pays (it waits, loses the event, or is closed) and nobody else notices.
 
 use std::time::Duration;
@@ -103,6 +104,31 @@ pub const ACCEPT_BACKOFF_FIRST: Duration = Duration::from_millis(50);
 
 /// Longest pause after accept failed again and again: a freed descriptor is used within a second.
 pub const ACCEPT_BACKOFF_LAST: Duration = Duration::from_secs(1);
+
+/// Connections to the metrics endpoint. Two monitoring systems and some people at once are a dozen. Beyond it a newcomer takes
+/// the place of the longest idle one; a scraper connects again by itself.
+pub const HTTP_CONNECTIONS: usize = 64;
+
+/// The head of a request. A scraper's is half a kilobyte; servers commonly allow eight.
+pub const HTTP_HEAD_BYTES: usize = 8 * KIB;
+
+/// Fields of a head. A browser sends some twenty.
+pub const HTTP_FIELDS: usize = 64;
+
+/// From accept to the first byte, and from the first byte to the end of the head: a head is one packet.
+pub const HTTP_REQUEST_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Between two requests of one connection. Scrapers come every 15 to 60 s, some every two minutes.
+pub const HTTP_IDLE: Duration = Duration::from_secs(130);
+
+/// For the page to be made: what Prometheus waits for altogether (`scrape_timeout`).
+pub const HTTP_ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// For the client to take the answer. Who reads slower than this has given up already.
+pub const HTTP_WRITE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a connection that is to end waits for its client to have read what it was sent.
+pub const HTTP_LINGER: Duration = Duration::from_secs(1);
 
 /// What one peer may send in one message; one value per kind of endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,9 @@
-//! The ZMQ endpoints: ROUTER for commands, PUB for events, served by our own ZMTP 3.1.
+//! The endpoints: ROUTER for commands and PUB for events, served by our own ZMTP 3.1, and a page of figures over HTTP.
 //!
 //! * [`address`] turns `tcp://…` and `ipc://…` into something to bind; the core binds and listens.
 //! * [`Listening`] takes the descriptor that comes back.
-//! * [`serve_control`] and [`serve_publisher`] serve it; [`Discovery`] tells where it is to whoever asks over UDP.
+//! * [`serve_control`], [`serve_publisher`] and [`serve_metrics`] serve it; [`Discovery`] tells where circusd is to whoever
+//!   asks over UDP.
 //!
 //! The rest of the manager sees [`ControlServer`] and [`EventPublisher`] only. Nothing here knows JSON, commands or
 //! watchers; nothing here binds, listens, or removes a path. A client can cost itself its connection, never more:
@@ -12,13 +13,16 @@ mod acceptor;
 pub mod address;
 mod control;
 mod discovery;
+pub mod http;
 pub mod limits;
 mod link;
 mod listening;
+mod metrics;
 mod outbox;
 mod peers;
 mod pool;
 mod publisher;
+mod seats;
 mod shared;
 mod statistics;
 mod stream;
@@ -29,6 +33,7 @@ pub mod zmtp;
 pub use control::{ControlHandle, ControlRequest, serve_control};
 pub use discovery::{Discovery, DiscoveryError};
 pub use listening::{Listening, NotListening};
+pub use metrics::{Ask, MetricsHandle, Names, Site, serve_metrics};
 pub use publisher::{PublisherHandle, serve_publisher};
 pub use statistics::Statistics;
 

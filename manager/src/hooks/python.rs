@@ -122,7 +122,7 @@ impl Python {
                 self.last_ask += 1;
                 self.asks.insert(self.last_ask, (id, ask));
                 let (client, payload) = (ClientId::of_hook(self.last_ask), call.to_string().into_bytes());
-                let _ = self.events.send(Event::Request { client, payload }).await;
+                let _ = self.events.send(Event::Request { client, payload, arrived: None }).await;
             }
             Some(Ok(answer)) => {
                 let call = answer.ticket().and_then(|ticket| self.workers.get_mut(&id)?.answered(ticket));

@@ -38,6 +38,7 @@ impl<S> Kind<S> {
             Self::Hooks(_) => check_hooks(key, value),
             // Circus does not look at these; they must be what they will be used as.
             Self::Overflow(_)
+            | Self::Metrics(_)
             | Self::Text(_)
             | Self::MaybeText(_)
             | Self::TextUnlessEmpty(_)
@@ -102,8 +103,10 @@ impl<S> Kind<S> {
                 (field.at)(target).insert(name.to_owned(), limit);
             }
             Self::Hooks(field) => assign_hooks((field.at)(target), key, value)?,
-            // No client command reaches sockets.
-            Self::Family(_) | Self::SocketKind(_) => return Err(OptionError::UnknownKey(key.to_owned())),
+            // No client command reaches sockets, nor [circus].
+            Self::Family(_) | Self::SocketKind(_) | Self::Metrics(_) => {
+                return Err(OptionError::UnknownKey(key.to_owned()));
+            }
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! `[circus]`.
 
-use super::Seconds;
+use super::{MetricsEndpoint, Seconds};
 use std::path::PathBuf;
 
 /// The `[circus]` section (spec a.4), typed.
@@ -39,6 +39,12 @@ pub struct CircusOptions {
     pub papa_path: Option<PathBuf>,
     /// The instance name, when given.
     pub instance: Option<String>,
+    /// Where figures are read; `None`: nowhere.
+    pub metrics_endpoint: Option<MetricsEndpoint>,
+    /// Figures of single processes, too.
+    pub metrics_per_process: bool,
+    /// Whether `metrics_endpoint` may be an address that other hosts reach.
+    pub metrics_remote: bool,
     /// Run the web console.
     pub httpd: bool,
     /// Web console host.
@@ -75,6 +81,9 @@ impl Default for CircusOptions {
             papa_endpoint: None,
             papa_path: None,
             instance: None,
+            metrics_endpoint: None,
+            metrics_per_process: false,
+            metrics_remote: false,
             httpd: false,
             httpd_host: "localhost".to_owned(),
             httpd_port: 8080,

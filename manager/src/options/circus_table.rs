@@ -56,7 +56,7 @@ const fn row(name: &'static str, kind: Kind<CircusOptions>, effect: Effect, help
 }
 
 use Effect::{Acts, Ignored, NotYet};
-use Kind::{Flag, FloatSeconds, MaybePath, MaybeText, Octal, Period, Port, Text, TextUnlessEmpty, Whole};
+use Kind::{Flag, FloatSeconds, MaybePath, MaybeText, Metrics, Octal, Period, Port, Text, TextUnlessEmpty, Whole};
 
 /// Every option of `[circus]`. `include` and `include_dir` are read before, by `config::include`.
 #[rustfmt::skip]
@@ -66,6 +66,9 @@ pub const CIRCUS_OPTIONS: &[CircusOption] = &[
     row("pubsub_endpoint", Text(field!(pubsub_endpoint)), Acts, "where events are published"),
     row("stats_endpoint", Text(field!(stats_endpoint)), Acts, "where statistics are published; turns statsd on"),
     row("statsd", Flag(field!(statsd)), Acts, "publish statistics"),
+    row("metrics_endpoint", Metrics(field!(metrics_endpoint)), Acts, "where figures are read, such as http://127.0.0.1:9464/metrics"),
+    row("metrics_per_process", Flag(field!(metrics_per_process)), Acts, "figures of single processes, too"),
+    row("metrics_remote", Flag(field!(metrics_remote)), Acts, "metrics_endpoint may be an address that other hosts reach"),
     row("multicast_endpoint", TextUnlessEmpty(field!(multicast_endpoint)), Acts, "UDP discovery; empty turns it off"),
     row("check_delay", Period(field!(check_delay)), Acts, "seconds between checks, and the longest respawn back-off"),
     row("hooks_timeout", FloatSeconds(field!(hooks_timeout)), Acts, "seconds that a hook, or a call of a stream class, may take; 0 for the default"),

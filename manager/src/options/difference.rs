@@ -28,6 +28,7 @@ impl<S> Kind<S> {
             Self::Retries(field) => (field.get)(a) == (field.get)(b),
             Self::Size(field, _) => (field.get)(a) == (field.get)(b),
             Self::Overflow(field) => (field.get)(a) == (field.get)(b),
+            Self::Metrics(field) => (field.get)(a) == (field.get)(b),
             Self::Env(field) => (field.get)(a) == (field.get)(b),
             Self::Stream(_, field) => (field.get)(a) == (field.get)(b),
             Self::Rlimits(field) => (field.get)(a) == (field.get)(b),

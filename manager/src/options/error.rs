@@ -69,6 +69,12 @@ pub enum Expected {
     /// `ring_size`, `spill_quota`.
     #[error("expected a number of bytes such as 4194304 or 4M, {0}")]
     Size(super::SizeRange),
+    /// `metrics_endpoint`.
+    #[error("expected http://127.0.0.1:PORT/PATH, http://[::1]:PORT/PATH or http+unix:///PATH")]
+    MetricsEndpoint,
+    /// `metrics_endpoint` on an address that is not this host's alone.
+    #[error("expected an address of this host alone, such as 127.0.0.1, or metrics_remote = True beside it")]
+    LocalMetrics,
     /// A key that a file cannot give.
     #[error("expected no such key here: it is set by [env] and [env:NAME] sections")]
     EnvSection,

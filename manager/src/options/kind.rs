@@ -4,8 +4,8 @@
 //! How a client's JSON is checked and stored is in `assign`.
 
 use super::{
-    Args, Expected, HOOK_NAMES, Identity, Overflow, Retries, RlimitValue, Seconds, Signal, SizeRange, SocketFamily,
-    SocketKind, StreamClass, StreamOptions, python, size,
+    Args, Expected, HOOK_NAMES, Identity, MetricsEndpoint, Overflow, Retries, RlimitValue, Seconds, Signal, SizeRange,
+    SocketFamily, SocketKind, StreamClass, StreamOptions, python, size,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -71,6 +71,8 @@ pub enum Kind<S> {
     Size(Lens<S, u64>, SizeRange),
     /// What happens to output that nobody reads.
     Overflow(Lens<S, Overflow>),
+    /// Where figures are read, or nowhere.
+    Metrics(Lens<S, Option<MetricsEndpoint>>),
     /// The environment; in a file it comes from its own sections.
     Env(Lens<S, BTreeMap<String, String>>),
     /// `NAME.class`, `NAME.filename`, ….
@@ -124,6 +126,7 @@ impl<S> Kind<S> {
             Self::Retries(field) => *(field.at)(target) = retries(text)?,
             Self::Size(field, range) => *(field.at)(target) = sized(text, *range)?,
             Self::Overflow(field) => *(field.at)(target) = Overflow::parse(text).ok_or(Expected::Overflow)?,
+            Self::Metrics(field) => *(field.at)(target) = metrics(text)?,
             Self::Env(_) => return Err(Expected::EnvSection),
             Self::Stream(name, field) => read_stream((field.at)(target), name, key, text)?,
             Self::Rlimits(field) => {
@@ -177,6 +180,7 @@ impl<S> Kind<S> {
             },
             Self::Size(field, _) => json!((field.get)(source)),
             Self::Overflow(field) => json!((field.get)(source).name()),
+            Self::Metrics(field) => json!((field.get)(source).as_ref().map(ToString::to_string).unwrap_or_default()),
             Self::Env(field) => json!((field.get)(source)),
             // Without `class`: Circus takes it out when it builds the stream.
             Self::Stream(_, field) => match (field.get)(source) {
@@ -226,6 +230,14 @@ fn integer<T: TryFrom<i64>>(text: &str, expected: Expected) -> Result<T, Expecte
 
 fn sized(text: &str, range: SizeRange) -> Result<u64, Expected> {
     size(text).filter(|bytes| (range.least..=range.most).contains(bytes)).ok_or(Expected::Size(range))
+}
+
+/// An empty value is none.
+fn metrics(text: &str) -> Result<Option<MetricsEndpoint>, Expected> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    MetricsEndpoint::parse(text).map(Some).ok_or(Expected::MetricsEndpoint)
 }
 
 /// The largest file mode mask (umask(2)).

@@ -9,6 +9,7 @@ mod circus_table;
 mod difference;
 mod error;
 mod kind;
+mod metrics;
 mod number;
 mod overflow;
 pub mod python;
@@ -25,6 +26,7 @@ pub use circus_table::{CIRCUS_KEYS_NEVER_READ, CIRCUS_OPTIONS, CircusOption, GLO
 pub use difference::differences;
 pub use error::{Expected, OptionErrno, OptionError};
 pub use kind::{Kind, Lens};
+pub use metrics::{MetricsEndpoint, MetricsPlace};
 pub use number::Seconds;
 pub use overflow::{OVERFLOW_NAMES, Overflow, SizeRange, size};
 pub use signal::{SIGNAL_NAMES, Signal, SignalError};

@@ -120,6 +120,7 @@ impl WatcherOption {
             | Kind::Retries(_)
             | Kind::Size(..)
             | Kind::Overflow(_)
+            | Kind::Metrics(_)
             | Kind::Env(_)
             | Kind::Rlimits(_)
             | Kind::Family(_)

@@ -91,6 +91,15 @@ pub enum ProcessState {
     Ended(Started, Ended),
 }
 
+/// Why there is a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// A command, the start of circusd, or an earlier circusd.
+    Wanted,
+    /// Another one has ended, and nobody had ordered that.
+    Replacement,
+}
+
 /// A process and its number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Process {
@@ -98,6 +107,8 @@ pub struct Process {
     pub wid: Wid,
     /// Its state.
     pub state: ProcessState,
+    /// Why it is there.
+    pub cause: Cause,
 }
 
 impl Process {

@@ -4,11 +4,13 @@
 //! once, and remembers CPU times so that the next call can say what was used in between. Nothing here runs on
 //! a timer, signals anything, or knows watchers; `started` and `wid` are added by whoever knows them.
 
+mod figures;
 mod info;
 mod proc_dir;
 mod proc_text;
 mod sampler;
 mod users;
 
+pub use figures::{Figures, Look};
 pub use info::{ProcessInfo, Usage};
 pub use sampler::{SampleError, Sampler};

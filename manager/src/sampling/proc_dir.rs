@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{Dir, Mode, OFlags, open, openat};
+use rustix::fs::{Dir, Mode, OFlags, fstat, open, openat};
 use rustix::io::{Errno, pread, read};
 
 /// One read of this size holds all of `stat` and `statm`, the `Uid:` line of `status` (before any list that can
@@ -119,6 +119,17 @@ impl ProcDir {
             Ok(()) | Err(Unread::Gone) => Ok(all),
             Err(other) => Err(other),
         }
+    }
+
+    /// How many descriptors are open: the size of the directory `fd` (Linux 6.2), or its entries.
+    pub(super) fn open_files(&self) -> Result<u64, Unread> {
+        let fd = openat(&self.fd, "fd", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        if let Some(told) = u64::try_from(fstat(&fd)?.st_size).ok().filter(|told| *told > 0) {
+            return Ok(told);
+        }
+        let entries = Dir::new(fd)?.filter_map(Result::ok);
+        let numbers = entries.filter(|entry| entry.file_name().to_bytes().first().is_some_and(u8::is_ascii_digit));
+        Ok(u64::try_from(numbers.count()).unwrap_or(u64::MAX))
     }
 
     /// The `children` files of all threads, put together. Empty on kernels built without them

@@ -73,7 +73,7 @@ pub struct Sampler {
 
 /// What does not change while we run.
 #[derive(Debug)]
-struct Host {
+pub(super) struct Host {
     memory: u64,
     page: u64,
     ticks_per_second: u64,
@@ -148,14 +148,8 @@ impl Sampler {
     /// The same for somebody who looks again and again: two files of each of so many processes stay open. What has ended is to
     /// be forgotten with [`Sampler::forget_unseen`] then.
     pub fn keeping(processes: usize) -> Self {
-        let info = sysinfo();
-        let host = Host {
-            memory: info.totalram.saturating_mul(info.mem_unit.into()),
-            page: u64::try_from(page_size()).unwrap_or(u64::MAX),
-            ticks_per_second: clock_ticks_per_second().max(1),
-        };
         let (remembered, users, buffers) = (HashMap::new(), Users::default(), Buffers::default());
-        Self { host, boot: boot_time(since_boot()), remembered, keep: processes, users, buffers }
+        Self { host: Host::new(), boot: boot_time(since_boot()), remembered, keep: processes, users, buffers }
     }
 
     /// A process and its direct children, ended ones left out.
@@ -315,7 +309,23 @@ impl Sampler {
 }
 
 impl Host {
-    fn usage(&self, stat: &Stat, memory: Memory, cpu_percent: f64, boot: Duration, boottime: Duration) -> Usage {
+    pub(super) fn new() -> Self {
+        let info = sysinfo();
+        Self {
+            memory: info.totalram.saturating_mul(info.mem_unit.into()),
+            page: u64::try_from(page_size()).unwrap_or(u64::MAX),
+            ticks_per_second: clock_ticks_per_second().max(1),
+        }
+    }
+
+    pub(super) fn usage(
+        &self,
+        stat: &Stat,
+        memory: Memory,
+        cpu_percent: f64,
+        boot: Duration,
+        boottime: Duration,
+    ) -> Usage {
         let resident = memory.resident_pages.saturating_mul(self.page);
         let start = self.time(stat.start_ticks);
         Usage {
@@ -354,17 +364,17 @@ fn memory_percent(resident: u64, total: u64) -> f64 {
 }
 
 /// The clock that process start times are counted with (proc(5), `starttime`).
-fn since_boot() -> Duration {
+pub(super) fn since_boot() -> Duration {
     let time = clock_gettime(ClockId::Boottime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-fn boot_time(boottime: Duration) -> Duration {
+pub(super) fn boot_time(boottime: Duration) -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(boottime)
 }
 
 /// A file we may not read is `None`: its fields are `N/A`.
-fn seen<T>(pid: i32, read: Result<T, Unread>) -> Result<Option<T>, SampleError> {
+pub(super) fn seen<T>(pid: i32, read: Result<T, Unread>) -> Result<Option<T>, SampleError> {
     match read {
         Ok(text) => Ok(Some(text)),
         Err(Unread::Forbidden) => Ok(None),
@@ -377,10 +387,10 @@ fn parsed<T>(pid: i32, file: &'static str, text: &str, parse: fn(&str) -> Option
 }
 
 /// What `stat` and `statm` say; `None`: we may not look.
-type Seen = Option<(Stat, Memory)>;
+pub(super) type Seen = Option<(Stat, Memory)>;
 
 /// Reads both and takes them apart.
-fn numbers(files: &Numbers, pid: i32, buffers: &mut Buffers) -> Result<Seen, SampleError> {
+pub(super) fn numbers(files: &Numbers, pid: i32, buffers: &mut Buffers) -> Result<Seen, SampleError> {
     let Some([stat, statm]) = seen(pid, files.read(buffers))? else {
         return Ok(None);
     };
@@ -391,7 +401,7 @@ fn numbers(files: &Numbers, pid: i32, buffers: &mut Buffers) -> Result<Seen, Sam
     Ok(Some((stat, parsed(pid, "statm", statm, Memory::parse)?)))
 }
 
-fn unreadable(pid: i32, unread: Unread) -> SampleError {
+pub(super) fn unreadable(pid: i32, unread: Unread) -> SampleError {
     match unread {
         Unread::Gone => SampleError::Gone,
         Unread::Forbidden => SampleError::Unreadable { pid, reason: io::Error::from(io::ErrorKind::PermissionDenied) },

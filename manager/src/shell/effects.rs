@@ -4,6 +4,7 @@ use super::doorbells::Doorbells;
 use super::identity;
 use super::journal::Journal;
 use super::leave::{Departure, leave};
+use super::metrics::Shown;
 use super::outbox::{Outbox, Outgoing, Purpose};
 use super::output::{Output, OutputReport};
 use super::sampler::{Question, SamplerThread};
@@ -14,6 +15,7 @@ use crate::daemon::LogFile;
 use crate::endpoints::{ControlServer, EventPublisher};
 use crate::hooks::HookService;
 use crate::kernel_link::KernelLink;
+use crate::metrics::Snapshot;
 use crate::options::Signal;
 use crate::process::{Inherited, Launch};
 use crate::program::Program;
@@ -32,6 +34,8 @@ pub struct Hands {
     outbox: Outbox,
     doorbells: Doorbells,
     sampler: Option<SamplerThread>,
+    /// Where figures go that were asked for.
+    shown: Option<mpsc::Sender<Shown>>,
     hooks: HookService,
     /// The output of children.
     pub output: Output,
@@ -66,7 +70,13 @@ impl Hands {
         let outbox = Outbox::new(link.clone(), events.clone());
         let doorbells = Doorbells::new(link.clone(), events.clone());
         let hooks = HookService::new(events.clone());
-        Self { link, events, outbox, doorbells, sampler: None, hooks, output, journal, log, home, ending: None }
+        let (sampler, shown, ending) = (None, None, None);
+        Self { link, events, outbox, doorbells, sampler, shown, hooks, output, journal, log, home, ending }
+    }
+
+    /// Figures that are asked for go here from now on.
+    pub fn show_to(&mut self, shown: mpsc::Sender<Shown>) {
+        self.shown = Some(shown);
     }
 
     /// How it ends, when the arbiter has said so.
@@ -90,7 +100,7 @@ impl Hands {
     pub fn carry_out(&mut self, effects: Vec<Effect>, control: &impl ControlServer, publisher: &impl EventPublisher) {
         for effect in effects {
             match effect {
-                Effect::Reply { client, payload } => match client.hook() {
+                Effect::Reply { client, payload, .. } => match client.hook() {
                     Some(serial) => self.hooks.reply(serial, payload),
                     None => drop(control.reply(client, payload)),
                 },
@@ -110,11 +120,12 @@ impl Hands {
                     self.output.reopen();
                 }
                 Effect::Sample(asker, sample, extension) => self.sample((asker, sample, extension)),
+                Effect::Show(snapshot) => self.show(snapshot),
                 Effect::RunHook(call) => self.hooks.run(*call),
-                Effect::Identify { client, payload, uid, gid } => {
+                Effect::Identify { client, payload, uid, gid, arrived } => {
                     let found = identity::resolve(uid.as_ref(), gid.as_ref());
                     let result = found.map(drop).map_err(|error| error.to_string());
-                    self.report(Event::Identified { client, payload, result });
+                    self.report(Event::Identified { client, payload, result, arrived });
                 }
                 Effect::ReadConfig => self.read_config(),
                 Effect::AwaitConnections(sockets) => self.doorbells.watch(&sockets),
@@ -185,6 +196,14 @@ impl Hands {
             tokio::spawn(async move {
                 let _ = events.send(event).await;
             });
+        }
+    }
+
+    /// Whoever asked and is not waiting any more asks again.
+    fn show(&self, snapshot: Box<Snapshot>) {
+        if let Some(shown) = &self.shown {
+            let (buffered, status) = (self.output.buffered(), self.link.status());
+            drop(shown.try_send(Shown { snapshot, buffered, status }));
         }
     }
 

@@ -40,7 +40,7 @@ pub async fn give_up(link: &KernelLink) {
 /// Removes our endpoints; when no process is left the sockets (spec k) and everything that was kept, too; gives the
 /// lease back.
 pub async fn leave(link: &KernelLink, departure: Departure) -> Result<(), LinkError> {
-    for name in [sockets::CONTROL, sockets::PUBSUB] {
+    for name in [sockets::CONTROL, sockets::PUBSUB, sockets::METRICS] {
         match link.remove_socket(name.to_owned()).await {
             Ok(_) | Err(LinkError::Refused(Refusal::NotFound { .. })) => {}
             Err(error) => return Err(error),

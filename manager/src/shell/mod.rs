@@ -10,6 +10,7 @@ mod effects;
 mod identity;
 mod journal;
 mod leave;
+mod metrics;
 mod outbox;
 mod output;
 mod sampler;
@@ -24,9 +25,13 @@ use crate::arbiter::{Arbiter, Ending, Event, Roster, SocketTable, restore};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::daemon::LogFile;
-use crate::endpoints::{ControlHandle, ControlRequest, Discovery, PublisherHandle, serve_control, serve_publisher};
+use crate::endpoints::{
+    ControlHandle, ControlRequest, Discovery, Listening, MetricsHandle, Names, PublisherHandle, Site, serve_control,
+    serve_metrics, serve_publisher,
+};
 use crate::kernel_link::{CoreAddress, KernelEvent, look};
-use crate::options::CircusOptions;
+use crate::metrics::Detail;
+use crate::options::{CircusOptions, MetricsPlace};
 use crate::process::Heritage;
 use crate::program::Program;
 use crate::watcher::{Seed, World, respawn_limit};
@@ -34,6 +39,7 @@ use attach::Attached;
 use effects::{Hands, Home};
 use journal::Journal;
 use leave::Departure;
+use metrics::{Gatherer, Shown, WAITING_ASKS};
 use output::OutputReport;
 use ringmaster_protocol::message::{LeaseLost, Notice, ProcessInfo};
 use std::collections::BTreeMap;
@@ -130,6 +136,10 @@ pub async fn run(mut plan: Plan) -> Result<Ending, StartError> {
     let _discovery = discover(&circus);
     tracing::info!("Arbiter now waiting for commands");
     let (events, incoming) = mpsc::channel(WAITING_EVENTS);
+    let (metrics, shown) = match bound.metrics {
+        Some(listening) => metrics(listening, &circus, events.clone())?.unzip(),
+        None => (None, None),
+    };
     let (reports, output) = mpsc::channel(WAITING_EVENTS);
     let (journal, chronicle) = Journal::open(&address.directory());
     let home = Arc::new(Home {
@@ -138,13 +148,16 @@ pub async fn run(mut plan: Plan) -> Result<Ending, StartError> {
         environment: plan.environment.clone(),
         program: plan.program,
     });
-    let hands = Hands::new(
+    let mut hands = Hands::new(
         attached.link.clone(),
         events,
         output::Output::start(address.directory(), hooks_timeout(&circus), reports).map_err(StartError::Thread)?,
         (journal, plan.log.clone()),
         home,
     );
+    if let Some(shown) = shown {
+        hands.show_to(shown);
+    }
     let noted = attach::noted(&attached.link).await?;
     let mut world = world(plan.working_dir, &circus, plan.heritage, plan.environment);
     world.sockets = bound.table;
@@ -156,8 +169,16 @@ pub async fn run(mut plan: Plan) -> Result<Ending, StartError> {
     };
     let arbiter = Arbiter::new(circus, world, roster);
     let mut inputs = Inputs { requests, incoming, output, kernel: attached.events };
-    let mut life =
-        Life { started: Instant::now(), arbiter, hands, control, publisher, address, config: plan.config.path };
+    let mut life = Life {
+        started: Instant::now(),
+        arbiter,
+        hands,
+        control,
+        publisher,
+        metrics,
+        address,
+        config: plan.config.path,
+    };
     life.attached(attached.processes);
     let ending = life.turn(&mut inputs, &mut signals).await?;
     life.take_down(ending, &mut inputs.output).await;
@@ -169,6 +190,29 @@ fn discover(circus: &CircusOptions) -> Option<Discovery> {
     let endpoint = circus.multicast_endpoint.as_deref()?;
     let answer = ringmaster_protocol::circus::to_json(&serde_json::json!({ "endpoint": circus.endpoint }));
     Discovery::start(endpoint, answer).inspect_err(|error| tracing::warn!("{error}")).ok()
+}
+
+/// Serves figures. Gives the server, and where the loop puts its numbers when it is asked for them.
+fn metrics(
+    listening: Listening,
+    circus: &CircusOptions,
+    events: mpsc::Sender<Event>,
+) -> Result<Option<(MetricsHandle, mpsc::Sender<Shown>)>, StartError> {
+    let Some(endpoint) = &circus.metrics_endpoint else {
+        return Ok(None);
+    };
+    let names = match endpoint.place() {
+        MetricsPlace::Tcp(_) if !circus.metrics_remote => Names::Local,
+        MetricsPlace::Tcp(_) | MetricsPlace::Unix(_) => Names::Any,
+    };
+    let detail = if circus.metrics_per_process { Detail::Processes } else { Detail::Watchers };
+    let (asks, asked) = mpsc::channel(WAITING_ASKS);
+    let (show, shown) = mpsc::channel(1);
+    let site = Site { path: endpoint.path().to_owned(), names };
+    let server = serve_metrics(listening, site, asks).map_err(StartError::Endpoint)?;
+    // Ends when the server does, with the last connection.
+    tokio::spawn(Gatherer::new(events, shown, detail).serve(asked));
+    Ok(Some((server, show)))
 }
 
 /// What watchers share, but for the sockets.
@@ -224,6 +268,7 @@ struct Life {
     hands: Hands,
     control: ControlHandle,
     publisher: PublisherHandle,
+    metrics: Option<MetricsHandle>,
     address: CoreAddress,
     config: PathBuf,
 }
@@ -243,7 +288,8 @@ impl Life {
             let deadline = self.arbiter.deadline();
             let woken = tokio::select! {
                 Some(request) = inputs.requests.recv() => {
-                    Woken::Event(Event::Request { client: request.from, payload: request.payload.to_vec() })
+                    let arrived = request.arrived.saturating_duration_since(self.started);
+                    Woken::Event(Event::Request { client: request.from, payload: request.payload.to_vec(), arrived: Some(arrived) })
                 }
                 Some(event) = inputs.incoming.recv() => Woken::Event(event),
                 Some(report) = inputs.output.recv() => Woken::Output(report),
@@ -327,12 +373,15 @@ impl Life {
     async fn take_down(self, ending: Ending, reports: &mut mpsc::Receiver<OutputReport>) {
         let departure = Departure { ending, left: self.arbiter.left_alone() };
         let told = self.arbiter.announced();
-        let Self { hands, control, publisher, .. } = self;
+        let Self { hands, control, publisher, metrics, .. } = self;
         hands.take_down(departure, told, reports).await;
         let flush = if ending == Ending::Upgrade { SHORT_FLUSH } else { FLUSH };
         let deadline = tokio::time::Instant::now() + flush;
         publisher.flush_and_close(deadline).await;
         control.flush_and_close(deadline).await;
+        if let Some(metrics) = metrics {
+            metrics.flush_and_close(deadline).await;
+        }
     }
 }
 

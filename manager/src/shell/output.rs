@@ -40,9 +40,42 @@ pub struct Output {
     reports: mpsc::Sender<OutputReport>,
     watchers: BTreeMap<WatcherId, WatcherKey>,
     /// Processes whose output is taken.
-    attached: BTreeSet<ProcessId>,
+    attached: BTreeMap<ProcessId, Progress>,
     /// How long a call of a class in Python may take where its watcher says nothing.
     call_limit: Duration,
+}
+
+/// How far the output of a process has come, and how far it was taken.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    watcher: WatcherId,
+    heads: [u64; 2],
+    /// `None`: not known before the process file is open.
+    taken: Option<[u64; 2]>,
+}
+
+impl Progress {
+    fn advance(&mut self, stream: Stream, head: u64) {
+        raise(&mut self.heads, stream, head);
+    }
+
+    fn take(&mut self, stream: Stream, offset: u64) {
+        if let Some(taken) = &mut self.taken {
+            raise(taken, stream, offset);
+        }
+    }
+
+    /// Bytes that are in the core only.
+    fn waiting(&self) -> u64 {
+        let taken = self.taken.unwrap_or(self.heads);
+        self.heads.iter().zip(taken).fold(0, |sum, (head, taken)| sum.saturating_add(head.saturating_sub(taken)))
+    }
+}
+
+fn raise(offsets: &mut [u64; 2], stream: Stream, offset: u64) {
+    if let Some(known) = offsets.get_mut(stream.index()) {
+        *known = offset.max(*known);
+    }
 }
 
 impl Output {
@@ -57,7 +90,7 @@ impl Output {
             // The loop ends only after the scribe, so nobody is left to tell when this fails.
             let _ = sender.blocking_send(OutputReport::Scribe(report));
         })?;
-        let (watchers, attached) = (BTreeMap::new(), BTreeSet::new());
+        let (watchers, attached) = (BTreeMap::new(), BTreeMap::new());
         Ok(Self { scribe, reports, watchers, attached, call_limit })
     }
 
@@ -107,7 +140,7 @@ impl Output {
         let Some(key) = self.watchers.get(&watcher).cloned() else {
             return;
         };
-        self.attached.insert(process);
+        self.attached.insert(process, Progress { watcher, heads: [0, 0], taken: None });
         self.scribe.order(Order::Expect { process, watcher: key.clone() });
         self.ask_for(link, process, (wid, key));
     }
@@ -123,32 +156,44 @@ impl Output {
     }
 
     /// A stream has come further.
-    pub fn advance(&self, process: ProcessId, stream: Stream, head: u64, records: u64) {
-        if self.attached.contains(&process) {
+    pub fn advance(&mut self, process: ProcessId, stream: Stream, head: u64, records: u64) {
+        if let Some(progress) = self.attached.get_mut(&process) {
+            progress.advance(stream, head);
             self.scribe.order(Order::Advance { process, stream, head, records });
         }
     }
 
     /// Nobody writes to a stream any more.
-    pub fn stream_ended(&self, end: &StreamEnd) {
+    pub fn stream_ended(&mut self, end: &StreamEnd) {
         let StreamEnd { process, stream, head, records } = *end;
-        if self.attached.contains(&process) {
+        if let Some(progress) = self.attached.get_mut(&process) {
+            progress.advance(stream, head);
             self.scribe.order(Order::StreamEnded { process, stream, head, records });
         }
     }
 
     /// A process has ended.
     pub fn ended(&self, process: ProcessId, heads: [u64; 2]) {
-        if self.attached.contains(&process) {
+        if self.attached.contains_key(&process) {
             self.scribe.order(Order::Ended { process, heads });
         }
     }
 
     /// Nothing more of a process is wanted.
     pub fn detach(&mut self, process: ProcessId) {
-        if self.attached.remove(&process) {
+        if self.attached.remove(&process).is_some() {
             self.scribe.order(Order::Detach { process });
         }
+    }
+
+    /// Bytes of each watcher's output that are not in its log yet.
+    pub fn buffered(&self) -> BTreeMap<WatcherId, u64> {
+        let mut buffered = BTreeMap::new();
+        for progress in self.attached.values() {
+            let sum: &mut u64 = buffered.entry(progress.watcher).or_default();
+            *sum = sum.saturating_add(progress.waiting());
+        }
+        buffered
     }
 
     /// Takes a report: acknowledges, or gives what the arbiter has to know.
@@ -161,7 +206,7 @@ impl Output {
             }
             // The core went away before it answered: the next one is asked, which is this one again until it is there.
             OutputReport::Opened { process, place, result: Err(LinkError::Gone { .. }) } => {
-                if self.attached.contains(&process) {
+                if self.attached.contains_key(&process) {
                     self.ask_for(link, process, place);
                 }
                 None
@@ -174,10 +219,14 @@ impl Output {
     }
 
     fn opened(&mut self, process: ProcessId, place: (Wid, WatcherKey), opened: OpenedProcess) {
-        if !self.attached.contains(&process) {
-            return;
-        }
         let OpenedProcess { process: info, file } = opened;
+        let Some(progress) = self.attached.get_mut(&process) else {
+            return;
+        };
+        progress.taken = Some(info.streams.map(|stream| stream.low));
+        for (stream, state) in Stream::ALL.into_iter().zip(&info.streams) {
+            progress.advance(stream, state.head);
+        }
         let (wid, watcher) = place;
         self.scribe.order(Order::Attach(Attach {
             process,
@@ -193,9 +242,12 @@ impl Output {
         }
     }
 
-    fn scribe_report(&self, report: ScribeReport, link: &KernelLink) -> Option<Event> {
+    fn scribe_report(&mut self, report: ScribeReport, link: &KernelLink) -> Option<Event> {
         match report {
             ScribeReport::Consumed { process, stream, offset } => {
+                if let Some(progress) = self.attached.get_mut(&process) {
+                    progress.take(stream, offset);
+                }
                 if let Err(error) = link.ack(process, stream, offset) {
                     tracing::debug!("an acknowledgement is not sent, a later one will be: {error}");
                 }
@@ -209,6 +261,9 @@ impl Output {
                 let (bytes, reason) = (loss.bytes, loss.reason);
                 tracing::warn!("{bytes} bytes of {} of process {} are lost: {reason}", stream.name(), process.0);
                 return Some(Event::Lost { process, stream, loss });
+            }
+            ScribeReport::Rotated { watcher, files } => {
+                return Some(Event::Rotated { watcher: watcher.as_str().to_owned(), files });
             }
             ScribeReport::Trouble(trouble) => tracing::error!("{trouble}"),
             ScribeReport::Class(report) => match &report {

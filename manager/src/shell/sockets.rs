@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::endpoints::Listening;
 use crate::endpoints::address::{BindTarget, Endpoint};
 use crate::kernel_link::{KernelLink, LinkError, OpenedSocket};
+use crate::options::MetricsPlace;
 use crate::options::{Identity, SocketAddressSpec, SocketKind, SocketOptions};
 use ringmaster_protocol::message::{Listen, Refusal, SocketAddress, SocketType};
 use std::collections::BTreeSet;
@@ -21,6 +22,9 @@ pub const CONTROL: &str = "circusd.endpoint";
 
 /// The pub/sub endpoint at the core.
 pub const PUBSUB: &str = "circusd.pubsub";
+
+/// The metrics endpoint at the core.
+pub const METRICS: &str = "circusd.metrics";
 
 /// Connections that may wait while circusd is away; Linux cuts this to `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;
@@ -41,6 +45,8 @@ pub struct Bound {
     pub control: Listening,
     /// For the PUB.
     pub pubsub: Listening,
+    /// For figures.
+    pub metrics: Option<Listening>,
     /// `[socket:]`.
     pub table: SocketTable,
 }
@@ -63,14 +69,35 @@ pub async fn bind(link: &KernelLink, plan: &Plan) -> Result<Bound, StartError> {
         }
     }
     let control = endpoint(link, plan, CONTROL, "endpoint", &circus.endpoint).await?;
-    Ok(Bound { control, pubsub, table: SocketTable::new(table) })
+    let metrics = metrics(link, plan).await?;
+    Ok(Bound { control, pubsub, metrics, table: SocketTable::new(table) })
+}
+
+/// Services go on without figures, so an address that cannot be bound is an error in the log, and the scraper finds nobody.
+async fn metrics(link: &KernelLink, plan: &Plan) -> Result<Option<Listening>, StartError> {
+    let Some(wanted) = &plan.config.circus.metrics_endpoint else {
+        return Ok(None);
+    };
+    let target = match wanted.place() {
+        MetricsPlace::Tcp(address) => BindTarget::Tcp(*address),
+        MetricsPlace::Unix(path) => BindTarget::UnixPath(path.clone()),
+    };
+    match listen_on(link, plan, METRICS, target, &wanted.to_string()).await {
+        Ok(listening) => Ok(Some(listening)),
+        Err(error @ StartError::Bind { .. }) => {
+            tracing::error!("metrics_endpoint: {error}; circusd goes on without it");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn remove_stale(link: &KernelLink, config: &Config) -> Result<(), StartError> {
     let wanted: BTreeSet<String> =
         config.sockets.iter().map(|socket| format!("{SOCKET_PREFIX}{}", socket.name)).collect();
     for socket in link.sockets().await?.sockets {
-        if socket.name.starts_with(SOCKET_PREFIX) && !wanted.contains(&socket.name) {
+        let unwanted_metrics = socket.name == METRICS && config.circus.metrics_endpoint.is_none();
+        if unwanted_metrics || socket.name.starts_with(SOCKET_PREFIX) && !wanted.contains(&socket.name) {
             tracing::info!("socket {} is not configured any more and is removed", socket.name);
             link.remove_socket(socket.name).await?;
         }
@@ -87,6 +114,16 @@ async fn endpoint(
 ) -> Result<Listening, StartError> {
     let bad = |source| StartError::BadEndpoint { option, value: value.to_owned(), source };
     let target = Endpoint::parse(value).and_then(|endpoint| endpoint.resolve()).map_err(bad)?;
+    listen_on(link, plan, name, target, value).await
+}
+
+async fn listen_on(
+    link: &KernelLink,
+    plan: &Plan,
+    name: &str,
+    target: BindTarget,
+    value: &str,
+) -> Result<Listening, StartError> {
     let address = match target {
         BindTarget::Tcp(address) => SocketAddress::Inet(address),
         BindTarget::UnixPath(path) => SocketAddress::Unix(plan.working_dir.join(path).as_os_str().as_bytes().to_vec()),

@@ -90,6 +90,13 @@ pub enum ScribeReport {
         /// The file.
         path: PathBuf,
     },
+    /// Logs were moved away for new ones, as their settings say.
+    Rotated {
+        /// A watcher that writes there.
+        watcher: WatcherKey,
+        /// How many.
+        files: u64,
+    },
     /// A log was moved or deleted; output goes on in the file that is at its path now.
     Moved {
         /// The file.

@@ -207,6 +207,8 @@ pub(super) struct Sink {
     outage: Option<Outage>,
     /// How the last rotation went, until it is told.
     rotated: Option<std::io::Result<()>>,
+    /// Rotations that are not told yet.
+    rotations: u64,
     told_of: ToldOf,
     /// Old files may have to be compressed.
     to_compress: bool,
@@ -274,6 +276,7 @@ impl Sink {
             told: None,
             outage: None,
             rotated: None,
+            rotations: 0,
             told_of: ToldOf::default(),
             to_compress: false,
             compressing: None,
@@ -334,6 +337,11 @@ impl Sink {
         let outcome = self.rotated.take()?;
         let told = std::mem::replace(&mut self.told_of.rotation, outcome.is_err());
         (told == outcome.is_ok()).then_some(outcome)
+    }
+
+    /// Rotations since it was last asked.
+    pub(super) fn take_rotations(&mut self) -> u64 {
+        std::mem::take(&mut self.rotations)
     }
 
     /// Whether what is written is protected by the journal.

@@ -2,7 +2,7 @@
 //! stop surplus ones, and stop altogether when nothing is left and nothing is to be replaced (spec f.5).
 
 use super::{Status, Turn, Watcher};
-use crate::process::Wid;
+use crate::process::{Cause, Wid};
 use std::time::Duration;
 
 impl Watcher {
@@ -30,7 +30,7 @@ impl Watcher {
                 self.give_up();
                 return;
             }
-            self.spawn_one(turn);
+            self.spawn_one(Cause::Replacement, turn);
         }
     }
 

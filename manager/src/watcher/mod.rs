@@ -14,12 +14,14 @@ mod reload;
 mod resize;
 mod start;
 mod stop;
+mod tally;
 
 pub use change::{is_stream, set_option};
 pub use hooks::Hooks;
 pub use operation::{BatchId, Operation, Outcome};
 pub use origin::{Changes, Origin, Seed};
 pub use processes::{Backoff, Processes};
+pub use tally::Tally;
 
 use crate::arbiter::{About, Effect, HookTickets, SocketTable, Standing};
 use crate::clock::Now;
@@ -122,6 +124,8 @@ pub struct Watcher {
     pub processes: Processes,
     /// Its hooks that are being asked.
     pub hooks: Hooks,
+    /// What has happened to it.
+    pub tally: Tally,
     current: Option<Current>,
     queue: VecDeque<Current>,
     demand: Demand,
@@ -142,6 +146,7 @@ impl Watcher {
             status: Status::Stopped,
             processes: Processes::default(),
             hooks: Hooks::default(),
+            tally: Tally::default(),
             current: None,
             queue: VecDeque::new(),
             demand: Demand::default(),

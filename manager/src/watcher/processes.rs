@@ -3,7 +3,7 @@
 use super::{Status, Turn, Watcher};
 use crate::arbiter::{About, AfterSignal, Effect, Standing, Told};
 use crate::options::Signal;
-use crate::process::{Ended, Greeted, Place, Process, ProcessState, SpawnTicket, Started, Stopping, Wid};
+use crate::process::{Cause, Ended, Greeted, Place, Process, ProcessState, SpawnTicket, Started, Stopping, Wid};
 use crate::streams::Loss;
 use ringmaster_protocol::message::{Exit, ProcessId, ProcessInfo, Target};
 use ringmaster_protocol::ring::Stream;
@@ -151,11 +151,11 @@ impl Processes {
 
 impl Watcher {
     /// Asks for one more process, a hook first. The answer comes as [`Self::spawned`].
-    pub(super) fn spawn_one(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn spawn_one(&mut self, cause: Cause, turn: &mut Turn<'_>) {
         let wid = self.processes.free_wid();
         *turn.next_ticket += 1;
         let ticket = SpawnTicket(*turn.next_ticket);
-        self.processes.all.insert(wid, Process { wid, state: ProcessState::Spawning(ticket) });
+        self.processes.all.insert(wid, Process { wid, state: ProcessState::Spawning(ticket), cause });
         if !self.ask_spawn(ticket, turn) {
             self.launch(wid, ticket, turn);
         }
@@ -190,6 +190,7 @@ impl Watcher {
         tracing::warn!("error in '{}': {reason}", self.options.name);
         self.processes.all.remove(&wid);
         self.processes.failed_attempts = self.processes.failed_attempts.saturating_add(1);
+        self.tally.failed_starts = self.tally.failed_starts.saturating_add(1);
         let longest = turn.world.check_delay;
         self.processes.note_end(wid, Duration::ZERO, turn.now.mono, longest);
     }
@@ -197,11 +198,12 @@ impl Watcher {
     /// The core's answer to [`Self::spawn_one`].
     pub fn spawned(&mut self, ticket: SpawnTicket, result: Result<&ProcessInfo, &str>, turn: &mut Turn<'_>) {
         let asked = |process: &&Process| process.state == ProcessState::Spawning(ticket);
-        let Some(wid) = self.processes.iter().find(asked).map(|process| process.wid) else {
+        let Some(Process { wid, cause, .. }) = self.processes.iter().find(asked).copied() else {
             return;
         };
         match result {
             Ok(info) => {
+                self.tally.note_start(cause);
                 self.processes.failed_attempts = 0;
                 self.take_in(wid, info, Told::Nothing, turn);
             }
@@ -231,7 +233,7 @@ impl Watcher {
         let greeted = Greeted::Yes;
         let (id, pid, at_mono, lost) = (info.id, info.pid, turn.now.mono, 0);
         let started = Started { id, pid, at, at_mono, expires, captured, lost, greeted };
-        self.processes.all.insert(wid, Process { wid, state: ProcessState::Running(started) });
+        self.processes.all.insert(wid, Process { wid, state: ProcessState::Running(started), cause: Cause::Wanted });
         self.processes.seen += 1;
         if captured {
             turn.effects.push(Effect::Attach { process: info.id, wid, watcher: self.id });
@@ -335,8 +337,9 @@ impl Watcher {
         };
         let wid = process.wid;
         let announce_by = if started.captured { turn.now.mono.saturating_add(LAST_WORDS) } else { turn.now.mono };
-        process.state =
-            ProcessState::Ended(started, Ended { status: exit.status, at: seconds(exit.realtime_ns), announce_by });
+        let ended = Ended { status: exit.status, at: seconds(exit.realtime_ns), announce_by };
+        process.state = ProcessState::Ended(started, ended);
+        self.tally.note_exit(&ended, exit.rusage);
         if ordered {
             turn.effects.push(kill_tree(id));
         }
@@ -353,6 +356,7 @@ impl Watcher {
 
     /// Output of a process is lost: it is counted, and told.
     pub fn lost(&mut self, id: ProcessId, stream: Stream, loss: &Loss, turn: &mut Turn<'_>) {
+        self.tally.lost = self.tally.lost.saturating_add(loss.bytes);
         let Some(started) = self.processes.by_id(id).and_then(Process::started_mut) else {
             return;
         };

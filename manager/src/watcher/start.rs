@@ -7,6 +7,7 @@ use super::stop::Stop;
 use super::{Status, Turn, Watcher};
 use crate::arbiter::{Effect, Standing};
 use crate::hooks::Point;
+use crate::process::Cause;
 use crate::process::{Greeted, Process};
 use crate::streams::PythonPlace;
 use std::time::Duration;
@@ -95,7 +96,7 @@ impl Fill {
                 return Filled::Wait;
             }
             self.missing -= 1;
-            watcher.spawn_one(turn);
+            watcher.spawn_one(Cause::Wanted, turn);
             if !pause.is_zero() {
                 self.next_at = Some(turn.now.mono.saturating_add(pause));
             }

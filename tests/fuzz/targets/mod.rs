@@ -8,6 +8,7 @@ mod bytes;
 mod circus;
 mod config;
 mod core;
+mod http;
 mod process_file;
 mod state;
 mod state_file;
@@ -50,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     // A batch is 256 KiB of output, which a line of text may double.
     Target { name: "text", run: text::text, cap: 8 * MIB, longest: 4 * KIB },
     Target { name: "zmtp", run: zmtp::zmtp, cap: 256 * KIB, longest: 4 * KIB },
+    Target { name: "http", run: http::http, cap: 128 * KIB, longest: 12 * KIB },
     // A JSON value is many times as large as its text: `[[[[` or `{"":{"":`.
     Target { name: "call", run: circus::call, cap: 4 * MIB, longest: 4 * KIB },
     Target { name: "ini", run: config::ini, cap: 2 * MIB, longest: 4 * KIB },

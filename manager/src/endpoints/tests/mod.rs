@@ -2,6 +2,7 @@
 
 mod control;
 mod hostile;
+mod metrics;
 mod publisher;
 mod raw_client;
 mod slow;

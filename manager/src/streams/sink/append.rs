@@ -129,6 +129,7 @@ impl Sink {
         let moved = outcome.is_ok();
         self.rotated = Some(outcome.and(synced));
         if moved {
+            self.rotations = self.rotations.saturating_add(1);
             if let Rotation::ByTime(schedule) = &upkeep.rotation
                 && let Err(error) = keep(path, schedule)
             {

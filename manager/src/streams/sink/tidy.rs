@@ -55,7 +55,7 @@ impl Sink {
     fn format(&self) -> Option<Format> {
         match &self.kind {
             Kind::File { upkeep, .. } => upkeep.retention.compress,
-            Kind::Inherited { .. } | Kind::Socket { .. } | Kind::Gone => None,
+            Kind::Inherited { .. } | Kind::Socket { .. } | Kind::Python { .. } | Kind::Gone => None,
         }
     }
 

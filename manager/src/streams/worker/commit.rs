@@ -132,8 +132,13 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         true
     }
 
-    /// Tells when rotation begins to fail, or works again.
+    /// Tells of rotations, and when rotation begins to fail, or works again.
     pub(super) fn tell_rotation(&mut self, key: &SinkKey) {
+        let files = self.sinks.get_mut(key).map_or(0, Sink::take_rotations);
+        if files > 0 {
+            let (watcher, _) = first_user(&self.watchers, key);
+            (self.report)(ScribeReport::Rotated { watcher, files });
+        }
         match self.sinks.get_mut(key).and_then(Sink::take_rotation_change) {
             Some(Err(error)) => {
                 let whose = first_user(&self.watchers, key);

@@ -33,6 +33,8 @@ type Reports = Rc<RefCell<Vec<ScribeReport>>>;
 struct Rig {
     worker: Worker<Box<dyn Fn(ScribeReport)>>,
     reports: Reports,
+    /// Told so far.
+    rotations: u64,
     now: Instant,
     wall: Timestamp,
     directory: tempfile::TempDir,
@@ -53,6 +55,7 @@ impl Rig {
         Self {
             worker: worker(&reports, Journal::open_when_free(instance.path())),
             reports,
+            rotations: 0,
             now: Instant::now(),
             wall: Timestamp::now(),
             directory: tempfile::tempdir().unwrap(),
@@ -141,12 +144,13 @@ impl Rig {
         self.orders([order]);
     }
 
-    /// Passes acknowledgements on to the fake core; gives all other reports.
+    /// Passes acknowledgements on to the fake core, and counts rotations; gives all other reports.
     fn settle(&mut self, process: &mut FakeProcess) -> Vec<ScribeReport> {
         let mut others = Vec::new();
         for report in self.reports.take() {
             match report {
                 ScribeReport::Consumed { stream, offset, .. } => process.ack(stream, offset),
+                ScribeReport::Rotated { files, .. } => self.rotations += files,
                 other => others.push(other),
             }
         }

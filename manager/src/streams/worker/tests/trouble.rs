@@ -81,10 +81,12 @@ fn a_rotation_that_fails_is_told_and_logging_goes_on() {
     assert_eq!(rig.text("log"), "12345\n".repeat(4));
     let others = rig.settle(&mut process);
     assert!(matches!(&others[..], [ScribeReport::Trouble(trouble)] if trouble.action == Action::Rotate), "{others:?}");
+    assert_eq!(rig.rotations, 0);
     fs::remove_dir_all(rig.path("log.1")).unwrap();
     rig.write(&mut process, Stdout, 1, b"new\n");
     assert_eq!((rig.text("log"), rig.text("log.1")), ("new\n".to_owned(), "12345\n".repeat(4)));
     assert!(matches!(rig.settle(&mut process)[..], [ScribeReport::Cleared { .. }]));
+    assert_eq!(rig.rotations, 1);
 }
 
 #[test]
