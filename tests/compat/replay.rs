@@ -5,6 +5,7 @@ use crate::golden::{Exchange, Kind, Payload, Probe, Run, Transcript};
 use crate::stage::Stage;
 use crate::{judge, text};
 use anyhow::{Context, Result};
+use ringmaster_tests::wait::wait_until;
 use serde_json::{Value, json};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
@@ -17,6 +18,9 @@ const ORPHAN: Duration = Duration::from_secs(2);
 
 /// How long to look whether an answer comes that should not.
 const SILENCE: Duration = Duration::from_millis(1500);
+
+/// How long the core may take to hold what it should.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// How long circusd may take to end.
 const END: Duration = Duration::from_secs(30);
@@ -192,6 +196,15 @@ impl Replay<'_> {
                 };
                 let wrong: Vec<String> = files.iter().filter_map(stat).collect();
                 (!wrong.is_empty()).then(|| wrong.join("; "))
+            }
+            Probe::DaemonLog { log_lines } => text::missing_lines(log_lines, &self.stage.daemon_log()),
+            Probe::Core { processes, sockets } => {
+                let wanted = (processes, sockets);
+                let same = wait_until(SETTLED, "the core holds what Papa held", || {
+                    let held = self.stage.held().map_err(|error| format!("{error:#}"))?;
+                    if (&held.0, &held.1) == wanted { Ok(()) } else { Err(format!("{held:?}")) }
+                });
+                same.err().map(|error| error.to_string())
             }
             Probe::Alive { var, expect } => {
                 let alive = self.stage.alive(var);
