@@ -244,22 +244,33 @@ impl Replay<'_> {
             self.found.push(Finding { step: None, what: What::Log, golden: String::new(), observed: difference });
         }
         for (name, golden) in &transcript.files_written {
-            self.file(name, golden)?;
+            let moved = format!("{name}.moved");
+            match transcript.files_written.get(&moved) {
+                Some(before) => self.file(&[&moved, name], &format!("{before}{golden}"))?,
+                None if name.ends_with(".moved") => {}
+                None => self.file(&[name], golden)?,
+            }
         }
         Ok(())
     }
 
-    /// A file that a stream wrote; time stamps and process numbers vary.
-    fn file(&mut self, name: &str, golden: &str) -> Result<()> {
-        let path = self.stage.sandbox.work().join(name);
-        let written = std::fs::read_to_string(&path).unwrap_or_else(|error| error.to_string());
+    /// A file that a stream wrote, in front of it what was moved away: how much that was depends on the moment, but it is not
+    /// nothing and neither is the rest. Time stamps and process numbers vary.
+    fn file(&mut self, names: &[&str], golden: &str) -> Result<()> {
+        let mut written = String::new();
+        for name in names {
+            let part = std::fs::read_to_string(self.stage.sandbox.work().join(name));
+            let part = part.unwrap_or_else(|error| error.to_string());
+            let is_missing = part.is_empty() && names.len() > 1;
+            written.push_str(if is_missing { "<an empty file>" } else { &part });
+        }
         let digits = regex::Regex::new(r"\d{4}.\d\d.\d\d(.*?)\d\d:\d\d:\d\d|\[\d+\]")?;
         let scrub = |text: &str| digits.replace_all(text, "<$1>").into_owned();
         if scrub(&written) != scrub(golden) {
             self.found.push(Finding {
                 step: None,
                 what: What::Files,
-                golden: format!("{name}: {golden:?}"),
+                golden: format!("{names:?}: {golden:?}"),
                 observed: format!("{written:?}"),
             });
         }
