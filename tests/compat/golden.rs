@@ -233,6 +233,15 @@ pub enum Probe {
     Stat {
         files: BTreeMap<String, (String, u32, u32)>,
     },
+    /// Lines of the running circusd's own log.
+    DaemonLog {
+        log_lines: Vec<String>,
+    },
+    /// What the core, or Papa, holds under the names that Circus gives.
+    Core {
+        processes: Vec<String>,
+        sockets: Vec<String>,
+    },
     /// Which of the bound processes live.
     Alive {
         var: String,

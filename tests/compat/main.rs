@@ -10,6 +10,7 @@ mod discovery;
 mod events;
 mod golden;
 mod judge;
+mod papa_017;
 mod replay;
 mod side_by_side;
 mod stage;
@@ -98,10 +99,10 @@ scenarios! {
 }
 
 /// Transcripts with a test of their own.
-const APART: &[&str] = &["multicast_discovery"];
+const APART: &[&str] = &["multicast_discovery", "papa_017"];
 
 /// Transcripts that wait for what they are about.
-const NOT_YET: &[(&str, &str)] = &[("papa_017", "taken with Circus 0.17; its behaviour is a story of its own")];
+const NOT_YET: &[(&str, &str)] = &[];
 
 /// Transcripts that only prove the rules of comparison: what they show is not wanted here, and later steps build on it.
 const REFERENCE_ONLY: &[(&str, &str)] = &[
@@ -197,6 +198,21 @@ fn run(name: &str, transcript: &Transcript, cast: Cast) -> Result<Vec<replay::Fi
 fn report(wrong: Vec<String>) -> Result<()> {
     anyhow::ensure!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
     Ok(())
+}
+
+fn use_papa(ctl: Subject) -> Result<()> {
+    let found = run("papa_017", &papa_017::transcript()?, Cast { daemon: Subject::Ringmaster, ctl })?;
+    report(differences::judge("papa_017", &found, ctl))
+}
+
+#[test]
+fn papa_017_ours() -> Result<()> {
+    use_papa(Subject::Ringmaster)
+}
+
+#[test]
+fn papa_017_real_ctl() -> Result<()> {
+    use_papa(Subject::Circus)
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::golden::{Exchange, Kind, Payload, Probe, Run, Transcript};
 use crate::stage::Stage;
 use crate::{judge, text};
 use anyhow::{Context, Result};
+use ringmaster_tests::wait::wait_until;
 use serde_json::{Value, json};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
@@ -17,6 +18,9 @@ const ORPHAN: Duration = Duration::from_secs(2);
 
 /// How long to look whether an answer comes that should not.
 const SILENCE: Duration = Duration::from_millis(1500);
+
+/// How long the core may take to hold what it should.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// How long circusd may take to end.
 const END: Duration = Duration::from_secs(30);
@@ -195,6 +199,15 @@ impl Replay<'_> {
                 let wrong: Vec<String> = files.iter().filter_map(stat).collect();
                 (!wrong.is_empty()).then(|| wrong.join("; "))
             }
+            Probe::DaemonLog { log_lines } => text::missing_lines(log_lines, &self.stage.daemon_log()),
+            Probe::Core { processes, sockets } => {
+                let wanted = (processes, sockets);
+                let same = wait_until(SETTLED, "the core holds what Papa held", || {
+                    let held = self.stage.held().map_err(|error| format!("{error:#}"))?;
+                    if (&held.0, &held.1) == wanted { Ok(()) } else { Err(format!("{held:?}")) }
+                });
+                same.err().map(|error| error.to_string())
+            }
             Probe::Alive { var, expect } => {
                 let alive = self.stage.alive(var);
                 (alive != *expect).then(|| format!("alive: {alive:?}"))
@@ -244,22 +257,33 @@ impl Replay<'_> {
             self.found.push(Finding { step: None, what: What::Log, golden: String::new(), observed: difference });
         }
         for (name, golden) in &transcript.files_written {
-            self.file(name, golden)?;
+            let moved = format!("{name}.moved");
+            match transcript.files_written.get(&moved) {
+                Some(before) => self.file(&[&moved, name], &format!("{before}{golden}"))?,
+                None if name.ends_with(".moved") => {}
+                None => self.file(&[name], golden)?,
+            }
         }
         Ok(())
     }
 
-    /// A file that a stream wrote; time stamps and process numbers vary.
-    fn file(&mut self, name: &str, golden: &str) -> Result<()> {
-        let path = self.stage.sandbox.work().join(name);
-        let written = std::fs::read_to_string(&path).unwrap_or_else(|error| error.to_string());
+    /// A file that a stream wrote, in front of it what was moved away: how much that was depends on the moment, but it is not
+    /// nothing and neither is the rest. Time stamps and process numbers vary.
+    fn file(&mut self, names: &[&str], golden: &str) -> Result<()> {
+        let mut written = String::new();
+        for name in names {
+            let part = std::fs::read_to_string(self.stage.sandbox.work().join(name));
+            let part = part.unwrap_or_else(|error| error.to_string());
+            let is_missing = part.is_empty() && names.len() > 1;
+            written.push_str(if is_missing { "<an empty file>" } else { &part });
+        }
         let digits = regex::Regex::new(r"\d{4}.\d\d.\d\d(.*?)\d\d:\d\d:\d\d|\[\d+\]")?;
         let scrub = |text: &str| digits.replace_all(text, "<$1>").into_owned();
         if scrub(&written) != scrub(golden) {
             self.found.push(Finding {
                 step: None,
                 what: What::Files,
-                golden: format!("{name}: {golden:?}"),
+                golden: format!("{names:?}: {golden:?}"),
                 observed: format!("{written:?}"),
             });
         }

@@ -14,7 +14,8 @@ use rustix::process::Signal;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -261,6 +262,27 @@ impl Stage {
         let reply = self.driver.call(&endpoint, "list", &json!({"name": watcher}))?;
         let pids = reply.get("pids").and_then(|pids| pids.as_array()).with_context(|| reply.to_string())?;
         Ok(pids.iter().filter_map(|pid| i32::try_from(pid.as_i64()?).ok()).collect())
+    }
+
+    /// Names of what the core holds: the processes of `keep`, which uses Papa in the transcript about it (here the core has the others,
+    /// too), and the sockets. None when there is no core.
+    pub fn held(&self) -> Result<(Vec<String>, Vec<String>)> {
+        let instances = std::fs::read_dir(self.sandbox.run())?;
+        let sockets = instances.flatten().map(|instance| instance.path().join("sock"));
+        let Some(core) = sockets.filter_map(|socket| UnixStream::connect(socket).ok()).next() else {
+            return Ok((Vec::new(), Vec::new()));
+        };
+        core.set_read_timeout(Some(START))?;
+        (&core).write_all(b"list processes circus.keep.*\nlist sockets circus.*\n")?;
+        core.shutdown(Shutdown::Write)?;
+        let mut said = String::new();
+        (&core).read_to_string(&mut said)?;
+        let names = |kind: &str| -> Vec<String> {
+            let of_kind = said.lines().filter(|line| line.contains(kind));
+            let words = of_kind.filter_map(|line| line.trim_start_matches("> ").split_whitespace().next());
+            words.map(|word| word.trim_end_matches(':').to_owned()).collect()
+        };
+        Ok((names(" pid="), names(" fileno=")))
     }
 
     pub fn daemon_pid(&self) -> i32 {

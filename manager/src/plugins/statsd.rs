@@ -95,19 +95,20 @@ impl Statsd {
     /// A setting has no sense, or the system has no socket left.
     pub fn new(settings: &Settings, application: &str) -> Result<Self, PluginError> {
         let port = |text: &str| text.parse().ok().filter(|port| *port > 0);
-        let (ipv4, ipv6) = (socket((Ipv4Addr::UNSPECIFIED, 0).into()), socket((Ipv6Addr::UNSPECIFIED, 0).into()));
         // A host may lack one of the two families, not both.
-        if let (Err(source), Err(_)) = (&ipv4, &ipv6) {
-            return Err(PluginError::Socket { source: source.kind().into() });
-        }
+        let (ipv4, ipv6) = match (socket((Ipv4Addr::UNSPECIFIED, 0).into()), socket((Ipv6Addr::UNSPECIFIED, 0).into()))
+        {
+            (Err(source), Err(_)) => return Err(PluginError::Socket { source }),
+            (ipv4, ipv6) => (ipv4.ok(), ipv6.ok()),
+        };
         Ok(Self {
             form: Form::read(settings, application)?,
             host: settings.text("host").unwrap_or("localhost").to_owned(),
             port: settings.read("port", "a port from 1 to 65535", port)?.unwrap_or(8125),
             address: None,
             looked_up: None,
-            ipv4: ipv4.ok(),
-            ipv6: ipv6.ok(),
+            ipv4,
+            ipv6,
             failing: false,
         })
     }
