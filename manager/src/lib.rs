@@ -2,6 +2,9 @@
 //!
 //! The walk of a control command: `endpoints` (bytes to a request), `shell` (request to an event), `arbiter` (event to
 //! state and effects), `commands` (what the request means), `watcher` (how it is carried out), `shell` (effects done).
+//!
+//! A program that wants to run watchers itself begins at [`embedded`]; the other modules are for the programs of this
+//! repository and change with them.
 #![forbid(unsafe_code)]
 
 pub mod arbiter;
@@ -12,6 +15,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod daemon;
+pub mod embedded;
 pub mod endpoints;
 pub mod hooks;
 pub mod kernel_link;

@@ -24,8 +24,8 @@ const FAILURE: u8 = 1;
 
 /// How often in a row a start is tried again whose core went away in the middle, and after which pause: a half of the core takes
 /// milliseconds to replace the other, seconds on a machine with thousands of processes.
-const STARTS: u32 = 50;
-const BEFORE_START: Duration = Duration::from_millis(100);
+pub(crate) const STARTS: u32 = 50;
+pub(crate) const BEFORE_START: Duration = Duration::from_millis(100);
 
 /// The whole program.
 pub fn main() -> ExitCode {
@@ -172,7 +172,7 @@ fn plan(config: Config, log: &LogFile, beginning: &Beginning) -> Plan {
         working_dir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
         heritage: Heritage { umask: beginning.set_umask(config.circus.umask), files: beginning.files() },
         log: log.clone(),
-        program: beginning.program.clone(),
+        program: Some(beginning.program.clone()),
         config,
     }
 }
@@ -180,7 +180,7 @@ fn plan(config: Config, log: &LogFile, beginning: &Beginning) -> Plan {
 /// One life, on a runtime of its own: nothing of an earlier one is left when the next begins.
 fn live(plan: Plan) -> Result<Life, Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(shell::run(plan)) {
+    match runtime.block_on(shell::run(plan, None)) {
         Ok(ending) => Ok(Life::Over(ending)),
         Err(error) => {
             tracing::error!("{error}");
@@ -212,7 +212,7 @@ fn report_problems(config: &Config) {
 }
 
 /// circusd's environment. What is not UTF-8 cannot be written in a configuration, nor compared with one.
-fn environment() -> BTreeMap<String, String> {
+pub(crate) fn environment() -> BTreeMap<String, String> {
     let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
     std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }

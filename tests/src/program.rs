@@ -20,12 +20,21 @@ pub enum Program {
     CircusPlugin,
     /// The live table.
     CircusTop,
+    /// circusd inside of another program: the example of the manager's crate.
+    Embedded,
 }
 
 impl Program {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Circusd, Self::Papa, Self::Circusctl, Self::CircusdStats, Self::CircusPlugin, Self::CircusTop];
+    pub const ALL: [Self; 7] = [
+        Self::Circusd,
+        Self::Papa,
+        Self::Circusctl,
+        Self::CircusdStats,
+        Self::CircusPlugin,
+        Self::CircusTop,
+        Self::Embedded,
+    ];
 
     /// The name under which it is installed.
     pub fn name(self) -> &'static str {
@@ -36,6 +45,7 @@ impl Program {
             Self::CircusdStats => "circusd-stats",
             Self::CircusPlugin => "circus-plugin",
             Self::CircusTop => "circus-top",
+            Self::Embedded => "embedded",
         }
     }
 

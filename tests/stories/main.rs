@@ -3,6 +3,7 @@
 
 mod circus_on_papa;
 mod clients;
+mod embedded;
 mod errors;
 mod events;
 mod hook_points;

@@ -45,6 +45,9 @@ pub struct ClientId(u64);
 /// Set in the numbers of clients that are hooks: no endpoint ever counts so far.
 const HOOK: u64 = 1 << 63;
 
+/// The same for the program that circusd is a part of.
+const PROGRAM: u64 = 1 << 62;
+
 impl ClientId {
     /// A hook that asks for a command, by the number of its question.
     pub fn of_hook(serial: u64) -> Self {
@@ -54,6 +57,18 @@ impl ClientId {
     /// The number of a hook's question, when it is one.
     pub fn hook(self) -> Option<u64> {
         (self.0 & HOOK != 0).then_some(self.0 & !HOOK)
+    }
+}
+
+impl ClientId {
+    /// The program that circusd is a part of, by the number of its call.
+    pub fn of_program(serial: u64) -> Self {
+        Self(serial | PROGRAM)
+    }
+
+    /// The number of the program's call, when it is one.
+    pub fn program(self) -> Option<u64> {
+        (self.hook().is_none() && self.0 & PROGRAM != 0).then_some(self.0 & !PROGRAM)
     }
 }
 

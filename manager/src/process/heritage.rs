@@ -12,6 +12,26 @@ pub struct Heritage {
     pub files: Rlimit,
 }
 
+impl Heritage {
+    /// That of this process as it is, for a circusd that is part of another program and changes nothing of it.
+    pub fn of_this_process(umask: Option<u32>) -> Self {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        let number = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
+        let files = Rlimit { resource: NOFILE, soft: number(limit.current), hard: number(limit.maximum) };
+        Self { umask: umask.or_else(own_umask).unwrap_or(USUAL_UMASK), files }
+    }
+}
+
+/// Where /proc does not tell.
+const USUAL_UMASK: u32 = 0o022;
+
+/// Read, because umask(2) tells it only to those who change it (proc(5), since Linux 4.7).
+fn own_umask() -> Option<u32> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+    u32::from_str_radix(line.trim(), 8).ok()
+}
+
 #[cfg(test)]
 impl Heritage {
     /// That of an ordinary login.

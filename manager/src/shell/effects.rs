@@ -1,5 +1,6 @@
 //! Carrying out effects. Nothing here waits.
 
+use super::door::Inside;
 use super::doorbells::Doorbells;
 use super::identity;
 use super::journal::Journal;
@@ -41,6 +42,8 @@ pub struct Hands {
     pub output: Output,
     journal: Journal,
     log: LogFile,
+    /// Calls of the program that circusd is a part of.
+    pub(super) inside: Inside,
     home: Arc<Home>,
     ending: Option<Ending>,
 }
@@ -54,8 +57,8 @@ pub struct Home {
     pub working_dir: PathBuf,
     /// circusd's environment.
     pub environment: BTreeMap<String, String>,
-    /// How circusd was started.
-    pub program: Program,
+    /// How circusd was started; `None`: it is part of another program.
+    pub program: Option<Program>,
 }
 
 impl Hands {
@@ -70,8 +73,8 @@ impl Hands {
         let outbox = Outbox::new(link.clone(), events.clone());
         let doorbells = Doorbells::new(link.clone(), events.clone());
         let hooks = HookService::new(events.clone());
-        let (sampler, shown, ending) = (None, None, None);
-        Self { link, events, outbox, doorbells, sampler, shown, hooks, output, journal, log, home, ending }
+        let (sampler, shown, ending, inside) = (None, None, None, Inside::default());
+        Self { link, events, outbox, doorbells, sampler, shown, hooks, output, journal, log, inside, home, ending }
     }
 
     /// Figures that are asked for go here from now on.
@@ -100,11 +103,15 @@ impl Hands {
     pub fn carry_out(&mut self, effects: Vec<Effect>, control: &impl ControlServer, publisher: &impl EventPublisher) {
         for effect in effects {
             match effect {
-                Effect::Reply { client, payload, .. } => match client.hook() {
-                    Some(serial) => self.hooks.reply(serial, payload),
-                    None => drop(control.reply(client, payload)),
+                Effect::Reply { client, payload, .. } => match (client.hook(), client.program()) {
+                    (Some(serial), _) => self.hooks.reply(serial, payload),
+                    (None, Some(serial)) => self.inside.reply(serial, payload),
+                    (None, None) => drop(control.reply(client, payload)),
                 },
-                Effect::Publish { topic, payload, .. } => publisher.publish(&topic, &payload),
+                Effect::Publish { topic, payload, .. } => {
+                    publisher.publish(&topic, &payload);
+                    self.inside.announce(&topic, &payload);
+                }
                 Effect::Journal(write) => self.journal.write(write),
                 Effect::Spawn(launch) => self.spawn(*launch),
                 Effect::Signal { process, signal, target, then } => self.signal(process, signal, target, then),
@@ -228,7 +235,11 @@ impl Hands {
     fn try_upgrade(&self) {
         let (home, events) = (self.home.clone(), self.events.clone());
         tokio::spawn(async move {
-            let tried = tokio::task::spawn_blocking(move || upgrade::try_out(&home.program)).await;
+            let tried = tokio::task::spawn_blocking(move || match &home.program {
+                Some(program) => upgrade::try_out(program),
+                None => Err("it is part of another program, which nobody else replaces".to_owned()),
+            })
+            .await;
             let result = tried.unwrap_or_else(|error| Err(error.to_string()));
             let _ = events.send(Event::Tried(result)).await;
         });

@@ -5,6 +5,7 @@
 
 mod attach;
 mod classes;
+mod door;
 mod doorbells;
 mod effects;
 mod identity;
@@ -19,6 +20,7 @@ mod sockets;
 mod upgrade;
 
 pub use attach::StartError;
+pub use door::{Announcement, Door, Knock};
 pub use upgrade::{TRIAL, trial};
 
 use crate::arbiter::{Arbiter, Ending, Event, Roster, SocketTable, restore};
@@ -36,6 +38,7 @@ use crate::process::Heritage;
 use crate::program::Program;
 use crate::watcher::{Seed, World, respawn_limit};
 use attach::Attached;
+use door::Inside;
 use effects::{Hands, Home};
 use journal::Journal;
 use leave::Departure;
@@ -80,8 +83,8 @@ pub struct Plan {
     pub heritage: Heritage,
     /// circusd's own log.
     pub log: LogFile,
-    /// How circusd was started.
-    pub program: Program,
+    /// How circusd was started; `None`: it is part of another program.
+    pub program: Option<Program>,
 }
 
 /// The watchers of a configuration as they would run now: with what clients of a running circusd have changed, when the
@@ -111,13 +114,18 @@ fn core_address(circus: &CircusOptions) -> Result<CoreAddress, StartError> {
     Ok(CoreAddress::new(instance, &circus.endpoint, circus.papa_endpoint.as_deref(), papa)?)
 }
 
-/// One life of circusd.
-pub async fn run(mut plan: Plan) -> Result<Ending, StartError> {
+/// One life of circusd. `door`: the way of the program that it is a part of.
+pub async fn run(mut plan: Plan, mut door: Option<&mut Door>) -> Result<Ending, StartError> {
     let circus = plan.config.circus.clone();
     let address = core_address(&circus)?;
     tracing::info!("Starting master on pid {}", std::process::id());
-    let mut signals = signals::Signals::new().map_err(StartError::Signals)?;
-    crate::replace::listen_to_signals();
+    let mut signals = match &door {
+        Some(_) => signals::Signals::None,
+        None => signals::Signals::new().map_err(StartError::Signals)?,
+    };
+    if door.is_none() {
+        crate::replace::listen_to_signals();
+    }
     let attached = signals.interrupt(attach::attach(&address, &plan.config.path)).await??;
     signals.interrupt(classes::try_out(&mut plan.config, &attached.processes)).await?;
     let bound = match signals.interrupt(sockets::bind(&attached.link, &plan)).await? {
@@ -155,6 +163,9 @@ pub async fn run(mut plan: Plan) -> Result<Ending, StartError> {
         (journal, plan.log.clone()),
         home,
     );
+    if let Some(door) = &mut door {
+        hands.inside = Inside::new(std::mem::take(&mut door.subscribers));
+    }
     if let Some(shown) = shown {
         hands.show_to(shown);
     }
@@ -180,7 +191,14 @@ pub async fn run(mut plan: Plan) -> Result<Ending, StartError> {
         config: plan.config.path,
     };
     life.attached(attached.processes);
-    let ending = life.turn(&mut inputs, &mut signals).await?;
+    if let Some(open) = door.as_mut().and_then(|door| door.open.take()) {
+        // There is room for one, and nobody has told before.
+        let _ = open.try_send(());
+    }
+    let ending = life.turn(&mut inputs, &mut signals, &mut door).await?;
+    if let Some(door) = door {
+        door.subscribers = life.hands.inside.take_subscribers();
+    }
     life.take_down(ending, &mut inputs.output).await;
     Ok(ending)
 }
@@ -259,6 +277,7 @@ enum Woken {
     Event(Event),
     Output(OutputReport),
     Kernel(KernelEvent),
+    Knock(Knock),
 }
 
 /// Everything that lives between start and end.
@@ -280,7 +299,12 @@ impl Life {
     }
 
     /// One event after another, until the arbiter says how it ends.
-    async fn turn(&mut self, inputs: &mut Inputs, signals: &mut signals::Signals) -> Result<Ending, StartError> {
+    async fn turn(
+        &mut self,
+        inputs: &mut Inputs,
+        signals: &mut signals::Signals,
+        door: &mut Option<&mut Door>,
+    ) -> Result<Ending, StartError> {
         loop {
             if let Some(ending) = self.hands.ending() {
                 return Ok(ending);
@@ -295,11 +319,13 @@ impl Life {
                 Some(report) = inputs.output.recv() => Woken::Output(report),
                 event = inputs.kernel.recv() => Woken::Kernel(event.unwrap_or_else(attach::silence)),
                 signal = signals.next() => Woken::Event(Event::Signal(signal)),
+                knock = Door::next(door) => Woken::Knock(knock),
                 () = sleep_until(self.started, deadline) => Woken::Event(Event::Wake),
             };
             match woken {
                 Woken::Event(event) => self.act(event),
                 Woken::Output(report) => self.output(report),
+                Woken::Knock(knock) => self.knock(knock),
                 Woken::Kernel(KernelEvent::Notice(notice)) => self.notice(notice)?,
                 Woken::Kernel(KernelEvent::Lost(reason)) => {
                     tracing::error!("the core is away: {reason}");
@@ -310,6 +336,18 @@ impl Life {
                     self.attached(attached.processes);
                 }
             }
+        }
+    }
+
+    /// The program that circusd is a part of wants something.
+    fn knock(&mut self, knock: Knock) {
+        match knock {
+            Knock::Call { payload, answer } => {
+                let client = self.hands.inside.admit(answer);
+                let arrived = Some(self.now().mono);
+                self.act(Event::Request { client, payload, arrived });
+            }
+            Knock::Subscribe { prefix, events } => self.hands.inside.subscribe(prefix, events),
         }
     }
 

@@ -5,9 +5,18 @@ use crate::arbiter::OwnSignal;
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// Signals to circusd.
+#[derive(Debug)]
+pub enum Signals {
+    /// Those of the process are its own.
+    Own(Handlers),
+    /// It is part of a program that has its own use for them.
+    None,
+}
+
 /// The handlers.
 #[derive(Debug)]
-pub struct Signals {
+pub struct Handlers {
     term: Signal,
     int: Signal,
     quit: Signal,
@@ -19,14 +28,14 @@ pub struct Signals {
 impl Signals {
     /// Installs the handlers. USR1 and the rest keep their default action (spec b.4).
     pub fn new() -> io::Result<Self> {
-        Ok(Self {
+        Ok(Self::Own(Handlers {
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
             hup: signal(SignalKind::hangup())?,
             winch: signal(SignalKind::window_change())?,
             usr2: signal(SignalKind::user_defined2())?,
-        })
+        }))
     }
 
     /// Waits for work that may take long, or for a signal that ends circusd.
@@ -45,6 +54,15 @@ impl Signals {
 
     /// The next one.
     pub async fn next(&mut self) -> OwnSignal {
+        match self {
+            Self::Own(handlers) => handlers.next().await,
+            Self::None => std::future::pending().await,
+        }
+    }
+}
+
+impl Handlers {
+    async fn next(&mut self) -> OwnSignal {
         tokio::select! {
             _ = self.term.recv() => OwnSignal::Term,
             _ = self.int.recv() => OwnSignal::Int,
