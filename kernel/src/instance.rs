@@ -1,7 +1,8 @@
 //! The instance directory: made, verified by descriptor, locked for one core.
 
+use crate::sys;
 use ringmaster_protocol::instance::file;
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::process::Pid;
 use std::io;
@@ -61,6 +62,13 @@ pub enum InstanceError {
     },
 }
 
+/// The folders in it.
+const FOLDERS: [&str; 3] = [file::RINGS, file::VALUES, SOCKETS];
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
 /// A locked instance directory.
 #[derive(Debug)]
 pub struct Instance {
@@ -90,13 +98,54 @@ impl Instance {
             .map_err(fail("opening the directory (never through a symbolic link)"))?;
         verify(path, &directory, 0o077, false)?;
         let lock = take_lock(path, &directory)?;
-        for sub in [file::RINGS, file::VALUES, SOCKETS] {
-            match rustix::fs::mkdirat(&directory, sub, Mode::RWXU) {
+        let instance = Self { path: path.to_owned(), directory, lock };
+        instance.make_folders()?;
+        Ok(instance)
+    }
+
+    fn make_folders(&self) -> Result<(), InstanceError> {
+        for sub in FOLDERS {
+            match rustix::fs::mkdirat(&self.directory, sub, Mode::RWXU) {
                 Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => return Err(fail("making its folders")(errno)),
+                Err(errno) => return Err(self.failed("making its folders")(errno)),
             }
         }
-        Ok(Self { path: path.to_owned(), directory, lock })
+        Ok(())
+    }
+
+    fn failed(&self, action: &'static str) -> impl Fn(Errno) -> InstanceError {
+        move |errno| InstanceError::System { path: self.path.clone(), action, source: errno.into() }
+    }
+
+    /// Whether the directory and its lock are where they belong.
+    fn stands(&self) -> bool {
+        let same = |found: Stat, ours: Stat| (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino);
+        let directory = rustix::fs::lstat(&self.path).ok().zip(rustix::fs::fstat(&self.directory).ok());
+        let lock = rustix::fs::statat(&self.directory, file::LOCK, AtFlags::SYMLINK_NOFOLLOW).ok();
+        let lock = lock.zip(rustix::fs::fstat(&self.lock).ok());
+        [directory, lock].into_iter().all(|pair| pair.is_some_and(|(found, ours)| same(found, ours)))
+    }
+
+    /// Whether there is something of that name in the directory.
+    pub fn has(&self, name: &str) -> bool {
+        rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW).err() != Some(Errno::NOENT)
+    }
+
+    /// Whether nobody has removed the directory, its lock, a folder or the pid file.
+    pub fn is_whole(&self) -> bool {
+        self.stands() && FOLDERS.iter().chain(&[file::PID]).all(|name| self.has(name))
+    }
+
+    /// Makes anew what somebody has removed, but for the pid file. Descriptors keep their numbers, so that the other half
+    /// has the new ones, too.
+    pub fn restore(&self) -> Result<(), InstanceError> {
+        if !self.stands() {
+            let new = Self::open(&self.path)?;
+            let [directory, lock] = self.descriptors();
+            let replaced = sys::replace(lock, &new.lock).and_then(|()| sys::replace(directory, &new.directory));
+            replaced.map_err(|error| self.failed("putting it in its place")(errno(&error)))?;
+        }
+        self.make_folders()
     }
 
     /// Takes over a directory that a former program of this core has opened and locked.
@@ -122,10 +171,10 @@ impl Instance {
     }
 
     /// Writes the pid file, whole at any time.
-    pub fn write_pid(&self) -> Result<(), InstanceError> {
+    pub fn write_pid(&self, keeper: Pid) -> Result<(), InstanceError> {
         let (new, place) = (format!("{}.new", file::PID), through(self.directory.as_fd(), file::PID));
         let new = through(self.directory.as_fd(), &new);
-        let written = std::fs::write(&new, format!("{}\n", std::process::id()));
+        let written = std::fs::write(&new, format!("{}\n", keeper.as_raw_nonzero()));
         written.and_then(|()| std::fs::rename(new, place)).map_err(|source| InstanceError::System {
             path: self.path.join(file::PID),
             action: "writing",
@@ -145,7 +194,7 @@ impl Instance {
         for name in [file::SOCKET, file::PID, file::STATE, LEDGER, GROUPS, UPGRADE_REPORT] {
             let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
         }
-        for name in [file::RINGS, file::VALUES, SOCKETS] {
+        for name in FOLDERS {
             let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::REMOVEDIR);
         }
         let _ = rustix::fs::unlinkat(&self.directory, file::LOCK, AtFlags::empty());

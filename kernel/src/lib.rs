@@ -7,6 +7,7 @@
 //! * [`core`]: what a request, a byte or a death means. Pure: closed [`core::Input`] in, [`core::Effect`]s out, the
 //!   time given with each input.
 //! * [`keeper`]: the half that owns the children and starts the other one anew.
+//! * [`say`]: what is told to people.
 //! * [`shell`]: the loop that waits, reads, writes and spawns.
 //! * [`state`]: the file in which everything is found again after any death.
 //! * [`sys`]: the only unsafe code.
@@ -17,6 +18,7 @@ pub mod instance;
 pub mod keeper;
 pub mod limits;
 pub mod policy;
+pub mod say;
 pub mod shell;
 pub mod state;
 pub mod status;

@@ -29,8 +29,9 @@ pub const MAX_VALUES: usize = 1024;
 /// Prefixes that one connection watches: a manager needs one.
 pub const MAX_WATCHES: usize = 16;
 
-/// Descriptors that spawning leaves free, so that the core can always accept a client, open /proc and hand out files.
-pub const FD_RESERVE: u64 = 64;
+/// Descriptors that spawning leaves free, so that the core can always accept a client, open /proc and hand out files; half of them are
+/// those that it holds for itself (33).
+pub const FD_RESERVE: u64 = 72;
 
 /// Descriptors that one captured child costs: two pipes, the pidfd, the process file.
 pub const FDS_PER_PROCESS: u64 = 4;
@@ -110,6 +111,10 @@ pub const TURN: u32 = 5;
 
 /// The same for its start, which may have to find thousands of processes in /proc.
 pub const RECOVERY: u32 = 60;
+
+/// How long the keeper may take to note an end that the kernel half has seen. It takes microseconds unless somebody has stopped
+/// it; then it is told to go on.
+pub const NOTED: Duration = Duration::from_secs(5);
 
 /// How long a kernel half that has crashed several times takes no requests: time for a person to look at its status.
 pub const SAFE_MODE: Duration = Duration::from_secs(10);

@@ -17,7 +17,7 @@ use ringmaster_protocol::message::*;
 use ringmaster_protocol::ring::Stream;
 use ringmaster_protocol::status::{last_upgrade, restarts};
 use rustix::process::Signal as Number;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -230,6 +230,97 @@ fn a_kernel_half_that_is_stopped_or_stuck_is_started_anew() {
     kernel.send(Number::STOP);
     kernel.wait_end();
     deaths(&rig, [1, 0, 0]);
+}
+
+#[test]
+fn a_kernel_half_that_is_stopped_and_goes_on_is_looked_at_as_before() {
+    let rig = Rig::new();
+    let kernel = Handle::open(rig.kernel_pid());
+    for _ in 0..3 {
+        kernel.send(Number::STOP);
+        kernel.send(Number::CONT);
+        assert_eq!(restarts(&rig.client().status()).unwrap(), [0, 0, 0]);
+    }
+    kernel.send(Number::STOP);
+    kernel.wait_end();
+    deaths(&rig, [1, 0, 0]);
+}
+
+#[test]
+fn a_keeper_that_is_stopped_is_told_to_go_on_when_it_is_needed() {
+    let rig = Rig::new();
+    let mut client = rig.manager();
+    let gate = gate(&rig, "gate");
+    let process = client.spawn(shell("ends", &format!("read x <{gate}; echo last words; exit 9")));
+    let keeper = Handle::open(rig.keeper_pid());
+    keeper.send(Number::STOP);
+    std::fs::write(gate, "go\n").unwrap();
+    let (out, _, exit) = client.read_all(process.id);
+    assert_eq!((text(&out), exit.status), ("last words\n".into(), ExitStatus::Code(9)));
+    assert!(exit.rusage.max_rss_kib > 100, "the keeper has seen it: {exit:?}");
+    deaths(&rig, [0, 0, 0]);
+}
+
+/// Both halves speak, and one of them has no room to.
+#[test]
+fn a_core_whose_standard_error_nobody_reads_goes_on() {
+    let mut rig = Rig { run: tempfile::tempdir().unwrap(), papa: None, groups: "on" };
+    let (mut read, write) = std::io::pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&write, 4096).unwrap();
+    rig.start_as(|command| {
+        command.stderr(write);
+    });
+    for _ in 0..100 {
+        // Each is cut off with a line about it.
+        let mut stranger = std::os::unix::net::UnixStream::connect(rig.socket()).unwrap();
+        stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        stranger.read_to_end(&mut Vec::new()).ok();
+    }
+    rig.kill_kernel();
+    deaths(&rig, [1, 0, 0]);
+    let mut portion = [0; 4096];
+    let count = read.read(&mut portion).unwrap();
+    assert!(text(&portion[..count]).contains(" is cut off: "), "{}", text(&portion[..count]));
+    // The keeper had no room to tell of the first death.
+    rig.kill_kernel();
+    let mut said = String::new();
+    while !said.contains("(a line before this found no room) the kernel half, pid ") {
+        let count = read.read(&mut portion).unwrap();
+        said.push_str(&text(&portion[..count]));
+    }
+    rig.kill_keeper();
+    deaths(&rig, [2, 1, 0]);
+}
+
+/// Nobody would hear what it says, and it may never come to its end.
+#[test]
+fn a_dry_run_that_hangs_ends_with_the_half_that_waits_for_it() {
+    let mut rig = Rig::new();
+    let directory = rig.run.path().to_owned();
+    let hangs = move |rig: &Rig, name: &str| {
+        let script =
+            format!("#!/bin/sh\necho $$ >{0}.new\nmv {0}.new {0}\nexec sleep 1000\n", directory.join(name).display());
+        let program = file(rig, &format!("hangs-{name}"), script.as_bytes());
+        let mut asking = rig.command().arg("upgrade").arg(program).stderr(std::process::Stdio::null()).spawn().unwrap();
+        let pid = rig::eventually("it says its pid", || {
+            std::fs::read_to_string(directory.join(name)).unwrap_or_default().trim().parse::<i32>()
+        });
+        (pid, move || {
+            asking.wait().unwrap();
+            rig::eventually("the dry run is gone", || (!rig::lives(pid)).then_some(()).ok_or(pid));
+        })
+    };
+    let (_, mut gone) = hangs(&rig, "kernel");
+    rig.kill_kernel();
+    gone();
+    let (_, mut gone) = hangs(&rig, "keeper");
+    rig.kill_keeper();
+    gone();
+    let (pid, mut gone) = hangs(&rig, "both");
+    rig.kill();
+    assert!(rig::lives(pid), "nobody is there to end it");
+    rig.start();
+    gone();
 }
 
 #[test]

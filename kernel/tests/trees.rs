@@ -148,6 +148,29 @@ fn the_tree_of_a_process_that_a_former_core_made_is_found_elsewhere() {
     }
 }
 
+/// Of the first nobody is left but what it started; the second is killed with its tree.
+#[test]
+fn a_stop_of_one_watcher_reaches_nobody_of_another_whatever_their_names() {
+    for (one, other) in [("a", "a.1"), ("circus.x.y.1", "circus.x_y.1"), ("circus.x.1.1", "circus.x.1")] {
+        let rig = Rig::new();
+        let mut client = rig.manager();
+        if !has_groups(&mut client) {
+            return;
+        }
+        let (script, daemon) = daemon(rig.run.path());
+        let first = client.spawn(shell(one, &script));
+        let daemon = daemon();
+        kill_unseen(first.pid);
+        client.wait_exit(first.id);
+        let second = client.spawn(shell(other, "exec sleep 1000"));
+        client.ok(Signal { process: second.id, signal: 9, target: Target::Tree, ext: vec![] });
+        client.wait_exit(second.id);
+        assert!(rig::lives(daemon), "{other} is not {one}");
+        client.ok(Signal { process: first.id, signal: 9, target: Target::Tree, ext: vec![] });
+        gone(daemon);
+    }
+}
+
 #[test]
 fn a_daemon_that_left_everything_is_found_by_its_group_and_the_group_goes_with_it() {
     let rig = Rig::new();

@@ -82,6 +82,8 @@ pub enum Action {
     BrokenUpgrade(Broken),
     /// SIGSTOP to the kernel half, until the keeper does something about it.
     Stop,
+    /// SIGSTOP to the keeper, until the kernel half does something about it.
+    StopKeeper,
 }
 
 /// An action and the pause before it, in milliseconds.
@@ -103,6 +105,7 @@ pub struct Dose {
     pub rollbacks: usize,
     pub broken: usize,
     pub stops: usize,
+    pub stops_of_keeper: usize,
 }
 
 impl Dose {
@@ -117,6 +120,7 @@ impl Dose {
         rollbacks: 2,
         broken: 11,
         stops: 1,
+        stops_of_keeper: 1,
     };
 
     /// What must hold. Kills of a half are `kernel + keeper + 2 * twice` and those in the middle of an upgrade.
@@ -130,6 +134,7 @@ impl Dose {
         rollbacks: 50,
         broken: 300,
         stops: 10,
+        stops_of_keeper: 10,
     };
 
     /// So many hundredths of it, of each at least one.
@@ -145,6 +150,7 @@ impl Dose {
             rollbacks: part(self.rollbacks),
             broken: part(self.broken),
             stops: part(self.stops),
+            stops_of_keeper: part(self.stops_of_keeper),
         }
     }
 
@@ -167,6 +173,7 @@ impl Dose {
         let mut kinds = Broken::ALL.into_iter();
         add(self.broken, &mut || Action::BrokenUpgrade(kinds.next().unwrap_or_else(|| Broken::draw(dice))));
         add(self.stops, &mut || Action::Stop);
+        add(self.stops_of_keeper, &mut || Action::StopKeeper);
         for last in (1..actions.len()).rev() {
             let other = usize::try_from(dice.below(u64::try_from(last).unwrap() + 1)).unwrap();
             actions.swap(last, other);
@@ -191,6 +198,7 @@ impl fmt::Display for Step {
             Action::Rollback => write!(f, "{pause} rollback"),
             Action::BrokenUpgrade(kind) => write!(f, "{pause} broken {kind:?}"),
             Action::Stop => write!(f, "{pause} stop"),
+            Action::StopKeeper => write!(f, "{pause} stop-keeper"),
         }
     }
 }
@@ -216,6 +224,7 @@ impl Step {
             ["rollback"] => Action::Rollback,
             ["broken", which] => Action::BrokenUpgrade(kind(which)?),
             ["stop"] => Action::Stop,
+            ["stop-keeper"] => Action::StopKeeper,
             other => bail!("no action: {other:?}"),
         };
         Ok(Self { pause: words[0].parse()?, action })

@@ -23,6 +23,12 @@ use std::time::{Duration, Instant};
 /// How long anything may take before that is a failure of its own.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a stopped half may stay: four times as long as the keeper gives it.
+const STOPPED: Duration = Duration::from_secs(20);
+
+/// So often a half is stopped that somebody else lets go on.
+const MOST_STOPS: u32 = 3;
+
 /// Where the state's header names the kernel half: word 10 (`kernel/src/state/file.rs`; frozen with the layout).
 const KERNEL_WORD: u64 = 10 * 8;
 
@@ -50,9 +56,12 @@ impl Handle {
     }
 
     fn wait_end(&self) -> Result<()> {
+        if self.ends_within(PATIENCE)? { Ok(()) } else { bail!("a half of the core does not end") }
+    }
+
+    fn ends_within(&self, patience: Duration) -> Result<bool> {
         let mut end = [PollFd::new(&self.0, PollFlags::IN)];
-        let ended = rustix::event::poll(&mut end, Some(&Timespec::try_from(PATIENCE)?))?;
-        if ended == 0 { bail!("a half of the core does not end") } else { Ok(()) }
+        Ok(rustix::event::poll(&mut end, Some(&Timespec::try_from(patience)?))? > 0)
     }
 }
 
@@ -136,6 +145,7 @@ impl World {
             Action::Rollback => self.rollback(),
             Action::BrokenUpgrade(kind) => self.broken_upgrade(kind),
             Action::Stop => self.stop(),
+            Action::StopKeeper => self.stop_keeper(),
         }
     }
 
@@ -308,10 +318,39 @@ impl World {
         let pid = self.pid(Half::Kernel)?;
         let victim = Handle::open(pid).context("the kernel half is gone")?;
         let begin = Instant::now();
+        let mut stops = 1;
         victim.send(Signal::STOP);
-        victim.wait_end()?;
+        while !victim.ends_within(STOPPED)? {
+            let state = state_of(pid);
+            // The system itself lets stopped processes go on when the shell ends that is the last to know their process group.
+            if stops == MOST_STOPS || is_stopped(&state) {
+                let core = Link::connect(&self.socket()).and_then(|mut link| link.status());
+                let core = core.map(|now| (now.keeper_pid, now.kernel_pid));
+                bail!("pid {pid} was stopped {stops} times and does not end; it is {state}; the core is {core:?}");
+            }
+            victim.send(Signal::STOP);
+            stops += 1;
+        }
         self.await_others(&[pid])?;
-        Ok((begin.elapsed(), format!("pid {pid}")))
+        Ok((begin.elapsed(), format!("pid {pid}, stopped {stops} times")))
+    }
+
+    /// Children end all the time, so that it is missed.
+    fn stop_keeper(&mut self) -> Result<(Duration, String)> {
+        let pid = self.pid(Half::Keeper)?;
+        let victim = Handle::open(pid).context("the keeper is gone")?;
+        let begin = Instant::now();
+        victim.send(Signal::STOP);
+        wait_until(PATIENCE, "the keeper is stopped", || stands(pid, true))?;
+        wait_until(PATIENCE, "the keeper goes on", || stands(pid, false))?;
+        let took = begin.elapsed();
+        let before = [self.pid(Half::Kernel)?, pid];
+        self.await_answer("the core answers", |_| true)?;
+        let now = [self.pid(Half::Kernel)?, self.pid(Half::Keeper)?];
+        if now != before {
+            bail!("it was not let go on: {before:?} {now:?}");
+        }
+        Ok((took, format!("pid {pid}")))
     }
 
     /// Both halves end for good.
@@ -330,6 +369,23 @@ impl World {
         std::fs::remove_dir_all(self.directory())?;
         self.sandbox.finish()
     }
+}
+
+/// What the system says of a process that is stopped, or is not.
+fn state_of(pid: i32) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let told = ["State:", "PPid:", "TracerPid:", "SigPnd:", "ShdPnd:", "SigBlk:"];
+    let lines = status.lines().filter(|line| told.iter().any(|begin| line.starts_with(begin)));
+    lines.collect::<Vec<_>>().join(", ").replace('\t', " ")
+}
+
+fn is_stopped(state: &str) -> bool {
+    state.contains("State: T")
+}
+
+fn stands(pid: i32, stopped: bool) -> Result<(), NotYet> {
+    let state = state_of(pid);
+    if is_stopped(&state) == stopped { Ok(()) } else { Err(NotYet::from(state)) }
 }
 
 /// Around a moment in which no core runs.

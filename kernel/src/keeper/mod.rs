@@ -11,10 +11,12 @@ mod start;
 mod ward;
 
 pub use resume::{READY, resume};
+pub(crate) use start::listen;
 pub use start::serve;
 pub use ward::{Original, Ward};
 
 use crate::core::Conduct;
+use crate::say::say;
 use crate::shell::{self, Place, Verdict};
 use crate::state::{Deaths, End, UpgradePhase};
 use crate::sys::{self, Ended, Fork};
@@ -22,7 +24,6 @@ use ringmaster_protocol::message::ExitStatus;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal};
 use std::collections::VecDeque;
-use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
@@ -78,11 +79,10 @@ impl Keeper {
                     None => {}
                     Some(Verdict::Idle) => return 0,
                     Some(Verdict::KeeperIsGone) => self = self.promoted(),
+                    Some(Verdict::DirectoryHasChanged) => return 1,
                 },
                 Kernel::Stopped { pid, until } if until <= Instant::now() => {
-                    self.say(&format!(
-                        "the kernel half, pid {pid}, has been stopped for {STOPPED:?}: it is started anew"
-                    ));
+                    say(&format!("the kernel half, pid {pid}, has been stopped for {STOPPED:?}: it is started anew"));
                     send(pid, libc::SIGKILL);
                     self.kernel = Kernel::Up { pid };
                 }
@@ -122,7 +122,7 @@ impl Keeper {
                 None
             }
             Err(error) => {
-                self.say(&format!("the kernel half cannot be started: {error}"));
+                say(&format!("the kernel half cannot be started: {error}"));
                 self.kernel = Kernel::Down { until: Instant::now() + CRASH_WINDOW };
                 None
             }
@@ -139,9 +139,9 @@ impl Keeper {
             Ok(program) => self.ward.become_program(program.as_raw_fd(), self.ward.previous()),
             Err(errno) => errno.into(),
         };
-        self.say(&format!("starting anew as the keeper: {error}"));
+        say(&format!("starting anew as the keeper: {error}"));
         if let Err(error) = self.ward.take_charge() {
-            self.say(&error.to_string());
+            say(&error.to_string());
         }
         self.kernel = Kernel::Down { until: Instant::now() };
         self.crashes.clear();
@@ -190,13 +190,16 @@ impl Keeper {
         self.ward.state.header().set_deaths(Deaths { kernel: self.deaths().kernel + 1, ..self.deaths() });
         self.crashes.retain(|at| now.saturating_duration_since(*at) < CRASH_WINDOW);
         // SIGKILL comes from outside: an administrator, or the system for want of memory. No request of a client is to blame.
-        if ended.status != ExitStatus::Signal(libc::SIGKILL) {
+        if ended.status != ExitStatus::Signal(libc::SIGKILL) && ended.status != Verdict::ANEW {
             self.crashes.push_back(now);
         }
-        // It handed over and died before we began: there is nothing to become.
-        self.ward.state.header().move_upgrade(UpgradePhase::HandedOver, UpgradePhase::None);
+        // It handed over and died before we began: there is nothing to become. The death of a new one decides nothing: another is
+        // made, until the old one takes back.
+        if self.ward.state.header().handed_over().0 == ended.pid {
+            self.ward.state.header().move_upgrade(UpgradePhase::HandedOver, UpgradePhase::None);
+        }
         let pause = PAUSES.get(self.crashes.len()).or(PAUSES.last()).copied().unwrap_or_default();
-        self.say(&format!("the kernel half, pid {}, ended ({:?}); it is started again", ended.pid, ended.status));
+        say(&format!("the kernel half, pid {}, ended ({:?}); it is started again", ended.pid, ended.status));
         self.kernel = Kernel::Down { until: now + pause };
     }
 
@@ -232,10 +235,6 @@ impl Keeper {
 
     fn deaths(&self) -> Deaths {
         self.ward.state.header().deaths()
-    }
-
-    fn say(&self, text: &str) {
-        let _ = std::io::stderr().write_all(format!("papa: {text}\n").as_bytes());
     }
 }
 

@@ -7,6 +7,7 @@ use super::{Keeper, Original, Ward, start};
 use crate::instance::Instance;
 use crate::limits::RING_MEMORY;
 use crate::policy::POLICY;
+use crate::say::say;
 use crate::shell::{Options, Place, ServeError, Verbosity};
 use crate::state::StateFile;
 use crate::sys;
@@ -58,14 +59,30 @@ const VALUED: &[&str] = &[
 /// Options that have none.
 const FLAGS: [&str; 2] = ["-d", "--daemonize"];
 
+/// Says of the option behind it that a build may do without it. One that does not know it hands it on to the next program.
+pub const OPTIONAL: &str = "--optional";
+
 /// The words of [`Ward::words`], read but not yet believed.
-struct Words(HashMap<&'static str, OsString>);
+#[derive(Debug)]
+struct Words {
+    known: HashMap<&'static str, OsString>,
+    /// Optional options that this build does not know, with their values.
+    unknown: Vec<[OsString; 2]>,
+}
 
 impl Words {
     fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, ResumeError> {
-        let mut found = HashMap::new();
+        let (mut found, mut unknown) = (HashMap::new(), Vec::new());
         let mut words = words.into_iter();
         while let Some(word) = words.next() {
+            if word == OPTIONAL {
+                let [option, value] = [(); 2].map(|()| words.next().unwrap_or_default());
+                match VALUED.iter().find(|known| option == **known) {
+                    Some(known) => drop(found.insert(*known, value)),
+                    None => unknown.push([option, value]),
+                }
+                continue;
+            }
             let named = |known: &&str| OsStr::new(known) == word.as_os_str();
             if let Some(option) = VALUED.iter().copied().find(named) {
                 found.insert(option, words.next().unwrap_or_default());
@@ -76,11 +93,11 @@ impl Words {
                 return Err(ResumeError::Word { option: "an option", value, expected: "one that this build knows" });
             }
         }
-        Ok(Self(found))
+        Ok(Self { known: found, unknown })
     }
 
     fn text(&self, option: &'static str) -> Option<String> {
-        self.0.get(option).map(|value| value.to_string_lossy().into_owned())
+        self.known.get(option).map(|value| value.to_string_lossy().into_owned())
     }
 
     fn number<T: std::str::FromStr>(&self, option: &'static str) -> Result<Option<T>, ResumeError> {
@@ -106,13 +123,13 @@ impl Words {
 
     fn options(&self) -> Result<Options, ResumeError> {
         Ok(Options {
-            directory: self.0.get("--directory").map(PathBuf::from).unwrap_or_default(),
-            socket: self.0.get("-u").map(PathBuf::from),
+            directory: self.known.get("--directory").map(PathBuf::from).unwrap_or_default(),
+            socket: self.known.get("-u").map(PathBuf::from),
             port: self.number("-p")?,
             ring_memory: self.number("--ring-memory")?.unwrap_or(RING_MEMORY),
-            policy: self.0.get("--policy").map_or_else(|| POLICY.into(), PathBuf::from),
-            verbosity: if self.0.contains_key("-d") { Verbosity::Debug } else { Verbosity::Quiet },
-            place: if self.0.contains_key("--daemonize") { Place::Background } else { Place::Foreground },
+            policy: self.known.get("--policy").map_or_else(|| POLICY.into(), PathBuf::from),
+            verbosity: if self.known.contains_key("-d") { Verbosity::Debug } else { Verbosity::Quiet },
+            place: if self.known.contains_key("--daemonize") { Place::Background } else { Place::Foreground },
         })
     }
 
@@ -139,31 +156,40 @@ fn needed(option: &'static str, descriptor: Option<OwnedFd>) -> Result<OwnedFd, 
 /// Takes over and keeps. Gives the exit status.
 pub fn resume(words: impl IntoIterator<Item = OsString>) -> Result<u8, ResumeError> {
     let words = Words::read(words)?;
-    if let Some(copy) = words.0.get("--dry-run") {
+    if let Some(copy) = words.known.get("--dry-run") {
         return dry_run(&words, Path::new(copy));
     }
     let options = words.options()?;
+    start::panic_is_death();
     start::own_signals()?;
     // Whoever executed this program let everything stay.
     sys::close_all_on_exec();
     let [directory, lock, listener] = ["--directory-fd", "--lock-fd", "--listener-fd"]
         .map(|option| words.descriptor(option).and_then(|descriptor| needed(option, descriptor)));
     let directory = directory?;
-    let state = crate::shell::open_state(&directory)?;
+    let state = crate::shell::inherited::state(&directory)?;
     let instance = Instance::adopt(&options.directory, directory, lock?);
+    if let Err(error) = instance.restore() {
+        say(&error.to_string());
+    }
+    let guarantees = start::guarantees(&instance, &state).unwrap_or_else(|error| {
+        say(&error.to_string());
+        Vec::new()
+    });
     let ward = Ward {
-        guarantees: start::guarantees(&instance, &state)?,
+        guarantees,
         state,
         instance,
         listener: listener?,
         tcp: words.descriptor("--tcp-fd")?,
         previous: words.descriptor("--previous-fd")?,
         original: words.original()?,
+        unknown: words.unknown,
         options,
     };
     if let Err(error) = ward.take_charge() {
         // A full disk has no room for the pid file. Nobody but us keeps the children, so we do.
-        eprintln!("papa: {error}");
+        say(&error.to_string());
     }
     Ok(Keeper::new(ward).run())
 }
@@ -180,4 +206,27 @@ fn dry_run(words: &Words, copy: &Path) -> Result<u8, ResumeError> {
     let slots = state.used().len();
     println!("{READY}{} ({slots} processes)", env!("CARGO_PKG_VERSION"));
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Words, ResumeError> {
+        Words::read(text.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn what_is_optional_and_unknown_is_handed_on() {
+        let words = read("-d --optional --ring-memory 70000 --optional --colour blue -p 1").unwrap();
+        assert_eq!(words.unknown, [["--colour", "blue"].map(OsString::from)]);
+        let options = words.options().unwrap();
+        assert_eq!((options.ring_memory, options.port, options.verbosity), (70_000, Some(1), Verbosity::Debug));
+    }
+
+    #[test]
+    fn what_is_unknown_and_not_optional_is_refused() {
+        let error = read("-d --colour blue").unwrap_err().to_string();
+        assert_eq!(error, "resume: an option is \"--colour\"; expected one that this build knows");
+    }
 }

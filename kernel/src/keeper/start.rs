@@ -3,6 +3,7 @@
 use super::{Keeper, Original, Ward};
 use crate::instance::{Instance, InstanceError, through};
 use crate::limits::OOM_SCORE_ADJ;
+use crate::say::say;
 use crate::shell::groups::Groups;
 use crate::shell::{Options, ServeError, fail, guarantees, tcp};
 use crate::state::StateFile;
@@ -22,7 +23,8 @@ const BACKLOG: i32 = 1024;
 /// Serves an instance until it is told to end and owns nothing. `ready` is called once, when clients can connect. Gives the
 /// exit status.
 pub fn serve(options: &Options, umask: u32, ready: impl FnOnce()) -> Result<u8, ServeError> {
-    // First of all: a starter that ignores SIGCHLD would leave us without any child's end.
+    panic_is_death();
+    // Before anything else: a starter that ignores SIGCHLD would leave us without any child's end.
     own_signals()?;
     let instance = Instance::open(&options.directory)?;
     let original = Original { umask, open_files: raise_open_files()?, oom_score_adj: lower_oom_score() };
@@ -32,10 +34,20 @@ pub fn serve(options: &Options, umask: u32, ready: impl FnOnce()) -> Result<u8, 
     let tcp = options.port.map(|port| tcp::listen(port).map_err(fail(format!("listening on 127.0.0.1:{port}"))));
     let tcp = tcp.transpose()?;
     let options = options.clone();
-    let ward = Ward { options, instance, listener, tcp, previous: None, state, original, guarantees };
+    let ward =
+        Ward { options, instance, listener, tcp, previous: None, state, original, unknown: Vec::new(), guarantees };
     ward.take_charge()?;
     ready();
     Ok(Keeper::new(ward).run())
+}
+
+/// A panic ends its half where it stands, as SIGKILL does. To unwind would be to let go, one by one, of descriptors that the other
+/// half shares.
+pub fn panic_is_death() {
+    std::panic::set_hook(Box::new(|panic| {
+        say(&panic.to_string());
+        std::process::abort();
+    }));
 }
 
 /// All signals are blocked and have their default actions: those that mean something are waited for.
@@ -75,7 +87,7 @@ const PUBLIC: u32 = 0o111;
 
 /// Listens in the instance directory, or at a path of the caller's choice; only there others can come. The socket is made
 /// beside its place and renamed into it, so that clients find either the old one or one that listens.
-fn listen(instance: &Instance, options: &Options) -> Result<OwnedFd, ServeError> {
+pub(crate) fn listen(instance: &Instance, options: &Options) -> Result<OwnedFd, ServeError> {
     let Some(path) = options.socket.as_deref() else {
         let shown = instance.path().join(file::SOCKET);
         return listen_at(instance.as_fd(), file::SOCKET, PRIVATE).map_err(fail(shown.display().to_string()));

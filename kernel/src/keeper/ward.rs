@@ -1,8 +1,10 @@
 //! What both halves of the core hold, whatever dies: the instance, its listening sockets, and how they were asked to serve.
 //!
 //! A ward goes from one program to the next in its command line ([`Ward::words`] and `resume`), because that is what
-//! execve(2) keeps. The words are frozen like messages: a build may add options, and must read those of released builds.
+//! execve(2) keeps. The words are frozen like messages: a build may add options, and must read those of released builds. An older
+//! build refuses an option that it does not know, and nothing changes then, unless `--optional` precedes it.
 
+use super::resume::OPTIONAL;
 use crate::instance::Instance;
 use crate::limits::RING_MEMORY;
 use crate::policy::POLICY;
@@ -11,7 +13,7 @@ use crate::state::StateFile;
 use crate::sys;
 use ringmaster_protocol::message::Guarantee;
 use rustix::process::Rlimit;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -44,6 +46,8 @@ pub struct Ward {
     pub state: StateFile,
     /// What children get back.
     pub original: Original,
+    /// Options, with their values, of a later build that this one may do without.
+    pub unknown: Vec<[OsString; 2]>,
     /// Which promises hold on this host.
     pub guarantees: Vec<Guarantee>,
 }
@@ -53,7 +57,7 @@ impl Ward {
     pub fn take_charge(&self) -> Result<(), ServeError> {
         let own = rustix::process::getpid();
         rustix::process::set_child_subreaper(Some(own)).map_err(fail("becoming a subreaper"))?;
-        Ok(self.instance.write_pid()?)
+        Ok(self.instance.write_pid(own)?)
     }
 
     /// The descriptors that the next kernel half must not close.
@@ -111,6 +115,11 @@ impl Ward {
         words.extend(memory.iter().flat_map(|memory| text("--ring-memory", memory.to_string().as_bytes())));
         let policy = Some(&self.options.policy).filter(|path| *path != Path::new(POLICY));
         words.extend(policy.iter().flat_map(|path| text("--policy", path.as_os_str().as_bytes())));
+        let unknown = self
+            .unknown
+            .iter()
+            .flat_map(|[option, value]| [OsStr::new(OPTIONAL), option.as_os_str(), value.as_os_str()]);
+        words.extend(unknown.map(|word| word.as_bytes().to_vec()));
         if self.options.verbosity == Verbosity::Debug {
             words.push(b"-d".to_vec());
         }

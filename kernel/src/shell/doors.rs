@@ -36,6 +36,13 @@ impl Shell {
         }
     }
 
+    /// Lets in those who wait at a socket that has lost its place.
+    pub(super) fn accept_former(&mut self, listener: OwnedFd) {
+        let ours = self.listener.replace(listener);
+        self.accept(Token::Listener);
+        self.listener = ours;
+    }
+
     fn try_again(&mut self) {
         self.accept_again = Some(self.now.boot_ns + u64::try_from(RETRY.as_nanos()).unwrap_or(0));
     }
@@ -64,7 +71,7 @@ impl Shell {
                     Token::Pipe(process, stream) => self.resume(process, stream),
                     Token::Pidfd(process) => self.watch(process),
                     Token::Listener | Token::TcpListener | Token::Signals | Token::Client(_) => {}
-                    Token::Keeper | Token::Trial => {}
+                    Token::Keeper | Token::Trial | Token::Home => {}
                 }
             }
         }

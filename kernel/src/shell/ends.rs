@@ -3,8 +3,9 @@
 use super::child::Child;
 use super::poll::Token;
 use super::{Shell, clock, tree};
-use crate::core::Input;
 use crate::core::ring::Captured;
+use crate::core::{Input, Now};
+use crate::limits::NOTED;
 use crate::state::{End, Phase};
 use crate::sys;
 use ringmaster_protocol::message::{Exit, ExitStatus, ProcessId, Rusage};
@@ -27,6 +28,7 @@ impl Shell {
 
     /// The keeper has noted and reaped children since it said so last. Those without a record were somebody's orphans.
     pub(super) fn keeper_has_noted(&mut self) {
+        self.noted_by = None;
         for id in std::mem::take(&mut self.dying) {
             self.process_ended(id);
         }
@@ -52,6 +54,7 @@ impl Shell {
         if tree::stat(identity.pid).is_some_and(|stat| is_it(&stat) && stat.parent == self.keeper_pid) {
             self.poll.remove(pidfd);
             self.dying.push(id);
+            self.noted_by.get_or_insert(deadline(self.now));
             return;
         }
         let told = || sys::exit_of_pidfd(pidfd.as_fd());
@@ -61,6 +64,18 @@ impl Shell {
         let end = seen().or_else(noted).unwrap_or_else(|| end_now(ExitStatus::Unknown));
         let end = noted().unwrap_or(end);
         self.ended(id, &end);
+    }
+
+    /// Somebody has stopped the keeper, which nobody else would see: it has noted nothing for too long. One that runs does
+    /// not notice that it is told to go on; perhaps it could not note the end, and the pidfd tells.
+    pub(super) fn note_overdue(&mut self) {
+        if self.noted_by.take_if(|at| *at <= self.now.boot_ns).is_some() {
+            self.log(&format!("the keeper has not noted an end for {NOTED:?}: it is told to go on"));
+            let _ = sys::pidfd_signal(self.keeper.as_fd(), libc::SIGCONT);
+            for id in std::mem::take(&mut self.dying) {
+                self.process_ended(id);
+            }
+        }
     }
 
     /// Empties the pipes as far as their rings allow, then tells the core.
@@ -125,6 +140,11 @@ impl Shell {
             self.missed(Token::Pidfd(id), &error);
         }
     }
+}
+
+/// When the keeper is to have noted an end that is seen now.
+fn deadline(now: Now) -> u64 {
+    now.boot_ns + u64::try_from(NOTED.as_nanos()).unwrap_or(0)
 }
 
 /// An end that is seen now.

@@ -79,7 +79,12 @@ impl ProcessFile {
         }
         // Nobody but us can put a link there.
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::openat(folder, id.0.to_string(), flags, Mode::empty())?);
+        Self::adopt(rustix::fs::openat(folder, id.0.to_string(), flags, Mode::empty())?)
+    }
+
+    /// As [`Self::open`], with a file that is open already.
+    pub fn adopt(file: OwnedFd) -> io::Result<(Self, Spawn)> {
+        let file = File::from(file);
         let mut head = [0; HEAD];
         file.read_exact_at(&mut head, 0)?;
         let mut entries = [StreamEntry::default(); 2];

@@ -1,7 +1,8 @@
 //! A cgroup for the processes of each watcher (cgroups(7), version 2): who was made in it belongs to them, whatever became of
 //! its parent, its session and its descriptors, and one write kills all of them (docs/adr/0009-trees.md).
 //!
-//! The core knows no watcher; processes whose names differ in a last number only (`circus.web.1`) share a group. Only membership is used, no controller: nothing is limited here, and the limits of the core's own group go on to hold for
+//! The core knows no watcher; processes whose names differ in a last number only (`circus.web.1`) share a group, and nobody
+//! else is in it. Only membership is used, no controller: nothing is limited here, and the limits of the core's own group go on to hold for
 //! all that it starts. Where there are no groups, `tree.rs` looks for what belongs to a process in another way.
 
 use super::tree::{self, Identity};
@@ -15,8 +16,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Characters of a process's name in that of its group: the system allows 255 for all.
+/// Characters of a process's name in that of its group: the system allows 255 for all, and a longer one ends with its hash.
 const LONGEST_STEM: usize = 200;
+
+/// Ends the group of processes that have numbers, so that a process which is called like them, but has none, is not theirs.
+const NUMBERED: char = '.';
 
 /// The variable that, set to `off`, keeps the core from making groups.
 const SWITCH: &str = "CIRCUS_CGROUP";
@@ -51,7 +55,7 @@ pub enum Without {
     },
 }
 
-/// The directory of a group: `papa-INSTANCE-NAME`, the number being that of the state file.
+/// The directory of a group: `papa-INSTANCE-NAME`, the number being that of the state file, and the name spelt in letters and digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupName(String);
 
@@ -117,10 +121,12 @@ impl Groups {
     /// The group of a process, by its name.
     pub fn name(&self, process: &str) -> GroupName {
         let of_many = process.rsplit_once('.').filter(|(_, number)| number.parse::<u64>().is_ok());
-        let stem = of_many.map_or(process, |(stem, _)| stem);
-        // Two that come to the same name share a group, which is no harm.
-        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
-        GroupName(self.prefix.chars().chain(stem.chars().map(plain).take(LONGEST_STEM)).collect())
+        let stem: String = of_many.map_or(process, |(stem, _)| stem).bytes().map(spelt).collect();
+        let short = match stem.get(..LONGEST_STEM) {
+            Some(begin) if stem.len() > LONGEST_STEM => format!("{begin}_{:016x}", hash(&stem)),
+            Some(_) | None => stem,
+        };
+        GroupName(self.prefix.chars().chain(short.chars()).chain(of_many.map(|_| NUMBERED)).collect())
     }
 
     /// The directory for a process that is about to be made; `None` when processes get no group.
@@ -257,6 +263,19 @@ impl Groups {
     }
 }
 
+/// A byte of a name in that of a directory. Two names never come to the same: a stop of one would reach what the other left.
+fn spelt(byte: u8) -> String {
+    match byte {
+        b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => char::from(byte).into(),
+        _ => format!("_{byte:02x}"),
+    }
+}
+
+/// FNV-1a.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
 /// Groups of any instance in a folder.
 fn groups_in(folder: &Path) -> impl Iterator<Item = GroupName> + use<> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -377,16 +396,29 @@ mod tests {
     fn processes_of_one_watcher_share_a_group() {
         let groups = groups(PathBuf::new());
         let name = |process: &str| groups.name(process).0;
-        assert_eq!(name("circus.web.1"), "papa-000000000000001a-circus_web");
+        assert_eq!(name("circus.web.1"), "papa-000000000000001a-circus_2eweb.");
         assert_eq!(name("circus.web.1"), name("circus.web.22"));
-        assert_ne!(name("circus.web.x"), name("circus.web.1"));
-        assert_eq!(name("../ä"), "papa-000000000000001a-____");
-        assert!(name(&"n".repeat(5000)).len() < 255);
+        assert_eq!(name("../ä"), "papa-000000000000001a-_2e_2e_2f_c3_a4");
         assert_eq!(parse(&name("web")), Some(groups.name("web")));
+        assert_eq!(parse(&name("web.1")), Some(groups.name("web.1")));
         for other in ["papa", "papa-1", "papa-000000000000001a-", "papa-00000000000000xx-a", "user-000000000000001a-a"]
         {
             assert_eq!(parse(other), None);
         }
+    }
+
+    #[test]
+    fn nobody_else_is_in_the_group_of_a_watcher() {
+        let groups = groups(PathBuf::new());
+        let long = "n".repeat(5000);
+        let (longer, other) = (format!("{long}n"), format!("{long}.1"));
+        let names = [
+            "a", "a.1", "a.1.1", "a.b", "a.b.1", "a_b", "a_b.1", "a b", "A", "a_2eb", "a-b", "ä", "ö", "", ".1", &long,
+            &longer, &other,
+        ];
+        let all: BTreeSet<GroupName> = names.iter().map(|name| groups.name(name)).collect();
+        assert_eq!(all.len(), names.len(), "{all:#?}");
+        assert!(all.iter().all(|name| name.0.len() < 255));
     }
 
     #[test]

@@ -2,12 +2,17 @@
 //!
 //! Pipes and listening sockets are known by their inodes, pidfds by their numbers and by what they say of themselves; both
 //! are written in the state before anything depends on them. Whatever is not asked for is closed: clients, epoll sets, ends
-//! of pipes whose process never came to be.
+//! of pipes whose process never came to be. Files are looked for only when their names are gone.
 
+use super::ServeError;
 use crate::state::{Facts, Phase, Slot, StateFile};
 use crate::sys::{self, Holds};
-use rustix::fs::{FileType, OFlags};
+use ringmaster_protocol::instance::file;
+use rustix::fs::{AtFlags, FileType, OFlags, Stat};
+use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
+use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering;
 
@@ -17,31 +22,35 @@ pub struct Inherited {
     pipes: HashMap<u64, OwnedFd>,
     sockets: HashMap<u64, OwnedFd>,
     pidfds: HashMap<RawFd, OwnedFd>,
+    files: Vec<OwnedFd>,
+    /// The same by what they were called, once somebody has asked.
+    named: HashMap<String, OwnedFd>,
 }
 
 impl Inherited {
     /// Takes everything out of the table that is not in `kept`; what cannot be of use is closed at once. Nothing, where /proc
-    /// is not mounted.
-    pub fn take(kept: &HashSet<RawFd>, state: &StateFile) -> Self {
+    /// is not mounted. An error closes nothing.
+    pub fn take(kept: &HashSet<RawFd>, state: &StateFile) -> io::Result<Self> {
         let slots = state.used().into_iter().filter_map(|index| state.slot(index));
         let living = slots.filter(|slot| slot.facts().is_some_and(|facts| facts.phase == Phase::Running));
         let pidfds: HashSet<RawFd> = living.map(number_of_pidfd).collect();
-        let mut left = Self::default();
-        for number in sys::open_numbers().unwrap_or_default() {
+        let mut left = ManuallyDrop::new(Self::default());
+        let no_table =
+            |error: io::Error| if error.kind() == io::ErrorKind::NotFound { Ok(Vec::new()) } else { Err(error) };
+        let numbers = sys::open_numbers().or_else(no_table)?;
+        for number in numbers {
             if kept.contains(&number) {
                 continue;
             }
-            if let Some(descriptor) = sys::inherited(number) {
-                left.sort(descriptor, &pidfds);
+            if let Some(descriptor) = sys::inherited(number).map(ManuallyDrop::new) {
+                let stat = rustix::fs::fstat(&*descriptor)?;
+                left.sort(ManuallyDrop::into_inner(descriptor), &stat, &pidfds);
             }
         }
-        left
+        Ok(ManuallyDrop::into_inner(left))
     }
 
-    fn sort(&mut self, descriptor: OwnedFd, pidfds: &HashSet<RawFd>) {
-        let Ok(stat) = rustix::fs::fstat(&descriptor) else {
-            return;
-        };
+    fn sort(&mut self, descriptor: OwnedFd, stat: &Stat, pidfds: &HashSet<RawFd>) {
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind == FileType::Fifo {
             // As a rule it is our end. A spawn that was cut short left the child's as well, which is not for reading alone.
@@ -57,7 +66,16 @@ impl Inherited {
             self.sockets.insert(stat.st_ino, descriptor);
         } else if pidfds.contains(&descriptor.as_raw_fd()) {
             self.pidfds.insert(descriptor.as_raw_fd(), descriptor);
+        } else if kind == FileType::RegularFile {
+            self.files.push(descriptor);
         }
+    }
+
+    /// A file of ours whose last name was this, wherever that is or was.
+    pub fn file(&mut self, name: &str) -> Option<OwnedFd> {
+        let named = self.files.drain(..).filter_map(|file| Some((own_name(&file)?, file)));
+        self.named.extend(named);
+        self.named.remove(name)
     }
 
     /// Our end of a pipe.
@@ -79,6 +97,31 @@ impl Inherited {
             Holds::Process { .. } | Holds::Unknown => None,
         }
     }
+}
+
+/// What a file is called that only we can have opened for writing (proc(5), `/proc/PID/fd`); one that is removed, too.
+fn own_name(file: &OwnedFd) -> Option<String> {
+    let stat = rustix::fs::fstat(file).ok()?;
+    let private = stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & 0o077 == 0;
+    let writable = rustix::fs::fcntl_getfl(file).is_ok_and(|flags| flags.contains(OFlags::RDWR));
+    let link =
+        std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok().filter(|_| private && writable)?;
+    let name = link.file_name()?.to_str()?;
+    Some(name.strip_suffix(" (deleted)").unwrap_or(name).to_owned())
+}
+
+/// The state of the core whose program this one follows: where it belongs, or out of the table when somebody has removed it
+/// there. A new one in its place would know of nobody.
+pub fn state(directory: &OwnedFd) -> Result<StateFile, ServeError> {
+    if rustix::fs::statat(directory, file::STATE, AtFlags::SYMLINK_NOFOLLOW).err() == Some(Errno::NOENT) {
+        for number in sys::open_numbers().unwrap_or_default() {
+            let copy = sys::copy(number).ok().filter(|copy| own_name(copy).as_deref() == Some(file::STATE));
+            if let Some(state) = copy.filter(StateFile::recognises) {
+                return super::serve::adopt_state(state);
+            }
+        }
+    }
+    super::open_state(directory)
 }
 
 fn number_of_pidfd(slot: Slot) -> RawFd {

@@ -8,7 +8,7 @@ use super::ledger::Ledger;
 use super::{clock, tree};
 use crate::core::{Made, Now, Passed, ring::Ring};
 use crate::keeper::Original;
-use crate::state::{Facts, Phase, StateFile};
+use crate::state::{Facts, Header, Phase, StateFile};
 use crate::sys::{self, Behalf, CHILD_STEPS, Kin, OOM_SCORE, Parent, ResourceLimit, ResultWords, SpawnStack};
 use ringmaster_protocol::message::{Keeping, ProcessId, Refusal, Spawn, SpawnStep};
 use ringmaster_protocol::ring::Stream;
@@ -106,8 +106,14 @@ impl Launcher {
         started
     }
 
-    /// Runs a program that is to say whether it can take over; gives what it says, and its pidfd.
-    pub fn try_program(&mut self, program: &OwnedFd, argv: Vec<CString>) -> Result<(OwnedFd, OwnedFd), Refusal> {
+    /// Runs a program that is to say whether it can take over; gives what it says, and its pidfd. The system writes its pid into
+    /// the header, so that it does not outlive a death of ours.
+    pub fn try_program(
+        &mut self,
+        program: &OwnedFd,
+        argv: Vec<CString>,
+        header: Header,
+    ) -> Result<(OwnedFd, OwnedFd), Refusal> {
         let failed = |error: io::Error| prepare("the dry run of the program", &error);
         let (said, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| failed(errno.into()))?;
         let (null, write, program) = (self.null.as_fd(), write.as_fd(), program.as_fd());
@@ -116,8 +122,9 @@ impl Launcher {
         let mut plan =
             sys::Plan { argv, programs: vec![c"/proc/self/fd/3".to_owned()], ..sys::Plan::bare(self.original.umask) };
         (plan.descriptors, plan.table_end) = (staged.placements, staged.table_end);
-        let [pid, pidfd, failure] = [const { AtomicU64::new(0) }; 3];
-        let words = ResultWords { pid: &pid, pidfd: &pidfd, failure: &failure };
+        let [spare, pidfd, failure] = [const { AtomicU64::new(0) }; 3];
+        let pid = header.begin_trial(clock::now().boot_ns).unwrap_or(&spare);
+        let words = ResultWords { pid, pidfd: &pidfd, failure: &failure };
         let kin = Kin { parent: Parent::Ours, group: None };
         let spawned = sys::spawn(&mut self.stack, &plan, &words, &kin);
         self.stage.clear();

@@ -11,7 +11,8 @@ mod ends;
 mod file;
 pub mod groups;
 pub mod guarantees;
-mod inherited;
+mod home;
+pub mod inherited;
 mod launch;
 mod ledger;
 mod perform;
@@ -34,6 +35,7 @@ pub use serve::{Options, Place, ServeError, Verdict, open_state, open_state_at, 
 use crate::core::ring::{Capture, Captured};
 use crate::core::{ClientId, Core, Effect, Effects, Input, Now, ReplyTo};
 use crate::limits::{CAPTURES_PER_TURN, NOTICES_PER_TURN, TURN};
+use crate::say::say;
 use crate::state::StateFile;
 use crate::sys;
 use child::Child;
@@ -48,7 +50,7 @@ use ringmaster_protocol::message::{DecodeError, ProcessId, Refusal, Request};
 use ringmaster_protocol::ring::Stream;
 use rustix::io::Errno;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use store::Store;
@@ -74,6 +76,8 @@ pub struct Shell {
     /// The other half: readable when it has ended.
     keeper: OwnedFd,
     keeper_pid: i32,
+    /// Readable when something is removed from the instance directory; `None`: the system does not tell.
+    home: Option<OwnedFd>,
     upgrade: upgrade::Upgrade,
     state: StateFile,
     launcher: Launcher,
@@ -88,6 +92,8 @@ pub struct Shell {
     children: HashMap<ProcessId, Child>,
     /// Processes that have ended and whose end the keeper has not noted yet.
     dying: Vec<ProcessId>,
+    /// When the keeper is to have noted them (`CLOCK_BOOTTIME`); `None`: there are none.
+    noted_by: Option<u64>,
     by_pid: HashMap<i32, ProcessId>,
     sockets: BTreeMap<String, Inheritable>,
     /// How this system tells who is whose child.
@@ -123,7 +129,7 @@ impl Shell {
     /// Waits once and handles what happened.
     fn turn(&mut self) -> io::Result<()> {
         let deadlines = [self.core.next_deadline(), self.accept_again, self.next_look(), self.upgrade.deadline()];
-        let deadline = deadlines.into_iter().flatten().min();
+        let deadline = deadlines.into_iter().chain([self.noted_by]).flatten().min();
         self.now = clock::now();
         let unfinished = self.unfinished();
         let timeout = match deadline {
@@ -142,6 +148,7 @@ impl Shell {
         }
         self.retry_accepting();
         self.upgrade_overdue();
+        self.note_overdue();
         for client in unfinished {
             if let Err(why) = self.requests(client) {
                 self.drop_client(client, &why);
@@ -164,6 +171,7 @@ impl Shell {
             Token::Pidfd(process) => self.process_ended(process),
             Token::Keeper => self.keeper_is_gone(),
             Token::Trial => self.upgrade_tried(),
+            Token::Home => self.home_has_changed(),
         }
     }
 
@@ -321,12 +329,12 @@ impl Shell {
 
     /// Nobody reaps our children any more, and new ones would be a stranger's: this process has to be the keeper.
     fn keeper_is_gone(&mut self) {
+        self.abandon_trial();
         self.verdict = Some(Verdict::KeeperIsGone);
     }
 
     fn log(&self, text: &str) {
-        // In one piece: standard error has no buffer of its own.
-        let _ = std::io::stderr().write_all(format!("papa: {text}\n").as_bytes());
+        say(text);
     }
 
     fn debug(&self, text: &str) {

@@ -176,8 +176,7 @@ impl Shell {
             return Err(socket::failed(format!("keeping the socket {}", listen.name), &error));
         }
         let socket = (!listen.reuse_port).then_some(made);
-        let listen = listen.clone();
-        self.sockets.insert(listen.name.clone(), Inheritable { listen, number, socket });
+        self.sockets.insert(kept.name.clone(), Inheritable { listen: kept, number, socket });
         Ok(address)
     }
 

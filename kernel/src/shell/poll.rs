@@ -27,6 +27,8 @@ pub enum Token {
     Keeper,
     /// What the program of an upgrade says in its dry run.
     Trial,
+    /// Something is removed from the instance directory.
+    Home,
 }
 
 const KIND_SHIFT: u32 = 56;
@@ -43,6 +45,7 @@ impl Token {
             Self::TcpListener => (7, 0),
             Self::Keeper => (8, 0),
             Self::Trial => (9, 0),
+            Self::Home => (10, 0),
         };
         EventData::new_u64(kind << KIND_SHIFT | value)
     }
@@ -59,6 +62,7 @@ impl Token {
             7 => Some(Self::TcpListener),
             8 => Some(Self::Keeper),
             9 => Some(Self::Trial),
+            10 => Some(Self::Home),
             _ => None,
         }
     }

@@ -7,58 +7,72 @@ use super::child::{Child, Origin, Pipe};
 use super::ends::{end_now, zombie_status};
 use super::file::ProcessFile;
 use super::inherited::Inherited;
-use super::{Shell, clock, tree};
+use super::{Shell, clock, store, tree};
 use crate::core::ring::{Remains, Ring};
-use crate::core::{Input, Made, Now, of};
+use crate::core::{Conduct, Input, Made, Now, of};
 use crate::state::{Facts, Phase, Slot};
 use ringmaster_protocol::message::ExitStatus;
 use ringmaster_protocol::ring::Stream;
 use rustix::fs::{Mode, OFlags};
-
 use std::collections::HashSet;
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
 impl Shell {
-    /// Takes over everything that is left of a former core.
-    pub(super) fn recover(&mut self, left: &mut Inherited) {
+    /// Takes over everything that is left of a former core. What cannot be read for want of memory or descriptors, or because
+    /// a disk fails, may be readable a moment later: an error means that this half is to be started anew. Only one that comes
+    /// up careful, because that has happened again and again, does without what it cannot read.
+    pub(super) fn recover(&mut self, left: &mut Inherited, conduct: Conduct) -> io::Result<()> {
         for index in self.state.used() {
             let Some((slot, facts)) = self.state.slot(index).and_then(|slot| Some((slot, slot.facts()?))) else {
                 self.state.release(index);
                 continue;
             };
-            if !self.recover_process(index, slot, facts, left) {
+            if !self.recover_process(index, slot, facts, left, conduct)? {
                 self.state.release(index);
                 ProcessFile::remove(self.launcher.rings(), facts.id);
             }
         }
         self.remove_stray_files();
         self.groups.clean();
-        self.recover_sockets(left);
-        for number in self.values.numbers() {
+        self.recover_sockets(left, conduct)?;
+        for number in self.values.numbers().or_else(|error| without(conduct, error))? {
             match self.values.value_name(number) {
                 Ok(name) => self.drive(Input::ValueStored { to: None, name, number, outcome: Ok(()) }),
-                Err(_) => self.values.remove(number),
+                Err(error) if store::is_damaged(&error) => self.values.remove(number),
+                Err(error) => without(conduct, error)?,
             }
         }
+        Ok(())
     }
 
     /// `false`: there is no such process and never was.
-    fn recover_process(&mut self, index: usize, slot: Slot, facts: Facts, left: &mut Inherited) -> bool {
+    fn recover_process(
+        &mut self,
+        index: usize,
+        slot: Slot,
+        facts: Facts,
+        left: &mut Inherited,
+        conduct: Conduct,
+    ) -> io::Result<bool> {
         if facts.phase == Phase::Opening {
-            return false;
+            return Ok(false);
         }
         let (file, spawn) = match ProcessFile::open(
             self.launcher.rings(),
             self.launcher.ledger(),
             (index, facts.id),
             facts.pipes != [0, 0],
-        ) {
+        )
+        .or_else(|error| self.file_without_name(left, facts.id, error))
+        {
             Ok(opened) => opened,
-            Err(error) => {
+            Err(error) if store::is_damaged(&error) || conduct == Conduct::Safe => {
                 self.log(&format!("process {}: its file is lost: {error}", facts.id.0));
-                return false;
+                return Ok(false);
             }
+            Err(error) => return Err(error),
         };
         let now = clock::now();
         let identity = tree::Identity { pid: facts.pid, start: facts.start_ticks };
@@ -103,7 +117,7 @@ impl Shell {
                 self.ended(id, &end);
             }
         }
-        true
+        Ok(true)
     }
 
     /// Files of processes that have no slot.
@@ -115,6 +129,14 @@ impl Shell {
                 ProcessFile::remove_entry(self.launcher.rings(), &entry.file_name());
             }
         }
+    }
+}
+
+/// A half that comes up careful does without what it cannot read.
+pub(super) fn without<T: Default>(conduct: Conduct, error: io::Error) -> io::Result<T> {
+    match conduct {
+        Conduct::Full => Err(error),
+        Conduct::Safe => Ok(T::default()),
     }
 }
 

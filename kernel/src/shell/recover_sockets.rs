@@ -2,19 +2,28 @@
 
 use super::descriptors::Inheritable;
 use super::inherited::Inherited;
-use super::{Shell, tree};
-use crate::core::Input;
+use super::recover::without;
+use super::{Shell, store, tree};
+use crate::core::{Conduct, Input};
 use ringmaster_protocol::message::{Listen, SocketAddress};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use std::io;
 use std::os::fd::OwnedFd;
 
 impl Shell {
     /// Takes over the sockets that were asked for.
-    pub(super) fn recover_sockets(&mut self, left: &mut Inherited) {
-        for number in self.socket_store.numbers() {
-            let Ok((listen, inode)) = self.socket_store.load_socket(number) else {
-                self.socket_store.remove(number);
-                continue;
+    pub(super) fn recover_sockets(&mut self, left: &mut Inherited, conduct: Conduct) -> io::Result<()> {
+        for number in self.socket_store.numbers().or_else(|error| without(conduct, error))? {
+            let (listen, inode) = match self.socket_store.load_socket(number) {
+                Ok(loaded) => loaded,
+                Err(error) if store::is_damaged(&error) => {
+                    self.socket_store.remove(number);
+                    continue;
+                }
+                Err(error) => {
+                    without::<()>(conduct, error)?;
+                    continue;
+                }
             };
             let child_number = u32::try_from(number).unwrap_or(0);
             let name = listen.name.clone();
@@ -42,6 +51,7 @@ impl Shell {
                 }
             }
         }
+        Ok(())
     }
 }
 

@@ -6,18 +6,19 @@ use super::launch::Launcher;
 use super::ledger::Ledger;
 use super::poll::{Poll, Token};
 use super::store::Store;
-use super::{Shell, Verbosity, clock, guarantees, settle, tree};
+use super::{Shell, Verbosity, clock, guarantees, home, settle, tree};
 use crate::core::{Conduct, Core, Facts, Inheritance};
 use crate::instance::{InstanceError, SOCKETS};
 use crate::keeper::{UPGRADE_SIGNAL, Ward};
 use crate::limits::RECOVERY;
+use crate::say::say;
 use crate::state::{StateError, StateFile};
 use crate::sys;
 use ringmaster_protocol::instance::file;
 use ringmaster_protocol::message::ExitStatus;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, Write};
+use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
@@ -83,15 +84,21 @@ pub enum Verdict {
     Idle,
     /// The keeper is gone: this process has to be the keeper.
     KeeperIsGone,
+    /// Something was removed from the instance directory, or that itself.
+    DirectoryHasChanged,
 }
 
 impl Verdict {
     /// How a kernel half ends that owns nothing any more. All other ends are deaths.
     pub const IDLE: ExitStatus = ExitStatus::Code(0);
+    /// How one ends that is to be started anew at once, and no request is to blame.
+    pub const ANEW: ExitStatus = ExitStatus::Code(ANEW);
 }
 
 /// The exit status of a kernel half that cannot serve.
 const FAILED: i32 = 1;
+/// See [`Verdict::ANEW`].
+const ANEW: i32 = 2;
 
 /// Serves as the kernel half, in a process that the keeper has made for it. Comes back only with a verdict for this very
 /// process to act on.
@@ -100,21 +107,34 @@ pub fn serve(ward: &Ward, keeper: Pid, conduct: Conduct) -> Verdict {
     // the phase. One of the two sees the other, so never do two halves touch the same rings.
     let header = ward.state.header();
     header.set_kernel(rustix::process::getpid().as_raw_nonzero().get());
-    let watch = pidfd_open(keeper, PidfdFlags::empty()).ok().filter(|_| rustix::process::getppid() == Some(keeper));
-    let Some(watch) = watch else {
+    let watch = pidfd_open(keeper, PidfdFlags::empty());
+    if rustix::process::getppid() != Some(keeper) {
         return verdict_without_keeper(ward, keeper);
-    };
+    }
     if super::upgrade::is_taken_back(header, keeper.as_raw_nonzero().get()) {
         std::process::exit(FAILED);
     }
     // What it holds is not let go of, whatever the verdict: the next kernel half finds it in the table.
-    let shell = prepare(ward, keeper, watch, conduct).map(ManuallyDrop::new);
-    let ended = shell.and_then(|mut shell| shell.run().map_err(fail("waiting for events")));
+    let watch = watch.map_err(fail("watching the keeper"));
+    let shell = watch.and_then(|watch| prepare(ward, keeper, watch, conduct));
+    let ended = shell.and_then(|mut shell| {
+        loop {
+            match shell.run().map_err(fail("waiting for events"))? {
+                Verdict::DirectoryHasChanged if home::is_whole(ward) => shell.verdict = None,
+                Verdict::DirectoryHasChanged => {
+                    shell.leave_home(ward);
+                    return Ok(Verdict::DirectoryHasChanged);
+                }
+                verdict @ (Verdict::Idle | Verdict::KeeperIsGone) => return Ok(verdict),
+            }
+        }
+    });
     match ended {
         Ok(Verdict::Idle) => std::process::exit(0),
         Ok(Verdict::KeeperIsGone) => verdict_without_keeper(ward, keeper),
+        Ok(Verdict::DirectoryHasChanged) => std::process::exit(ANEW),
         Err(error) => {
-            let _ = io::stderr().write_all(format!("papa: {error}\n").as_bytes());
+            say(&error.to_string());
             std::process::exit(FAILED)
         }
     }
@@ -136,17 +156,21 @@ fn verdict_without_keeper(ward: &Ward, keeper: Pid) -> Verdict {
     Verdict::KeeperIsGone
 }
 
-/// From what is left to a kernel half that is ready to serve.
-fn prepare(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct) -> Result<Shell, ServeError> {
+/// From what is left to a kernel half that is ready to serve. An error lets go of nothing either: the next half finds it.
+fn prepare(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct) -> Result<ManuallyDrop<Shell>, ServeError> {
     sys::let_alarm_kill().map_err(fail("watching over itself"))?;
     sys::alarm(RECOVERY);
-    let mut state = open_state(ward.instance.as_fd())?;
+    let mut state = ward.state.again()?;
     settle::settle_all(&mut state);
+    settle::end_trial(state.header());
     let kept = ward.descriptors().into_iter().chain([state.number(), watch.as_raw_fd()]);
-    let mut left = Inherited::take(&kept.collect(), &state);
-    let mut shell = equip(ward, keeper, watch, conduct, state)?;
-    shell.recover(&mut left);
-    drop(left);
+    let mut left =
+        ManuallyDrop::new(Inherited::take(&kept.collect(), &state).map_err(fail("reading the table of descriptors"))?);
+    let former = home::restore(ward, keeper, &mut left);
+    let mut kept = ManuallyDrop::new(equip(ward, keeper, watch, conduct, state)?);
+    let shell: &mut Shell = &mut kept;
+    shell.recover(&mut left, conduct).map_err(fail("taking over what a former half left"))?;
+    drop(ManuallyDrop::into_inner(left));
     shell.core.set_last_upgrade(shell.upgrade.report(), shell.state.header().deaths());
     let listeners = [(&shell.listener, Token::Listener), (&shell.tcp, Token::TcpListener)];
     for (listener, token) in listeners {
@@ -155,7 +179,10 @@ fn prepare(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct) -> Result
         }
     }
     shell.commit_upgrade();
-    Ok(shell)
+    if let Some(former) = former {
+        shell.accept_former(former);
+    }
+    Ok(kept)
 }
 
 /// A kernel half with nothing in it yet.
@@ -166,6 +193,7 @@ fn equip(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct, state: Stat
     let poll = Poll::new().map_err(fail("making the epoll set"))?;
     poll.add(&signals, Token::Signals).map_err(fail("waiting for signals"))?;
     poll.add(&watch, Token::Keeper).map_err(fail("watching the keeper"))?;
+    let home = home::watch(&ward.instance, &poll);
     let copy = |fd: &OwnedFd| fd.try_clone().map_err(fail("taking over the listening sockets"));
     let rings = ward.instance.folder(file::RINGS)?;
     let ledger = Ledger::open(ward.instance.as_fd()).map_err(fail("opening the ledger of processes"))?;
@@ -183,7 +211,7 @@ fn equip(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct, state: Stat
         kernel_pid: rustix::process::getpid().as_raw_nonzero().get(),
         max_fds: ward.original.open_files.maximum.unwrap_or(u64::MAX),
         ring_memory: ward.options.ring_memory,
-        guarantees: ward.guarantees.clone(),
+        guarantees: ward.guarantees.iter().cloned().chain(home::lost_state(ward)).collect(),
         conduct,
         deaths: header.deaths(),
     };
@@ -196,6 +224,7 @@ fn equip(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct, state: Stat
         tcp: ward.tcp.as_ref().map(copy).transpose()?,
         signals,
         keeper: watch,
+        home,
         keeper_pid: keeper.as_raw_nonzero().get(),
         upgrade: super::upgrade::Upgrade::new(ward).map_err(fail("preparing for upgrades"))?,
         state,
@@ -209,6 +238,7 @@ fn equip(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct, state: Stat
         next_client: 1,
         children: HashMap::new(),
         dying: Vec::new(),
+        noted_by: None,
         by_pid: HashMap::new(),
         sockets: BTreeMap::new(),
         kinship: tree::Kinship::find(),
@@ -225,6 +255,11 @@ fn equip(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct, state: Stat
 /// Opens or makes the state of the instance in that directory.
 pub fn open_state(directory: impl AsFd) -> Result<StateFile, ServeError> {
     open_state_at(directory, file::STATE)
+}
+
+/// Takes a state that is open already.
+pub(super) fn adopt_state(file: OwnedFd) -> Result<StateFile, ServeError> {
+    Ok(StateFile::adopt(file, boot_id()?, random()?)?)
 }
 
 /// Opens a state of another name.

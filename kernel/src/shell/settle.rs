@@ -4,9 +4,10 @@
 //! it once, whatever happened before.
 
 use super::{clock, tree};
-use crate::state::{Facts, Phase, Slot, StateFile};
+use crate::state::{Facts, Header, Phase, Slot, StateFile};
 use crate::sys;
 use rustix::event::{PollFd, PollFlags};
+use rustix::time::Timespec;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::Ordering;
@@ -17,6 +18,9 @@ const TICK_SLACK: u64 = 2;
 
 /// Ticks within which a process whose start was not recorded must have started after its slot was opened.
 const OPENING_TICKS: u64 = 3000;
+
+/// How long a process that is killed may take to be gone.
+const GONE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// Settles all slots before anything else happens: a process between clone and exec that is not wanted any more is gone when
 /// this returns, so that it does not take descriptors of ours for its own.
@@ -45,28 +49,46 @@ pub fn settle(slot: Slot, mut facts: Facts) -> Option<Facts> {
     if pid == 0 || slot.failure().load(Ordering::Acquire) != 0 {
         return None;
     }
-    let stat = tree::stat(pid)?;
-    let opened = clock::ticks(facts.opened_ns);
-    let start = stat.identity.start;
-    if start + TICK_SLACK < opened || start > opened + OPENING_TICKS {
-        return None;
-    }
+    let stat = tree::stat(pid).filter(|stat| was_made_then(stat, facts.opened_ns))?;
     if is_still_ours(pid) {
         // It has not become its program yet, and nobody was told of it: it never will.
-        if let Some(pidfd) = tree::hold(stat.identity) {
-            let _ = sys::pidfd_signal(pidfd.as_fd(), libc::SIGKILL);
-            let mut end = [PollFd::new(&pidfd, PollFlags::IN)];
-            let _ = rustix::event::poll(&mut end, None);
-        }
+        end(stat.identity);
         return None;
     }
     if facts.pipes != [0, 0] && !stat.zombie && !tree::writes_to(pid, facts.pipes) {
         return None;
     }
     facts.pid = pid;
-    facts.start_ticks = start;
+    facts.start_ticks = stat.identity.start;
     facts.phase = Phase::Running;
     Some(facts)
+}
+
+/// The dry run of a kernel half that is gone: nobody hears what it says, and it may never come to its end.
+pub fn end_trial(header: Header) {
+    let (pid, began) = header.trial();
+    if pid != 0
+        && let Some(stat) = tree::stat(pid).filter(|stat| was_made_then(stat, began))
+    {
+        end(stat.identity);
+    }
+    header.end_trial();
+}
+
+/// Whether a process is as old as what was about to be made then (`CLOCK_BOOTTIME`).
+fn was_made_then(stat: &tree::Stat, opened_ns: u64) -> bool {
+    let (start, opened) = (stat.identity.start, clock::ticks(opened_ns));
+    start + TICK_SLACK >= opened && start <= opened + OPENING_TICKS
+}
+
+/// Kills a process and waits until it is gone. One that the system holds in a call (a dead network file system) is not waited
+/// for: it does nothing any more when it comes back from there.
+fn end(identity: tree::Identity) {
+    if let Some(pidfd) = tree::hold(identity) {
+        let _ = sys::pidfd_signal(pidfd.as_fd(), libc::SIGKILL);
+        let mut end = [PollFd::new(&pidfd, PollFlags::IN)];
+        let _ = rustix::event::poll(&mut end, Some(&GONE));
+    }
 }
 
 /// Whether a process still runs our own program, as a child does between clone and exec.

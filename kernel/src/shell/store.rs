@@ -13,6 +13,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// Suffix of a file that is being written.
 const NEW: &str = ".new";
 
+/// Whether a file says nothing, and never will. All other errors may pass.
+pub fn is_damaged(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound)
+}
+
 /// A folder of numbered files.
 #[derive(Debug)]
 pub struct Store {
@@ -52,9 +57,10 @@ impl Store {
     }
 
     /// The numbers in use; what a killed core left half written is removed.
-    pub fn numbers(&self) -> Vec<u64> {
+    pub fn numbers(&self) -> io::Result<Vec<u64>> {
         let mut numbers = Vec::new();
-        for entry in std::fs::read_dir(through(self.folder(), "")).into_iter().flatten().flatten() {
+        for entry in std::fs::read_dir(through(self.folder(), ""))? {
+            let entry = entry?;
             match entry.file_name().to_str().and_then(|name| name.parse().ok()) {
                 Some(number) => numbers.push(number),
                 None => {
@@ -63,7 +69,7 @@ impl Store {
             }
         }
         numbers.sort_unstable();
-        numbers
+        Ok(numbers)
     }
 
     /// Keeps a value.

@@ -12,7 +12,6 @@ use crate::keeper::{READY, UPGRADE_SIGNAL, Ward};
 use crate::limits::{COMMIT, TRIAL, TRIAL_WORDS};
 use crate::state::{Deaths, Header, UpgradePhase};
 use crate::sys;
-use ringmaster_protocol::instance::file;
 use ringmaster_protocol::message::{Refusal, Reply, Upgrading};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{FileType, Mode, OFlags};
@@ -127,13 +126,24 @@ impl Shell {
             return Err(Refusal::NotPermitted { reason: "another upgrade is under way".into() });
         }
         let program = self.upgrade.open(program)?;
+        let begun = self.run_trial(to, program);
+        if begun.is_err() {
+            self.clear_trial();
+        }
+        begun
+    }
+
+    fn run_trial(&mut self, to: ReplyTo, program: OwnedFd) -> Result<(), Refusal> {
         let directory = self.upgrade.directory.as_fd();
-        std::fs::copy(through(directory, file::STATE), through(directory, COPY))
+        std::fs::copy(format!("/proc/self/fd/{}", self.state.number()), through(directory, COPY))
             .map_err(|error| socket::failed("copying the state", &error))?;
         let dry_run = [c"--dry-run".to_owned(), self.upgrade.copy.clone()];
         let argv = self.upgrade.words.iter().cloned().chain(dry_run).collect();
-        let (said, pidfd) = self.launcher.try_program(&program, argv)?;
-        self.poll.add(&said, Token::Trial).map_err(|error| socket::failed("waiting for the program", &error))?;
+        let (said, pidfd) = self.launcher.try_program(&program, argv, self.state.header())?;
+        if let Err(error) = self.poll.add(&said, Token::Trial) {
+            let _ = sys::pidfd_signal(pidfd.as_fd(), libc::SIGKILL);
+            return Err(socket::failed("waiting for the program", &error));
+        }
         let until = self.now.boot_ns + u64::try_from(TRIAL.as_nanos()).unwrap_or(0);
         self.upgrade.trial = Some(Trial { to, program, said, words: Vec::new(), pidfd, until });
         Ok(())
@@ -165,7 +175,7 @@ impl Shell {
         };
         self.poll.remove(&trial.said);
         let _ = sys::pidfd_signal(trial.pidfd.as_fd(), libc::SIGKILL);
-        let _ = std::fs::remove_file(through(self.upgrade.directory.as_fd(), COPY));
+        self.clear_trial();
         let said = String::from_utf8_lossy(&trial.words).trim().to_owned();
         match (said.strip_prefix(READY), objection) {
             (Some(version), None) => {
@@ -181,6 +191,20 @@ impl Shell {
                 self.refuse_upgrade(trial.to, Refusal::NotPermitted { reason });
             }
         }
+    }
+
+    /// This half is about to be the keeper, and nobody will hear what the program says.
+    pub(super) fn abandon_trial(&mut self) {
+        if let Some(trial) = self.upgrade.trial.take() {
+            let _ = sys::pidfd_signal(trial.pidfd.as_fd(), libc::SIGKILL);
+            self.clear_trial();
+        }
+    }
+
+    /// The process of a dry run has ended or was killed.
+    fn clear_trial(&self) {
+        self.state.header().end_trial();
+        let _ = std::fs::remove_file(through(self.upgrade.directory.as_fd(), COPY));
     }
 
     fn refuse_upgrade(&mut self, to: ReplyTo, refusal: Refusal) {
@@ -222,11 +246,9 @@ impl Shell {
     /// What the keeper says, until it is gone or too late.
     fn wait_for_outcome(&self, signals: &mut Vec<i32>) -> Outcome {
         let deadline = clock::now().boot_ns + u64::try_from(COMMIT.as_nanos()).unwrap_or(0);
+        let own = rustix::process::getpid().as_raw_nonzero().get();
         loop {
             let now = clock::now();
-            if now.boot_ns >= deadline {
-                return self.take_back("the new core did not serve in time");
-            }
             let mut ready = [PollFd::new(&self.keeper, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
             let _ = rustix::event::poll(&mut ready, Some(&clock::until(deadline, now)));
             let [keeper, _] = ready.map(|one| !one.revents().is_empty());
@@ -234,9 +256,16 @@ impl Shell {
                 signals.push(signal);
             }
             let header = self.state.header();
+            if header.handed_over().0 != own {
+                // A later half hands over: ours was committed, or came to nothing, while we did not look.
+                return Outcome::Superfluous;
+            }
             match header.upgrade() {
                 UpgradePhase::NotExecuted => return Outcome::NotExecuted(header.errno()),
                 UpgradePhase::HandedOver if keeper => return self.take_back("the new core died"),
+                UpgradePhase::HandedOver if now.boot_ns >= deadline => {
+                    return self.take_back("the new core did not serve in time");
+                }
                 UpgradePhase::HandedOver => {}
                 UpgradePhase::Committed | UpgradePhase::Abandoned | UpgradePhase::None => return Outcome::Superfluous,
             }

@@ -76,6 +76,8 @@ pub(super) mod at {
     pub const KEEPER_DEATHS: usize = 16;
     pub const UPGRADES: usize = 17;
     pub const NEW_BINARY: usize = 18;
+    pub const TRIAL: usize = 19;
+    pub const TRIAL_BEGAN: usize = 20;
 }
 
 /// How far an upgrade has come. The two ends of it, committed and abandoned, exclude each other: whoever exchanges the word
@@ -212,6 +214,23 @@ impl Header {
         i32::try_from(self.get(at::ERRNO)).unwrap_or(0)
     }
 
+    /// Begins a dry run (`CLOCK_BOOTTIME`). Gives the word into which the system is to write its pid.
+    pub fn begin_trial(self, now_ns: u64) -> Option<&'static AtomicU64> {
+        self.set(at::TRIAL, 0);
+        self.set(at::TRIAL_BEGAN, now_ns);
+        self.words.get(at::TRIAL)
+    }
+
+    /// The pid of a dry run, and when it began; the pid is 0 when there is none.
+    pub fn trial(self) -> (i32, u64) {
+        (i32::try_from(self.get(at::TRIAL) & 0xffff_ffff).unwrap_or(0), self.get(at::TRIAL_BEGAN))
+    }
+
+    /// It has come to its end.
+    pub fn end_trial(self) {
+        self.set(at::TRIAL, 0);
+    }
+
     /// What has been counted.
     pub fn deaths(self) -> Deaths {
         let [kernel, keeper, upgrades] =
@@ -248,6 +267,17 @@ impl StateFile {
             Ok(()) | Err(_) => {}
         }
         let file = rustix::fs::openat(directory, name, flags, Mode::RUSR | Mode::WUSR).map_err(system("opening"))?;
+        Self::adopt(file, boot, instance)
+    }
+
+    /// The same file once more, for another process: whatever has become of its name.
+    pub fn again(&self) -> Result<Self, StateError> {
+        let file = rustix::io::fcntl_dupfd_cloexec(&self.file, 0).map_err(system("copying its descriptor"))?;
+        Self::adopt(file, self.header.get(at::BOOT), self.header.instance())
+    }
+
+    /// As [`Self::open`], with a file that is open already.
+    pub fn adopt(file: OwnedFd, boot: u64, instance: u64) -> Result<Self, StateError> {
         let size = rustix::fs::fstat(&file).map_err(system("reading its size"))?.st_size;
         let fits = usize::try_from(size).ok().filter(|size| *size <= MAX_BYTES);
         let mut size = fits.ok_or(StateError::Size { found: size })?.max(HEADER_BYTES);
@@ -269,6 +299,19 @@ impl StateFile {
             state.map_chunk(index)?;
         }
         Ok(state)
+    }
+
+    /// Whether an open file is one.
+    pub fn recognises(file: &OwnedFd) -> bool {
+        let mut begin = [0; 8];
+        rustix::io::pread(file, &mut begin, 0) == Ok(begin.len()) && u64::from_le_bytes(begin) == MAGIC
+    }
+
+    /// Whether it is found by that name.
+    pub fn is_called(&self, directory: impl AsFd, name: &str) -> bool {
+        let found = rustix::fs::statat(directory, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).ok();
+        let pair = found.zip(rustix::fs::fstat(&self.file).ok());
+        pair.is_some_and(|(found, ours)| (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino))
     }
 
     fn initialise(&mut self, boot: u64, instance: u64) -> Result<(), StateError> {

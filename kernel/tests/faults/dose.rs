@@ -2,7 +2,7 @@
 
 use crate::scenarios::{Act, Scenario, program_that_aborts};
 use crate::stage::Core;
-use crate::tracer::{Aim, Deed, Over, Seen, Tracer, has_length, removes};
+use crate::tracer::{Aim, Deed, GETPID, Over, Seen, Side, Tracer, has_length, removes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ enum Half {
 }
 
 /// Scenarios in which a half does something.
-const TRACED: [(Scenario, Half); 13] = [
+const TRACED: [(Scenario, Half); 14] = [
     (Scenario::Spawn, Half::Kernel),
     (Scenario::Capture, Half::Kernel),
     (Scenario::Reap, Half::Kernel),
@@ -31,7 +31,20 @@ const TRACED: [(Scenario, Half); 13] = [
     (Scenario::Upgrade, Half::Kernel),
     (Scenario::Upgrade, Half::Keeper),
     (Scenario::UpgradeThatAborts, Half::Keeper),
+    (Scenario::Restart, Half::Keeper),
 ];
+
+/// Scenarios in which a kernel half is stopped: the one that is traced, or the one that the traced keeper makes.
+const STOPPED: [(Scenario, Half); 5] = [
+    (Scenario::Spawn, Half::Kernel),
+    (Scenario::Reap, Half::Kernel),
+    (Scenario::Upgrade, Half::Kernel),
+    (Scenario::Upgrade, Half::Keeper),
+    (Scenario::Restart, Half::Keeper),
+];
+
+/// A stopped half costs five seconds, in which nobody does anything: so many cores are under test at once.
+const ABREAST: usize = 8;
 
 /// EINTR, EIO, EAGAIN, ENOMEM, ENFILE, EMFILE, ENOSPC.
 const ERRORS: [i32; 7] = [4, 5, 11, 12, 23, 24, 28];
@@ -119,15 +132,20 @@ impl Dose {
                 continue;
             }
             for at in (first % step..).step_by(step) {
-                let only_children =
-                    matches!(deed, Deed::KillHalf { hold: true } | Deed::KillItself) && half == Half::Kernel;
+                // A keeper that dies while there is no kernel half is the death of both.
+                let alone = half == Half::Keeper && scenario == Scenario::Restart && *deed == Deed::KillItself;
+                let only_children = match deed {
+                    Deed::KillHalf { hold: true } => half == Half::Kernel,
+                    Deed::KillItself => half == Half::Kernel || alone,
+                    _ => false,
+                };
                 if only_children && seen.stops.get(at).is_none_or(|stop| !stop.child) {
                     if at > seen.stops.len() {
                         break;
                     }
                     continue;
                 }
-                let met = self.point(scenario, half, Aim { at, deed: *deed });
+                let met = self.point(scenario, half, Aim { at, deed: *deed, child: alone.then_some(true) });
                 if met.is_some_and(|seen| seen.hit.is_none()) || at > 3 * seen.stops.len() + 100 {
                     break;
                 }
@@ -139,23 +157,39 @@ impl Dose {
         let Some(seen) = self.count(scenario, half) else {
             return;
         };
-        let calls = seen.stops.iter().filter(|stop| stop.side == crate::tracer::Side::Before);
+        let calls = seen.stops.iter().filter(|stop| stop.side == Side::Before);
         let mut number = first;
         for (at, stop) in calls.enumerate() {
+            if stop.call == GETPID && half == Half::Keeper && !stop.child {
+                // A keeper that panics while it makes a kernel half is the last.
+                continue;
+            }
             let short = has_length(stop.call).then_some(Deed::Short);
             for deed in ERRORS.map(Deed::Fail).into_iter().chain(short) {
                 number += 1;
-                if number % step == 0 && self.point(scenario, half, Aim { at, deed }).is_none() {
+                if number % step == 0 && self.point(scenario, half, Aim { at, deed, child: None }).is_none() {
                     eprintln!("that was call {}, by a child: {}", stop.call, stop.child);
                 }
             }
         }
     }
 
+    /// Stops a kernel half at every `step`-th of its stops from `first` on.
+    fn stop(&mut self, scenario: Scenario, half: Half, (first, step): (usize, usize)) {
+        let Some(seen) = self.count(scenario, half) else {
+            return;
+        };
+        let child = half == Half::Keeper;
+        let at_kernel = seen.stops.iter().enumerate().filter(|(_, stop)| stop.child == child && !stop.passing);
+        for (at, _) in at_kernel.skip(first).step_by(step) {
+            self.point(scenario, half, Aim { at, deed: Deed::StopKernel, child: Some(child) });
+        }
+    }
+
     /// The stops of a scenario to which nothing happens. The first time is not counted: later ones find the core as it is from
     /// then on.
     fn count(&mut self, scenario: Scenario, half: Half) -> Option<Seen> {
-        let aim = Aim { at: 0, deed: Deed::Nothing };
+        let aim = Aim { at: 0, deed: Deed::Nothing, child: None };
         self.core = None;
         self.point(scenario, half, aim)?;
         if let Some(core) = &mut self.core {
@@ -235,15 +269,15 @@ fn seed() -> usize {
 }
 
 /// `RINGMASTER_FAULTS=Spawn,Reap` restricts a dose to these scenarios.
-fn chosen() -> Vec<(Scenario, Half)> {
+fn chosen(all: &[(Scenario, Half)]) -> Vec<(Scenario, Half)> {
     let wanted = std::env::var("RINGMASTER_FAULTS").unwrap_or_default();
     let of = |scenario: Scenario| wanted.is_empty() || wanted.split(',').any(|name| name == format!("{scenario:?}"));
-    TRACED.into_iter().filter(|(scenario, _)| of(*scenario)).collect()
+    all.iter().copied().filter(|(scenario, _)| of(*scenario)).collect()
 }
 
 fn kill_all(step: usize) {
     let (mut dose, began) = (Dose::new(), Instant::now());
-    for (scenario, half) in chosen() {
+    for (scenario, half) in chosen(&TRACED) {
         dose.kill(scenario, half, (seed(), step));
     }
     dose.end(began);
@@ -251,12 +285,31 @@ fn kill_all(step: usize) {
 
 fn fail_all(step: usize) {
     let (mut dose, began) = (Dose::new(), Instant::now());
-    // The calls of an upgrade are not made to fail yet: what the core must still be able to do then is not written down.
-    let upgrade = |scenario| matches!(scenario, Scenario::Upgrade | Scenario::UpgradeThatAborts);
-    for (scenario, half) in chosen().into_iter().filter(|(scenario, _)| !upgrade(*scenario)) {
+    for (scenario, half) in chosen(&TRACED) {
         dose.fail(scenario, half, (seed(), step));
     }
     dose.end(began);
+}
+
+fn stop_all(step: usize) {
+    std::thread::scope(|scope| {
+        let shards: Vec<_> = (0..ABREAST)
+            .map(|shard| {
+                scope.spawn(move || {
+                    let (mut dose, began) = (Dose::new(), Instant::now());
+                    for (scenario, half) in chosen(&STOPPED) {
+                        dose.stop(scenario, half, (seed() % step + shard * step, ABREAST * step));
+                    }
+                    dose.end(began);
+                })
+            })
+            .collect();
+        for shard in shards {
+            if let Err(panic) = shard.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    });
 }
 
 #[test]
@@ -267,6 +320,30 @@ fn the_core_dies_at_some_calls() {
 #[test]
 fn some_calls_fail() {
     fail_all(797);
+}
+
+#[test]
+fn a_half_that_panics_takes_nothing_with_it() {
+    let (mut dose, began) = (Dose::new(), Instant::now());
+    let (scenario, half) = (Scenario::Restart, Half::Keeper);
+    let seen = dose.count(scenario, half).unwrap();
+    let mut calls = seen.stops.iter().filter(|stop| stop.side == Side::Before);
+    let at = calls.position(|stop| stop.child && stop.call == GETPID).unwrap();
+    let hit = dose.point(scenario, half, Aim { at, deed: Deed::Fail(12), child: None }).and_then(|seen| seen.hit);
+    assert!(hit.is_some_and(|hit| hit.child && hit.call == GETPID), "{hit:?}");
+    assert_eq!(dose.report.deaths.len(), 1);
+    dose.end(began);
+}
+
+#[test]
+fn a_half_is_stopped_at_some_calls() {
+    stop_all(41);
+}
+
+#[test]
+#[ignore = "minutes: docs/TESTING.md"]
+fn a_half_is_stopped_at_every_call() {
+    stop_all(1);
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub enum Scenario {
     StopTree,
     Upgrade,
     UpgradeThatAborts,
+    /// The kernel half is killed, and started anew.
+    Restart,
 }
 
 /// A scenario on its way.
@@ -139,7 +141,7 @@ impl<'a> Act<'a> {
                 self.patient.ok(value("r"));
                 self.patient.ok(listen());
             }
-            Scenario::Upgrade | Scenario::UpgradeThatAborts => {}
+            Scenario::Upgrade | Scenario::UpgradeThatAborts | Scenario::Restart => {}
         }
         // The one who acts comes to a core that is at rest and knows nobody else.
         self.patient.anew();
@@ -212,6 +214,12 @@ impl<'a> Act<'a> {
                 .map(|_| self.read_to_the_end()),
             Scenario::Upgrade => self.upgrade(Path::new(env!("CARGO_BIN_EXE_papa"))),
             Scenario::UpgradeThatAborts => self.upgrade(self.aborts),
+            Scenario::Restart => {
+                self.core.kill_kernel();
+                self.patient.anew();
+                self.patient.status();
+                Ok(())
+            }
         };
         match answer {
             // It was done, and whoever did it died before saying so.
@@ -276,7 +284,7 @@ impl<'a> Act<'a> {
                 });
                 self.forget();
             }
-            Scenario::Upgrade | Scenario::UpgradeThatAborts => {}
+            Scenario::Upgrade | Scenario::UpgradeThatAborts | Scenario::Restart => {}
         }
         std::fs::remove_file(self.gate()).ok();
     }

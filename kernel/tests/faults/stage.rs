@@ -135,14 +135,22 @@ impl Core {
         format!("{}-{}", self.rig.run.path().file_name().unwrap().to_string_lossy(), self.round)
     }
 
+    /// The half that serves is killed where it is, whoever looks.
+    pub fn kill_kernel(&self) {
+        let kernel = nix::unistd::Pid::from_raw(self.state.header().kernel());
+        nix::sys::signal::kill(kernel, nix::sys::signal::Signal::SIGKILL).unwrap();
+    }
+
     /// Both halves are killed where they are.
     pub fn kill_both(&self) {
         let header = self.state.header();
         let keeper = self.rig.keeper_pid();
-        let halves: BTreeSet<i32> = [keeper, header.kernel(), header.handed_over().0].into();
-        let halves: Vec<i32> = halves.into_iter().filter(|pid| *pid > 0 && is_papa(*pid)).collect();
         let kill = |pid, signal| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).ok();
         kill(keeper, nix::sys::signal::Signal::SIGSTOP);
+        // One that was just made is named by nobody yet; it would rightly take the keeper's place.
+        let mut halves: BTreeSet<i32> = [keeper, header.kernel(), header.handed_over().0].into();
+        halves.extend(children_of(keeper));
+        let halves: Vec<i32> = halves.into_iter().filter(|pid| *pid > 0 && is_papa(*pid)).collect();
         for pid in &halves {
             kill(*pid, nix::sys::signal::Signal::SIGKILL);
         }

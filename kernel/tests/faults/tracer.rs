@@ -19,6 +19,9 @@ const CLOSE: i64 = 3;
 /// rt_sigreturn, exit and exit_group do not come back; waitid(2) with WNOHANG has none of the errors.
 const CANNOT_FAIL: [i64; 4] = [15, 60, 231, 247];
 
+/// getpid(2) has no errors, and whoever gets one panics.
+pub const GETPID: i64 = 39;
+
 /// Which side of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Side {
@@ -34,6 +37,8 @@ pub struct Stop {
     pub side: Side,
     /// By a process that the half has made, and not by itself.
     pub child: bool,
+    /// That is to become a program, or is a keeper's trial of what the system can do: no kernel half.
+    pub passing: bool,
 }
 
 /// What happens at the chosen stop.
@@ -47,6 +52,8 @@ pub enum Deed {
     KillItself,
     /// SIGKILL to both halves; a new core is started.
     KillBoth,
+    /// SIGSTOP to a kernel half that stands there, which is not traced any more.
+    StopKernel,
     /// The call is not made and fails so.
     Fail(i32),
     /// The call is made with half the length.
@@ -59,6 +66,8 @@ pub struct Aim {
     /// From 0. A deed to a call counts those stops only that are before a call.
     pub at: usize,
     pub deed: Deed,
+    /// The next from there on by a child, or by the half itself; `None`: just there, whoever it is.
+    pub child: Option<bool>,
 }
 
 /// What was seen.
@@ -98,6 +107,8 @@ struct Tracee {
     held: bool,
     /// Let go of at its next stop.
     leaving: bool,
+    /// Made by a parent that waits for it.
+    passing: bool,
 }
 
 /// The tracer of one scenario.
@@ -180,7 +191,14 @@ impl<'a> Tracer<'a> {
                     self.leave(pid);
                 }
             }
-            WaitStatus::PtraceEvent(pid, _, _) => self.go_on(pid, None),
+            WaitStatus::PtraceEvent(pid, _, event) => {
+                if event == nix::libc::PTRACE_EVENT_VFORK
+                    && let Ok(made) = ptrace::getevent(pid).map(i32::try_from)
+                {
+                    self.tracees.entry(made.unwrap()).or_default().passing = true;
+                }
+                self.go_on(pid, None);
+            }
             WaitStatus::Stopped(pid, signal) => self.go_on(pid, Some(signal)),
             WaitStatus::Continued(_) | WaitStatus::StillAlive => {}
         }
@@ -237,8 +255,14 @@ impl<'a> Tracer<'a> {
         if to_call && side == Side::After {
             return;
         }
-        let stop = Stop { call, side, child: pid.as_raw() != self.half };
-        let here = self.seen.stops.len() == self.aim.at && self.seen.hit.is_none();
+        let passing = self.tracees.get(&pid.as_raw()).is_some_and(|tracee| tracee.passing);
+        let stop = Stop { call, side, child: pid.as_raw() != self.half, passing };
+        let stands = match self.aim.child {
+            None => self.seen.stops.len() == self.aim.at,
+            Some(child) => self.seen.stops.len() >= self.aim.at && stop.child == child,
+        };
+        let stands = stands && !(stop.passing && self.aim.deed == Deed::StopKernel);
+        let here = stands && self.seen.hit.is_none();
         self.seen.stops.push(stop);
         if !here || self.over || self.aim.deed == Deed::Nothing || to_call && CANNOT_FAIL.contains(&call) {
             return;
@@ -254,6 +278,10 @@ impl<'a> Tracer<'a> {
             }
             Deed::KillItself => kill(pid.as_raw()),
             Deed::KillBoth => (self.kill_both)(),
+            Deed::StopKernel => {
+                send(pid.as_raw(), Signal::SIGSTOP);
+                self.tracees.entry(pid.as_raw()).or_default().leaving = true;
+            }
             Deed::Fail(errno) => {
                 self.bent.insert(pid.as_raw(), (regs, Some(errno)));
                 // close(2) has let go of the descriptor whatever it says.
@@ -299,7 +327,11 @@ impl<'a> Tracer<'a> {
 }
 
 fn kill(pid: i32) {
-    nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
+    send(pid, Signal::SIGKILL);
+}
+
+fn send(pid: i32, signal: Signal) {
+    nix::sys::signal::kill(Pid::from_raw(pid), signal).ok();
 }
 
 /// Whether a call has a length that can be halved.
