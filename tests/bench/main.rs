@@ -11,6 +11,7 @@ mod halves;
 mod idle;
 mod logs;
 mod respawn;
+mod sampling;
 mod start;
 
 use anyhow::{Context, Result};
@@ -56,6 +57,7 @@ const ROWS: &[Row] = &[
     ("control", control::measure),
     ("idle", idle::measure),
     ("halves", halves::measure),
+    ("sampling", sampling::measure),
 ];
 
 /// Medians of this many rounds.

@@ -39,7 +39,7 @@ fn dose(kills: u64, seed: u64) -> Result<()> {
 
 #[test]
 fn a_few_hundred_kills_change_no_byte() -> Result<()> {
-    dose(700, 1)
+    dose(900, 1)
 }
 
 #[test]

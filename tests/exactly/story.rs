@@ -36,17 +36,25 @@ pub struct Case {
     pub aim: Aim,
     /// How it looks.
     pub look: Look,
+    /// How old files are compressed.
+    pub compress: Option<&'static str>,
+}
+
+const fn plain(aim: Aim, look: Look) -> Case {
+    Case { aim, look, compress: None }
 }
 
 /// All of them.
 pub const CASES: &[Case] = &[
-    Case { aim: Aim::Pieces, look: Look::Raw },
-    Case { aim: Aim::Pieces, look: Look::Prefixed },
-    Case { aim: Aim::Lines, look: Look::Raw },
-    Case { aim: Aim::Lines, look: Look::Prefixed },
-    Case { aim: Aim::OneFile, look: Look::Raw },
-    Case { aim: Aim::OneFile, look: Look::Prefixed },
-    Case { aim: Aim::TwoFiles, look: Look::Prefixed },
+    plain(Aim::Pieces, Look::Raw),
+    plain(Aim::Pieces, Look::Prefixed),
+    plain(Aim::Lines, Look::Raw),
+    plain(Aim::Lines, Look::Prefixed),
+    plain(Aim::OneFile, Look::Raw),
+    plain(Aim::OneFile, Look::Prefixed),
+    plain(Aim::TwoFiles, Look::Prefixed),
+    Case { aim: Aim::Lines, look: Look::Raw, compress: Some("zstd") },
+    Case { aim: Aim::TwoFiles, look: Look::Prefixed, compress: Some("gzip") },
 ];
 
 /// A log is rotated at this size.
@@ -124,6 +132,7 @@ impl Story {
         if self.case.look == Look::Prefixed {
             settings.push(("time_format", "%Y-%m-%dT%H:%M:%S".to_owned()));
         }
+        settings.extend(self.case.compress.map(|format| ("compress", format.to_owned())));
         Some(settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
     }
 
@@ -263,14 +272,28 @@ fn difference(found: &[u8], expected: &[u8]) -> String {
 
 /// The files of a log, oldest first.
 fn generations(path: &Path) -> Result<Vec<Vec<u8>>> {
-    let old = |number: u32| PathBuf::from(format!("{}.{number}", path.display()));
-    let count = (1..).take_while(|number| old(*number).exists()).count();
-    let mut files = Vec::new();
-    for number in (1..=u32::try_from(count)?).rev() {
-        files.push(fs::read(old(number))?);
+    let mut files = vec![fs::read(path)?];
+    for number in 1.. {
+        let Some(bytes) = old_file(&format!("{}.{number}", path.display()))? else { break };
+        files.push(bytes);
     }
-    files.push(fs::read(path)?);
+    files.reverse();
     Ok(files)
+}
+
+/// An old file, compressed or not; plain when it is there as both, as after a kill in between. `None`: there is none.
+fn old_file(name: &str) -> Result<Option<Vec<u8>>> {
+    let read = |suffix: &str| fs::read(format!("{name}{suffix}")).ok();
+    if let Some(bytes) = read("") {
+        return Ok(Some(bytes));
+    }
+    if let Some(bytes) = read(".zst") {
+        return Ok(Some(zstd::stream::decode_all(bytes.as_slice())?));
+    }
+    let Some(bytes) = read(".gz") else { return Ok(None) };
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(bytes.as_slice()).read_to_end(&mut plain)?;
+    Ok(Some(plain))
 }
 
 /// A running scribe.

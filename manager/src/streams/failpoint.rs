@@ -23,6 +23,10 @@ pub(super) enum Failpoint {
     Rename,
     /// The new file is there, the journal knows nothing of it.
     AfterOpen,
+    /// In the middle of a compression.
+    Compress,
+    /// An old file is there twice, plain and compressed.
+    Compressed,
 }
 
 #[cfg(not(feature = "failpoints"))]

@@ -5,6 +5,7 @@
 //! compression goes on step by step between two batches, and a rotation in the meantime does it no harm.
 
 use super::compression::{Encoder, Format, names, plain_name};
+use super::failpoint::{self, Failpoint};
 use super::journal::Identity;
 use super::rotation::Rotation;
 use jiff::Timestamp;
@@ -135,6 +136,7 @@ impl Compressing {
     pub(super) fn step(&mut self, rotation: &Rotation) -> std::io::Result<bool> {
         let mut buffer = vec![0; STEP];
         let count = self.source.read(&mut buffer)?;
+        failpoint::hit(Failpoint::Compress);
         if count > 0 {
             self.encoder.write_all(buffer.get(..count).unwrap_or_default())?;
             return Ok(true);
@@ -146,6 +148,7 @@ impl Compressing {
         match files.into_iter().find(|old| old.identity == self.identity) {
             Some(old) => {
                 std::fs::rename(self.format.unfinished(&self.path), self.format.name(&old.path))?;
+                failpoint::hit(Failpoint::Compressed);
                 std::fs::remove_file(&old.path)?;
             }
             // Dropped by a rotation meanwhile.

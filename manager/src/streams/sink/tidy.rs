@@ -23,9 +23,10 @@ impl Sink {
         self.to_compress = upkeep.retention.compress.is_some();
     }
 
-    /// Whether [`Self::compress`] has something to do.
+    /// Whether [`Self::compress`] has something to do. Not while the rest of a batch is owed: its beginning may be in a file that was
+    /// moved away, and whoever comes after a kill looks for that very file.
     pub(in crate::streams) fn wants_compression(&self) -> bool {
-        self.to_compress
+        self.to_compress && self.owed.is_none()
     }
 
     /// One step of the compression of old files.

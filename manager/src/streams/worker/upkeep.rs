@@ -13,7 +13,8 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         let Some(key) = self.compressing.pop_first() else {
             return;
         };
-        let Some(sink) = self.sinks.get_mut(&key) else {
+        // What it owes is written first; then it is noted again.
+        let Some(sink) = self.sinks.get_mut(&key).filter(|sink| sink.wants_compression()) else {
             return;
         };
         sink.compress();

@@ -105,6 +105,26 @@ fn a_rotation_in_the_middle_of_a_compression_does_no_harm() {
     }
 }
 
+/// The beginning of a batch that is not whole yet stays in the file that whoever comes after a kill would look for.
+#[test]
+fn nothing_is_compressed_while_the_rest_of_a_batch_is_owed() {
+    let mut rig = Rig::new();
+    rig.one_file("log", &with(&[("compress", "gzip")]));
+    let mut process = FakeProcess::new(1);
+    rig.orders([process.attach()]);
+    lines(&mut rig, &mut process, 0..1);
+    let key = SinkKey::File(rig.path("log"));
+    rig.worker.sinks.get_mut(&key).unwrap().full_at(7);
+    lines(&mut rig, &mut process, 1..2);
+    assert_eq!((names(&rig), rig.text("log")), (vec!["log".to_owned(), "log.1".to_owned()], "line nu".to_owned()));
+    rig.worker.sinks.get_mut(&key).unwrap().full_at(u64::MAX);
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(
+        (names(&rig), rig.text("log")),
+        (vec!["log".to_owned(), "log.1.gz".to_owned()], "line number 01\n".to_owned())
+    );
+}
+
 /// Old files of two formats are one chain: they are counted together, and the oldest goes.
 #[test]
 fn a_change_of_the_format_keeps_the_chain() {
