@@ -146,8 +146,6 @@ fn streams_that_cannot_be_used_or_hold_a_surprise_are_named() {
              stdout_stream.refresh_time = 0.3\nstderr_stream.class = QueueStream\n"
         ),
         [
-            "t.ini:3: [watcher:a] stdout_stream: the stream class my.Stream is written in Python; this circusd runs \
-             built-in stream classes only (this watcher is left out)",
             "t.ini:5: [watcher:a] stderr_stream: FileStream: max_bytes is \"10MB\"; expected a whole number of bytes, \
              0 for no rotation (this watcher is left out)",
             "t.ini:8: [watcher:b] stdout_stream: TimedRotatingFileStream: rotate_when is \"\"; expected S, M, H, D, \
