@@ -101,8 +101,6 @@ pub const DIFFERENCES: &[Difference] = &[
     always("circusd_cli", &[7, 9], What::ExitCode, "this watcher is left out", "one-bad-watcher"),
     always("circusd_cli", &[10, 11], What::ExitCode, "", "not-yet"),
     always("circusd_cli", &[11], What::Stderr, "no effect yet", "not-yet"),
-    // A plugin that cannot be imported is a watcher that backs off.
-    always("circusd_cli", &[10], What::Events, "plugin:p", "one-bad-watcher"),
     always("circusd_cli", &[17, 21], What::ExitCode, "1 ", "failed-start"),
     always("circusd_cli", &[17, 21], What::Stderr, "", "clear-messages"),
 ];
