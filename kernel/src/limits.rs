@@ -63,6 +63,30 @@ pub const RING_FLOOR: u64 = 16 << 10;
 /// a quota would notice.
 pub const SPILL_STEP: u64 = 1 << 20;
 
+/// Bytes that a pipe takes unless it is told otherwise (pipe(7)).
+pub const PIPE_USUAL: u64 = 64 << 10;
+
+/// Bytes of a pipe that is written to so fast that the usual one is full too soon: four times as many looks are spared, and what lies in
+/// it still fits into a processor's cache.
+pub const PIPE_WIDE: u64 = 256 << 10;
+
+/// Pipes with so much room at once: an eighth of what a user has for all pipes before the system makes new ones small (pipe(7),
+/// `pipe-user-pages-soft`).
+pub const MAX_WIDE: usize = 32;
+
+/// The longest that a busy pipe rests between two looks. So much later may a line come, and its time be, when others came just
+/// before it: nobody sees it.
+pub const REST_MOST: Duration = Duration::from_millis(1);
+
+/// A rest that would be shorter is none: the system's timers are not more exact (prctl(2), `PR_SET_TIMERSLACK`).
+pub const REST_LEAST: Duration = Duration::from_micros(50);
+
+/// A rest that is shorter is worth a larger pipe.
+pub const REST_USUAL: Duration = Duration::from_micros(200);
+
+/// Between two notices about a stream that rests: each leads to a batch of its reader, some dozen system calls in both daemons.
+pub const NEWS: Duration = Duration::from_millis(1);
+
 /// A manager that holds the lease and has not acknowledged for this long no longer holds up its children.
 pub const PROGRESS: Duration = Duration::from_secs(5);
 

@@ -1,7 +1,7 @@
 //! Measures us against a bare loop over the operating system and against Circus 0.19, in one run.
 //!
 //! `cargo bench -p ringmaster-tests` prints a table; `RINGMASTER_BENCH_ROUNDS` sets the rounds, `RINGMASTER_BENCH_PEERS`
-//! (`bare,ours,circus`) the peers, `RINGMASTER_BENCH_ROWS` the rows. Peers take turns within a round, because other work on
+//! (`bare,ours,circus`; of logs also `cat,s6-log,supervisor`) the peers, `RINGMASTER_BENCH_ROWS` the rows. Peers take turns within a round, because other work on
 //! the machine moves all numbers; a ratio below 1.5 is no result. Logs have a table and peers of their own ([`logs`]).
 #![forbid(unsafe_code)]
 
@@ -69,10 +69,10 @@ fn main() -> Result<()> {
     let chosen =
         |list: &Option<String>, name: &str| list.as_ref().is_none_or(|list| list.split(',').any(|one| one == name));
     let (peers, rows) = (setting("PEERS"), setting("ROWS"));
-    let peers: Vec<Peer> = Peer::ALL.iter().filter(|(_, name)| chosen(&peers, name)).map(|(peer, _)| *peer).collect();
     if chosen(&rows, "logs") {
-        logs::table(rounds)?;
+        logs::table(rounds, |name| chosen(&peers, name))?;
     }
+    let peers: Vec<Peer> = Peer::ALL.iter().filter(|(_, name)| chosen(&peers, name)).map(|(peer, _)| *peer).collect();
     let chosen_rows: Vec<&Row> = ROWS.iter().filter(|(name, _)| chosen(&rows, name)).collect();
     if !chosen_rows.is_empty() {
         println!(

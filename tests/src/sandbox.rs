@@ -27,6 +27,7 @@ const PORTS: usize = 6;
 #[derive(Debug)]
 pub struct Sandbox {
     folder: tempfile::TempDir,
+    run: PathBuf,
     ports: [u16; PORTS],
     started: std::cell::Cell<usize>,
 }
@@ -42,7 +43,8 @@ impl Sandbox {
         for port in &mut ports {
             *port = free_port()?;
         }
-        Ok(Self { folder, ports, started: std::cell::Cell::new(0) })
+        let run = folder.path().join("run");
+        Ok(Self { folder, run, ports, started: std::cell::Cell::new(0) })
     }
 
     /// The folder in which the programs work.
@@ -52,7 +54,12 @@ impl Sandbox {
 
     /// The folder of the instances (`CIRCUS_RUN_DIR`).
     pub fn run(&self) -> PathBuf {
-        self.folder.path().join("run")
+        self.run.clone()
+    }
+
+    /// Puts the folder of the instances elsewhere, before anything is started; whoever does that removes it.
+    pub fn move_run(&mut self, folder: &Path) {
+        folder.clone_into(&mut self.run);
     }
 
     /// One of the sandbox's ports.

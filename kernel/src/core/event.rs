@@ -113,12 +113,21 @@ pub enum Input {
         /// As found.
         made: Box<Made>,
     },
-    /// A pipe is readable.
+    /// A pipe is readable, or has rested.
     Readable {
         /// Whose.
         process: ProcessId,
         /// Which.
         stream: Stream,
+    },
+    /// The outcome of [`Effect::Widen`], when there is one.
+    Widened {
+        /// Whose.
+        process: ProcessId,
+        /// Which.
+        stream: Stream,
+        /// Bytes that the pipe takes now.
+        room: u64,
     },
     /// The outcome of [`Effect::Capture`].
     Captured {
@@ -255,6 +264,20 @@ pub enum Effect {
     },
     /// Wait for it again.
     Resume {
+        /// Whose.
+        process: ProcessId,
+        /// Which.
+        stream: Stream,
+    },
+    /// Look at a pipe that nobody waits for: as [`Input::Readable`].
+    Look {
+        /// Whose.
+        process: ProcessId,
+        /// Which.
+        stream: Stream,
+    },
+    /// Give a pipe more room, if the system lets us.
+    Widen {
         /// Whose.
         process: ProcessId,
         /// Which.

@@ -10,7 +10,9 @@ mod lease;
 mod marks;
 mod memory;
 mod output;
+mod pace;
 mod process;
+mod rest;
 pub mod ring;
 mod rules;
 mod session;
@@ -98,6 +100,8 @@ enum Timer {
     Kill(ProcessId),
     /// A pipe that was left alone.
     Held(ProcessId, Stream),
+    /// A pipe that rests.
+    Rest(ProcessId, Stream),
 }
 
 /// One connection.
@@ -183,6 +187,7 @@ impl Core {
             }
             Input::Readable { process, stream } => self.readable(process, stream, out),
             Input::Captured { process, stream, outcome } => self.captured(process, stream, outcome, out),
+            Input::Widened { process, stream, room } => self.widened(process, stream, room),
             Input::Ended { process, status, rusage, realtime_ns, pending } => {
                 let exit = Exit { status, realtime_ns, rusage, heads: pending };
                 self.ended(process, exit, out);
@@ -285,6 +290,7 @@ impl Core {
                 Timer::Lease => self.end_grace(out),
                 Timer::Kill(process) => self.kill(process, out),
                 Timer::Held(process, stream) => self.resume(process, stream, out),
+                Timer::Rest(process, stream) => self.rested(process, stream, out),
             }
         }
     }

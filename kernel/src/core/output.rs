@@ -1,6 +1,7 @@
 //! Output: from readable pipe to notice, and the acknowledgements that make room again.
 
 use super::event::{Effect, ReplyTo};
+use super::pace::{News, Pace};
 use super::process::Fate;
 use super::ring::{Captured, Circumstances, Plan, Ring};
 use super::{Core, Effects, Timer};
@@ -19,16 +20,36 @@ pub(super) struct Captures {
 
 /// One of them.
 #[derive(Debug)]
-struct Capturing {
-    ring: Ring,
-    pipe: Pipe,
+pub(super) struct Capturing {
+    pub ring: Ring,
+    pub pipe: Pipe,
+    pub pace: Pace,
+    pub news: News,
+    /// How the capture that is under way lies among those of the other stream.
+    pub order: Order,
+    /// The most that it takes.
+    asked: u64,
+}
+
+/// Whose output came last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// This stream's, too.
+    Alone,
+    /// The other's: which came first matters more than how much comes at once.
+    Mixed,
 }
 
 /// What the core does about a pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pipe {
+pub(super) enum Pipe {
     /// Waits for it.
     Watched,
+    /// Leaves it, so that its output gathers.
+    Resting {
+        /// Looks at it then (`CLOCK_BOOTTIME`).
+        until: u64,
+    },
     /// Leaves it, because the ring is full or the file system refused.
     Held {
         /// Until then (`CLOCK_BOOTTIME`), or until somebody acknowledges.
@@ -41,12 +62,19 @@ enum Pipe {
 impl Captures {
     pub fn new(rings: [Option<(Ring, bool)>; 2], seq: u64) -> Self {
         let streams = rings.map(|ring| {
-            ring.map(|(ring, open)| Capturing { ring, pipe: if open { Pipe::Watched } else { Pipe::Ended } })
+            ring.map(|(ring, open)| Capturing {
+                ring,
+                pipe: if open { Pipe::Watched } else { Pipe::Ended },
+                pace: Pace::new(),
+                news: News::default(),
+                order: Order::Mixed,
+                asked: 0,
+            })
         });
         Self { streams, seq, newest: None }
     }
 
-    fn get(&self, stream: Stream) -> Option<&Capturing> {
+    pub fn get(&self, stream: Stream) -> Option<&Capturing> {
         let [stdout, stderr] = &self.streams;
         match stream {
             Stream::Stdout => stdout.as_ref(),
@@ -54,7 +82,7 @@ impl Captures {
         }
     }
 
-    fn get_mut(&mut self, stream: Stream) -> Option<&mut Capturing> {
+    pub fn get_mut(&mut self, stream: Stream) -> Option<&mut Capturing> {
         let [stdout, stderr] = &mut self.streams;
         match stream {
             Stream::Stdout => stdout.as_mut(),
@@ -106,10 +134,11 @@ impl Captures {
         self.states().iter().map(|state| state.head - state.low).sum()
     }
 
-    /// Streams that wait for a time.
-    pub fn waiting(&self) -> impl Iterator<Item = (u64, Stream)> + '_ {
-        Stream::ALL.into_iter().filter_map(|stream| match self.get(stream)?.pipe {
-            Pipe::Held { until } => Some((until?, stream)),
+    /// The times that streams of the process `id` wait for.
+    pub fn timers(&self, id: ProcessId) -> impl Iterator<Item = (u64, Timer)> + '_ {
+        Stream::ALL.into_iter().filter_map(move |stream| match self.get(stream)?.pipe {
+            Pipe::Held { until } => Some((until?, Timer::Held(id, stream))),
+            Pipe::Resting { until } => Some((until, Timer::Rest(id, stream))),
             Pipe::Watched | Pipe::Ended => None,
         })
     }
@@ -123,8 +152,18 @@ impl Captures {
 }
 
 impl Core {
-    /// A pipe is readable: plans one capture, or leaves the pipe alone.
+    /// A pipe is readable, or has rested.
     pub(super) fn readable(&mut self, id: ProcessId, stream: Stream, out: &mut Effects) {
+        let other = other(stream);
+        if let (Some(Pipe::Watched), Some(Pipe::Resting { .. })) = (self.pipe(id, stream), self.pipe(id, other)) {
+            // What waits there was written before this.
+            self.look(id, other, out);
+        }
+        self.look(id, stream, out);
+    }
+
+    /// Plans one capture, or leaves the pipe alone.
+    fn look(&mut self, id: ProcessId, stream: Stream, out: &mut Effects) {
         let now = self.now;
         let patience = self.patience(id);
         let Some(process) = self.processes.get_mut(&id) else {
@@ -134,8 +173,12 @@ impl Core {
         let Some(captured) = process.captures.get_mut(stream) else {
             return;
         };
-        if captured.pipe != Pipe::Watched {
-            return;
+        match captured.pipe {
+            Pipe::Watched => {}
+            Pipe::Resting { until } => {
+                self.timers.remove(&(until, Timer::Rest(id, stream)));
+            }
+            Pipe::Held { .. } | Pipe::Ended => return,
         }
         let progress = u64::try_from(PROGRESS.as_nanos()).unwrap_or(0);
         let about = Circumstances {
@@ -152,6 +195,8 @@ impl Core {
         match plan {
             Plan::Hold { until } => self.hold(id, stream, until, out),
             Plan::Capture(capture) => {
+                captured.asked = capture.length;
+                captured.order = if about.interleaved { Order::Mixed } else { Order::Alone };
                 if let Some((_, record)) = &capture.record {
                     process.captures.seq = record.seq.saturating_add(1);
                     process.captures.newest = Some(stream);
@@ -178,6 +223,12 @@ impl Core {
             }
             out.push(Effect::Pause { process, stream });
         }
+        // Whoever is waited for has to know what there is.
+        self.tell_news(process, stream);
+    }
+
+    pub(super) fn pipe(&self, process: ProcessId, stream: Stream) -> Option<Pipe> {
+        Some(self.processes.get(&process)?.captures.get(stream)?.pipe)
     }
 
     /// Looks at a pipe again that was left alone.
@@ -194,7 +245,7 @@ impl Core {
                 }
                 out.push(Effect::Resume { process, stream });
             }
-            Pipe::Watched | Pipe::Ended => {}
+            Pipe::Watched | Pipe::Resting { .. } | Pipe::Ended => {}
         }
     }
 
@@ -222,13 +273,21 @@ impl Core {
                 let before = captured.ring.memory();
                 captured.ring.advance(bytes, now);
                 self.memory.account(home, before, captured.ring.memory());
+                let asked = captured.asked;
                 self.thin(id, stream, out);
-                self.mark_output(id, stream);
+                if bytes == 0 {
+                    self.mark_output(id, stream);
+                } else {
+                    self.go_on(id, stream, (bytes, asked), out);
+                }
                 if self.processes.get(&id).is_some_and(|process| process.fate == Fate::Abandoned) {
                     self.let_go(id, stream, None, out);
                 }
             }
-            Captured::Empty => {}
+            Captured::Empty => {
+                self.rouse(id, stream, out);
+                self.tell_news(id, stream);
+            }
             Captured::End => {
                 captured.pipe = Pipe::Ended;
                 out.push(Effect::Close { process: id, stream });
@@ -288,5 +347,12 @@ impl Core {
         }
         self.thin(id, stream, out);
         self.resume(id, stream, out);
+    }
+}
+
+fn other(stream: Stream) -> Stream {
+    match stream {
+        Stream::Stdout => Stream::Stderr,
+        Stream::Stderr => Stream::Stdout,
     }
 }

@@ -11,6 +11,7 @@ use ringmaster_protocol::message::{
     Exit, FORGET_AT_END, Forget, Keeping, Lifetime, List, Listing, OpenProcess, ProcessFile, ProcessId, ProcessInfo,
     Refusal, Reply, SetLifetime, Signal, Signalled, Spawn, Spawned, Stdin, StopPlan, Target,
 };
+use ringmaster_protocol::ring::Stream;
 
 /// One process.
 #[derive(Debug)]
@@ -279,6 +280,10 @@ impl Core {
         process.life = Life::Exited(exit);
         let fate = process.fate;
         out.push(Effect::SaveExit { process: id, exit });
+        for stream in Stream::ALL {
+            self.rouse(id, stream, out);
+            self.tell_news(id, stream);
+        }
         self.mark_exit(id);
         match fate {
             Fate::Open => {}
@@ -346,8 +351,8 @@ impl Core {
         if let Fate::Condemned { kill_at } = process.fate {
             self.timers.remove(&(kill_at, Timer::Kill(id)));
         }
-        for (until, stream) in process.captures.waiting() {
-            self.timers.remove(&(until, Timer::Held(id, stream)));
+        for timer in process.captures.timers(id) {
+            self.timers.remove(&timer);
         }
         for client in self.clients.values_mut() {
             client.marks.forget(id);

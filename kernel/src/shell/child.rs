@@ -21,12 +21,14 @@ pub struct Pipe {
     pub read: OwnedFd,
     /// It is in the set of descriptors that are waited for.
     pub watched: bool,
+    /// It was given more room than pipes have.
+    pub wide: bool,
 }
 
 impl Pipe {
     /// Not waited for yet.
     pub fn new(read: OwnedFd) -> Self {
-        Self { read, watched: false }
+        Self { read, watched: false, wide: false }
     }
 }
 

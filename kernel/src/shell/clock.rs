@@ -26,11 +26,11 @@ pub fn ticks(boot_ns: u64) -> u64 {
 /// Not to wait at all.
 pub const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
-/// How long to wait for a deadline, rounded up to the next millisecond so that the wait never ends too early.
+/// How long to wait for a deadline.
 pub fn until(deadline_ns: u64, now: Now) -> Timespec {
-    let left = deadline_ns.saturating_sub(now.boot_ns).div_ceil(1_000_000);
+    let left = deadline_ns.saturating_sub(now.boot_ns);
     Timespec {
-        tv_sec: i64::try_from(left / 1000).unwrap_or(i64::MAX),
-        tv_nsec: i64::try_from(left % 1000 * 1_000_000).unwrap_or(0),
+        tv_sec: i64::try_from(left / 1_000_000_000).unwrap_or(i64::MAX),
+        tv_nsec: i64::try_from(left % 1_000_000_000).unwrap_or(0),
     }
 }

@@ -180,6 +180,10 @@ impl Shell {
         let mut inputs = VecDeque::from([input]);
         let mut effects: Vec<Effect> = std::mem::take(&mut self.effects);
         while let Some(input) = inputs.pop_front() {
+            if let Input::Readable { .. } = input {
+                // No byte has a time before it came.
+                self.now = clock::now();
+            }
             self.core.step(input, self.now, &mut effects);
             for effect in effects.drain(..) {
                 inputs.extend(self.perform(effect));
@@ -192,7 +196,6 @@ impl Shell {
     fn read_pipe(&mut self, process: ProcessId, stream: Stream) {
         for _ in 0..CAPTURES_PER_TURN {
             self.last = None;
-            self.now = clock::now();
             self.drive(Input::Readable { process, stream });
             match self.last {
                 Some((capture, Captured::Bytes(bytes))) if bytes == capture.length => {}

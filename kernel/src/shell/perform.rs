@@ -5,6 +5,7 @@ use super::descriptors::Inheritable;
 use super::launch::{Caller, Started};
 use super::{Shell, Verdict, socket};
 use crate::core::{Attachment, ClientId, Effect, Input, ReplyTo};
+use crate::limits::{MAX_WIDE, PIPE_WIDE};
 use ringmaster_protocol::frame::Frame;
 use ringmaster_protocol::message::{Listen, Notice, ProcessId, Refusal, Reply, SocketAddress, Spawn};
 use ringmaster_protocol::ring::Stream;
@@ -34,6 +35,11 @@ impl Shell {
             }
             Effect::Pause { process, stream } => self.pause(process, stream),
             Effect::Resume { process, stream } => self.resume(process, stream),
+            Effect::Look { process, stream } => return Some(Input::Readable { process, stream }),
+            Effect::Widen { process, stream } => {
+                let room = self.widen(process, stream)?;
+                return Some(Input::Widened { process, stream, room });
+            }
             Effect::Close { process, stream } => self.close(process, stream),
             Effect::SaveAck { process, stream, acked, lost, first_record } => {
                 let words = self.children.get(&process)?.slot.stream(stream);
@@ -204,6 +210,18 @@ impl Shell {
             Ok(()) => pipe.watched = true,
             Err(error) => self.missed(Token::Pipe(process, stream), &error),
         }
+    }
+
+    /// Gives a pipe more room; `None`: it stays as it is.
+    fn widen(&mut self, process: ProcessId, stream: Stream) -> Option<u64> {
+        let pipes = || self.children.values().flat_map(|child| &child.pipes).flatten();
+        if pipes().filter(|pipe| pipe.wide).count() >= MAX_WIDE {
+            return None;
+        }
+        let pipe = self.children.get_mut(&process)?.pipe(stream)?;
+        rustix::pipe::fcntl_setpipe_size(&pipe.read, usize::try_from(PIPE_WIDE).ok()?).ok()?;
+        pipe.wide = true;
+        Some(PIPE_WIDE)
     }
 
     fn close(&mut self, process: ProcessId, stream: Stream) {

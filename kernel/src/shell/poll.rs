@@ -1,9 +1,12 @@
 //! Waiting: epoll(7), with what each descriptor means.
 
+use super::clock::NOW;
 use crate::core::ClientId;
 use ringmaster_protocol::message::ProcessId;
 use ringmaster_protocol::ring::Stream;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
 use rustix::time::Timespec;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -32,6 +35,9 @@ pub enum Token {
 }
 
 const KIND_SHIFT: u32 = 56;
+
+/// Nanoseconds below which a wait is as exact as the system can make it; a longer one may end up to a millisecond late.
+const EXACT_NS: i64 = 10_000_000;
 
 impl Token {
     fn encode(self) -> EventData {
@@ -113,12 +119,22 @@ impl Poll {
         let _ = epoll::delete(&self.epoll, fd);
     }
 
-    /// Waits until something happens or the time is over.
+    /// Waits until something happens or the time is over, never less.
     pub fn wait(&mut self, timeout: Option<&Timespec>) -> io::Result<Vec<Ready>> {
+        let mut timeout = timeout;
+        if let Some(time) = timeout.filter(|time| time.tv_sec == 0 && (1..EXACT_NS).contains(&time.tv_nsec)) {
+            // epoll_wait(2) knows milliseconds only.
+            let mut all = [PollFd::new(&self.epoll, PollFlags::IN)];
+            match rustix::event::poll(&mut all, Some(time)) {
+                Ok(0) | Err(Errno::INTR) => return Ok(Vec::new()),
+                Ok(_) => timeout = Some(&NOW),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
         self.buffer.clear();
         match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.buffer), timeout) {
             Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
+            Err(Errno::INTR) => return Ok(Vec::new()),
             Err(errno) => return Err(errno.into()),
         }
         let ready = self.buffer.iter().filter_map(|event| {

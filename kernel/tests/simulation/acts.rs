@@ -19,6 +19,7 @@ impl World {
     }
 
     pub fn act(&mut self) {
+        self.a_while_passes(100_000);
         let stream = if self.random.one_in(3) { Stream::Stderr } else { Stream::Stdout };
         match self.random.below(22) {
             0 => self.spawn(),
@@ -223,6 +224,10 @@ impl World {
     /// The monotonic clock goes on, the wall clock does as it likes; deadlines are met.
     pub fn time_passes(&mut self) {
         let most = [1_000_000, 50_000_000, 6_000_000_000][self.random.below(3) as usize];
+        self.a_while_passes(most);
+    }
+
+    fn a_while_passes(&mut self, most: u64) {
         self.now.boot_ns += self.random.below(most);
         self.now.real_ns = (1 << 60) + self.random.below(1 << 50);
         if self.core.next_deadline().is_some_and(|at| at <= self.now.boot_ns) {

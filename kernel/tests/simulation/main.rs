@@ -22,8 +22,8 @@ mod world;
 
 use world::World;
 
-/// Gives how many gaps were found where they were made, and how often pages were given back.
-fn run(seed: u64, steps: u64) -> (u64, u64) {
+/// Gives how many gaps were found where they were made, how often pages were given back, and how often a pipe had rested.
+fn run(seed: u64, steps: u64) -> [u64; 3] {
     eprintln!("RINGMASTER_SEED={seed} cargo test -p ringmaster-kernel --test simulation");
     let mut world = World::new(seed);
     for _ in 0..steps {
@@ -31,12 +31,12 @@ fn run(seed: u64, steps: u64) -> (u64, u64) {
         world.check();
     }
     eprintln!(
-        "{} deaths, {} bytes delivered, {} lost, {} gaps revealed, {} times thinned, {} refusals",
-        world.deaths, world.delivered, world.most_dropped, world.reveals, world.holes, world.refusals
+        "{} deaths, {} bytes delivered, {} lost, {} gaps revealed, {} times thinned, {} rests, {} refusals",
+        world.deaths, world.delivered, world.most_dropped, world.reveals, world.holes, world.rests, world.refusals
     );
     let lively = world.deaths > 0 && world.delivered > 0 && world.most_dropped > 0;
     assert!(lively || steps < 1000, "a simulation in which nothing happens shows nothing");
-    (world.reveals, world.holes)
+    [world.reveals, world.holes, world.rests]
 }
 
 fn dose(runs: u64, steps: u64) {
@@ -46,8 +46,8 @@ fn dose(runs: u64, steps: u64) {
     }
     let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let base = clock.as_nanos() as u64;
-    let done: Vec<(u64, u64)> = (0..runs).map(|n| run(base.wrapping_add(n), steps)).collect();
-    assert!(done.iter().any(|(reveals, _)| *reveals > 0) && done.iter().any(|(_, holes)| *holes > 0), "{done:?}");
+    let done: Vec<[u64; 3]> = (0..runs).map(|n| run(base.wrapping_add(n), steps)).collect();
+    assert!((0..3).all(|kind| done.iter().any(|counts| counts[kind] > 0)), "{done:?}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! One core in its world: carries out effects, kills the core, and recovers it.
 
 use crate::kept::Kept;
-use crate::model::{CAPACITY, ModelProcess, ModelStream, PLACES, Store};
+use crate::model::{CAPACITY, ModelProcess, ModelStream, PIPE, PLACES, Store};
 use crate::random::Random;
 use ringmaster_kernel::core::ring::{Remains, Ring, carry_out};
 use ringmaster_kernel::core::{
@@ -44,6 +44,8 @@ pub struct World {
     /// How often pages were given back, and gaps were found where they were made.
     pub holes: u64,
     pub reveals: u64,
+    /// How often a pipe was looked at after a rest.
+    pub rests: u64,
 }
 
 fn facts(ring_memory: u64) -> Facts {
@@ -90,6 +92,7 @@ impl World {
             most_dropped: 0,
             holes: 0,
             reveals: 0,
+            rests: 0,
         };
         world.tool = world.connect();
         world
@@ -153,6 +156,14 @@ impl World {
             }
             Effect::Pause { process, stream } => self.stream(process, stream).watched = false,
             Effect::Resume { process, stream } => self.stream(process, stream).watched = true,
+            Effect::Look { process, stream } => {
+                self.rests += 1;
+                assert!(!self.stream(process, stream).watched, "a pipe that is waited for does not rest");
+                return Some(Input::Readable { process, stream });
+            }
+            Effect::Widen { process, stream } => {
+                return self.random.one_in(2).then_some(Input::Widened { process, stream, room: PIPE as u64 });
+            }
             Effect::Close { process, stream } => {
                 let stream = self.stream(process, stream);
                 assert!(stream.pipe.is_empty() && !stream.writers);

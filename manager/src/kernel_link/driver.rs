@@ -106,6 +106,11 @@ impl Driver {
             let outcome = match self.turn().await {
                 Turn::Submitted(Some(submitted)) => {
                     self.take(submitted);
+                    while self.has_room()
+                        && let Ok(submitted) = self.submitted.try_recv()
+                    {
+                        self.take(submitted);
+                    }
                     self.send()
                 }
                 Turn::Submitted(None) => {
@@ -131,7 +136,7 @@ impl Driver {
     }
 
     async fn turn(&mut self) -> Turn {
-        let room_for_requests = self.in_flight.len() < MAX_IN_FLIGHT && self.outgoing.waiting() < MAX_UNSENT;
+        let room_for_requests = self.has_room();
         let interest =
             if self.outgoing.waiting() > 0 { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
         tokio::select! {
@@ -139,6 +144,11 @@ impl Driver {
             ready = self.socket.ready(interest) => Turn::Socket(ready),
             room = self.events.reserve(), if !self.notices.is_empty() => Turn::Room(room.map(drop).map_err(drop)),
         }
+    }
+
+    /// Whether one more request may be taken.
+    fn has_room(&self) -> bool {
+        self.in_flight.len() < MAX_IN_FLIGHT && self.outgoing.waiting() < MAX_UNSENT
     }
 
     /// Puts a request into the outgoing buffer.

@@ -70,6 +70,9 @@ const REACH_SOON: Duration = Duration::from_millis(10);
 /// Between two attempts in the long run; each pause before is twice the last.
 const REACH_AGAIN: Duration = Duration::from_millis(200);
 
+/// Reports and notices that are taken in a row before all others are looked at again: microseconds for each.
+const AT_HAND: usize = 64;
+
 /// What one life of circusd starts from.
 #[derive(Debug)]
 pub struct Plan {
@@ -272,6 +275,14 @@ struct Inputs {
     kernel: mpsc::Receiver<KernelEvent>,
 }
 
+impl Inputs {
+    /// What comes in crowds while children write much, and is there already.
+    fn at_hand(&mut self) -> Option<Woken> {
+        let report = self.output.try_recv().ok().map(Woken::Output);
+        report.or_else(|| self.kernel.try_recv().ok().map(Woken::Kernel))
+    }
+}
+
 /// What woke the loop.
 enum Woken {
     Event(Event),
@@ -322,18 +333,14 @@ impl Life {
                 knock = Door::next(door) => Woken::Knock(knock),
                 () = sleep_until(self.started, deadline) => Woken::Event(Event::Wake),
             };
-            match woken {
-                Woken::Event(event) => self.act(event),
-                Woken::Output(report) => self.output(report),
-                Woken::Knock(knock) => self.knock(knock),
-                Woken::Kernel(KernelEvent::Notice(notice)) => self.notice(notice)?,
-                Woken::Kernel(KernelEvent::Lost(reason)) => {
-                    tracing::error!("the core is away: {reason}");
-                    self.act(Event::Detached);
-                    let attached = signals.interrupt(self.reach_again()).await?;
-                    inputs.kernel = attached.events;
-                    self.hands.reattach(attached.link);
-                    self.attached(attached.processes);
+            self.take(woken, inputs, signals).await?;
+            for _ in 0..AT_HAND {
+                if self.hands.ending().is_some() {
+                    break;
+                }
+                match inputs.at_hand() {
+                    Some(woken) => self.take(woken, inputs, signals).await?,
+                    None => break,
                 }
             }
         }
@@ -349,6 +356,29 @@ impl Life {
             }
             Knock::Subscribe { prefix, events } => self.hands.inside.subscribe(prefix, events),
         }
+    }
+
+    async fn take(
+        &mut self,
+        woken: Woken,
+        inputs: &mut Inputs,
+        signals: &mut signals::Signals,
+    ) -> Result<(), StartError> {
+        match woken {
+            Woken::Event(event) => self.act(event),
+            Woken::Output(report) => self.output(report),
+            Woken::Knock(knock) => self.knock(knock),
+            Woken::Kernel(KernelEvent::Notice(notice)) => self.notice(notice)?,
+            Woken::Kernel(KernelEvent::Lost(reason)) => {
+                tracing::error!("the core is away: {reason}");
+                self.act(Event::Detached);
+                let attached = signals.interrupt(self.reach_again()).await?;
+                inputs.kernel = attached.events;
+                self.hands.reattach(attached.link);
+                self.attached(attached.processes);
+            }
+        }
+        Ok(())
     }
 
     /// Hands the arbiter one event and carries out what it wants.

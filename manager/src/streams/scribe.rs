@@ -106,6 +106,7 @@ fn run(mailbox: &Arc<Mailbox>, directory: &Path, report: impl Fn(ScribeReport)) 
         if wanted.stop {
             // What was detached last is not to be remembered.
             worker.apply(wanted, Moment::now());
+            worker.tell_taken();
             worker.sync_all();
             worker.close_objects();
             worker.into_journal().close();

@@ -70,7 +70,7 @@ pub(super) struct Cost {
 type Peer = (&'static str, fn(&Load) -> Result<Option<Cost>>);
 
 const PEERS: &[Peer] = &[
-    ("bare loop", pipes::bare),
+    ("bare", pipes::bare),
     ("cat", pipes::cat),
     ("s6-log", pipes::s6_log),
     ("ours", |load| supervisors::managed(load, Subject::Ringmaster)),
@@ -78,15 +78,16 @@ const PEERS: &[Peer] = &[
     ("supervisor", supervisors::supervisor),
 ];
 
-/// Measures everybody in turn and prints medians: MB/s, and processor seconds for each GiB.
-pub fn table(rounds: usize) -> Result<()> {
+/// Measures in turn those whose column `chosen` takes, and prints medians: MB/s, and processor seconds for each GiB.
+pub fn table(rounds: usize, chosen: impl Fn(&str) -> bool) -> Result<()> {
+    let peers: Vec<&Peer> = PEERS.iter().filter(|(name, _)| chosen(name)).collect();
     print!("{:<36}", "logs: MB/s, CPU s/GiB");
-    PEERS.iter().for_each(|(name, _)| print!(" {name:>18}"));
+    peers.iter().for_each(|(name, _)| print!(" {name:>18}"));
     println!();
     for load in LOADS {
-        let mut measured = vec![Vec::new(); PEERS.len()];
+        let mut measured = vec![Vec::new(); peers.len()];
         for _ in 0..rounds {
-            for ((name, measure), costs) in PEERS.iter().zip(&mut measured) {
+            for ((name, measure), costs) in peers.iter().zip(&mut measured) {
                 costs.extend(measure(load).with_context(|| format!("{}, {name}", load.name))?);
             }
         }

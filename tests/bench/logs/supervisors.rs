@@ -9,12 +9,15 @@ use ringmaster_tests::stack::Stack;
 use ringmaster_tests::wait::wait_until;
 use serde_json::json;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// circusd, ours or the real one: all children of one watcher into one file.
 pub(super) fn managed(load: &Load, subject: Subject) -> Result<Option<Cost>> {
     let mut stack = Stack::empty("bench-logs", subject)?;
+    let _memory = into_memory(&mut stack)?;
     let (records, log) = (stack.sandbox.work().join("records"), stack.sandbox.work().join("log"));
     let command = format!("{} {}", program()?.display(), load.arguments(&records).join(" "));
     let prefix = if load.prefix { "stdout_stream.time_format = %Y-%m-%d %H:%M:%S\n" } else { "" };
@@ -33,6 +36,16 @@ pub(super) fn managed(load: &Load, subject: Subject) -> Result<Option<Cost>> {
     let processor = used() - before;
     stack.end()?;
     Ok(Some(Cost { wall, processor }))
+}
+
+/// Puts the instance directory where it is on a host, in memory; the system's folder for temporary files is often on a disk.
+fn into_memory(stack: &mut Stack) -> Result<Option<TempDir>> {
+    let memory = Path::new("/dev/shm");
+    let folder = memory.is_dir().then(|| tempfile::tempdir_in(memory)).transpose()?;
+    if let Some(folder) = &folder {
+        stack.sandbox.move_run(folder.path());
+    }
+    Ok(folder)
 }
 
 /// supervisord: a file for each child. It knows no time prefix.

@@ -128,6 +128,11 @@ impl World {
                 };
                 return Some(Input::Captured { process, stream, outcome });
             }
+            Effect::Look { process, stream } => return Some(Input::Readable { process, stream }),
+            Effect::Widen { process, stream } => {
+                let room = 1 + u64::from(bytes.u16());
+                return bytes.one_in(2).then_some(Input::Widened { process, stream, room });
+            }
             Effect::Release { process } => {
                 assert!(self.processes.remove(&process).is_some(), "forgotten twice");
             }

@@ -184,8 +184,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             if let Some(loss) = step.lost {
                 (self.report)(ScribeReport::Gap { process, stream, loss });
             }
-            let offset = step.offset;
-            (self.report)(ScribeReport::Consumed { process, stream, offset });
+            self.taken.note(process, stream, (step.offset, step.offset.saturating_sub(step.from)));
         }
     }
 

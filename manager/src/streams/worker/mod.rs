@@ -1,7 +1,8 @@
 //! The state of the scribe and its steps. No thread and no clock here: [`super::scribe`] waits and tells the time.
 //!
 //! [`routes`]: watchers and their targets; [`batch`]: from the process file to one batch; [`commit`]: from the batch to the
-//! target, and what follows from success and failure; [`classes`]: batches that objects in Python take in their own time.
+//! target, and what follows from success and failure; [`taken`]: the word about it; [`classes`]: batches that objects in Python
+//! take in their own time.
 //!
 //! A process that may have something to write is in a queue; each turn writes at most one batch a target, then the next
 //! process has its turn. Nothing is read for a target in trouble, so its output stays in the core.
@@ -10,6 +11,7 @@ mod batch;
 mod classes;
 mod commit;
 mod routes;
+mod taken;
 mod upkeep;
 
 #[cfg(test)]
@@ -38,6 +40,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use taken::Taken;
 
 /// How long an unfinished line waits for its end: people hardly notice it at a prompt, and a program that writes a line
 /// in pieces has finished it by then.
@@ -62,6 +65,7 @@ pub(super) struct Worker<R> {
     flush: Option<u64>,
     bench: Bench,
     journal: Journal,
+    taken: Taken,
     /// Targets with old files to compress.
     compressing: BTreeSet<SinkKey>,
     /// Bytes written since somebody asked.
@@ -90,6 +94,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             flush: None,
             bench: Bench::new(zone),
             journal,
+            taken: Taken::default(),
             compressing: BTreeSet::new(),
             written: 0,
             turns: 0,
@@ -107,7 +112,8 @@ impl<R: Fn(ScribeReport)> Worker<R> {
     /// Whether a turn would do something now.
     pub(super) fn has_work(&self) -> bool {
         let flushes = self.flush.is_some() && !self.awaits_objects();
-        !self.queue.is_empty() || flushes || !self.compressing.is_empty()
+        let told = self.taken.is_empty();
+        !self.queue.is_empty() || flushes || !self.compressing.is_empty() || !told
     }
 
     /// Bytes that were written since the last question.
@@ -250,6 +256,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
     /// One turn of the process that waits longest; with none left, a flush is done.
     pub(super) fn work(&mut self, now: Moment) {
         let Some(id) = self.queue.pop_front() else {
+            self.tell_taken();
             let flushed = !self.awaits_objects();
             match self.flush.take_if(|_| flushed) {
                 Some(token) => (self.report)(ScribeReport::Flushed { token }),
@@ -278,10 +285,14 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             }
         }
         if self.processes.get_mut(&id).is_some_and(Process::take_drained) {
+            self.tell_taken();
             (self.report)(ScribeReport::Drained { process: id });
         }
         if more {
             self.enqueue(id);
+        }
+        if self.queue.is_empty() || self.taken.is_much() {
+            self.tell_taken();
         }
     }
 
@@ -297,9 +308,9 @@ impl<R: Fn(ScribeReport)> Worker<R> {
                 continue;
             };
             let Some(route) = routes.and_then(|routes| routes.get(stream).as_ref()) else {
+                let before = cursor.offset;
                 cursor.skip();
-                let (process, offset) = (id, cursor.offset);
-                (self.report)(ScribeReport::Consumed { process, stream, offset });
+                self.taken.note(id, stream, (cursor.offset, cursor.offset.saturating_sub(before)));
                 continue;
             };
             let look = Some(Arc::clone(&route.look));
