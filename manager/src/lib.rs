@@ -17,6 +17,7 @@ pub mod hooks;
 pub mod kernel_link;
 pub mod options;
 pub mod plugins;
+pub mod print;
 pub mod process;
 pub mod program;
 pub mod replace;

@@ -3,6 +3,7 @@
 
 mod circus_on_papa;
 mod clients;
+mod ending;
 mod errors;
 mod events;
 mod hooks;
@@ -12,6 +13,7 @@ mod lost_output;
 mod overflow;
 mod papa_package;
 mod plugins;
+mod printing;
 mod quickstart;
 mod real_client;
 mod runtime_changes;

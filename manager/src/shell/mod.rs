@@ -17,6 +17,7 @@ mod sockets;
 mod upgrade;
 
 pub use attach::StartError;
+pub use signals::Signals;
 pub use upgrade::{TRIAL, trial};
 
 use crate::arbiter::{Arbiter, Ending, Event, Roster, SocketTable, restore};
@@ -104,12 +105,15 @@ fn core_address(circus: &CircusOptions) -> Result<CoreAddress, StartError> {
     Ok(CoreAddress::new(instance, &circus.endpoint, circus.papa_endpoint.as_deref(), papa)?)
 }
 
-/// One life of circusd.
-pub async fn run(plan: Plan) -> Result<Ending, StartError> {
+/// One life of circusd. `signals` is `None` in the first; kept from one to the next, it misses none in between.
+pub async fn run(plan: Plan, signals: &mut Option<Signals>) -> Result<Ending, StartError> {
     let circus = plan.config.circus.clone();
     let address = core_address(&circus)?;
     tracing::info!("Starting master on pid {}", std::process::id());
-    let mut signals = signals::Signals::new().map_err(StartError::Signals)?;
+    let signals = match signals {
+        Some(signals) => signals,
+        None => signals.insert(Signals::new().map_err(StartError::Signals)?),
+    };
     crate::replace::listen_to_signals();
     let attached = signals.interrupt(attach::attach(&address, &plan.config.path)).await??;
     let bound = match signals.interrupt(sockets::bind(&attached.link, &plan)).await? {
@@ -157,7 +161,7 @@ pub async fn run(plan: Plan) -> Result<Ending, StartError> {
     let mut life =
         Life { started: Instant::now(), arbiter, hands, control, publisher, address, config: plan.config.path };
     life.attached(attached.processes);
-    let ending = life.turn(&mut inputs, &mut signals).await?;
+    let ending = life.turn(&mut inputs, signals).await?;
     life.take_down(ending, &mut inputs.output).await;
     Ok(ending)
 }
@@ -228,7 +232,7 @@ impl Life {
     }
 
     /// One event after another, until the arbiter says how it ends.
-    async fn turn(&mut self, inputs: &mut Inputs, signals: &mut signals::Signals) -> Result<Ending, StartError> {
+    async fn turn(&mut self, inputs: &mut Inputs, signals: &mut Signals) -> Result<Ending, StartError> {
         loop {
             if let Some(ending) = self.hands.ending() {
                 return Ok(ending);

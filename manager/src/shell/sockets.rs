@@ -1,6 +1,6 @@
 //! Binding the endpoints and the `[socket:]` sections: the core creates and keeps every socket; circusd gets copies.
 
-use super::attach::StartError;
+use super::attach::{StartError, TAKEN};
 use super::{Plan, identity};
 use crate::arbiter::{BoundSocket, Rebound, SOCKET_PREFIX, SocketChange, SocketTable, WantedSocket};
 use crate::config::Config;
@@ -90,7 +90,13 @@ async fn endpoint(
     let address = match target {
         BindTarget::Tcp(address) => SocketAddress::Inet(address),
         BindTarget::UnixPath(path) => SocketAddress::Unix(plan.working_dir.join(path).as_os_str().as_bytes().to_vec()),
-        BindTarget::UnixAbstract(name) => SocketAddress::Unix([b"\0", name.as_slice()].concat()),
+        // A core would have to keep a name that belongs to no directory, and so to everybody.
+        BindTarget::UnixAbstract(_) => {
+            let (place, section) = (value.to_owned(), "circus".to_owned());
+            let reason =
+                format!("{option} is an abstract socket; expected the path of a file, as in ipc:///run/circus.sock");
+            return Err(StartError::Bind { place, section, reason, hint: "" });
+        }
     };
     let listen = Listen {
         name: name.to_owned(),
@@ -106,8 +112,8 @@ async fn endpoint(
         ext: Vec::new(),
     };
     let path = match &listen.address {
-        SocketAddress::Unix(path) if !path.starts_with(b"\0") => Some(PathBuf::from(OsStr::from_bytes(path))),
-        SocketAddress::Unix(_) | SocketAddress::Inet(_) => None,
+        SocketAddress::Unix(path) => Some(PathBuf::from(OsStr::from_bytes(path))),
+        SocketAddress::Inet(_) => None,
     };
     let opened = listen_again(link, listen, value, "circus").await?;
     if let (CONTROL, Some(owner)) = (name, &plan.config.circus.endpoint_owner) {
@@ -234,6 +240,7 @@ fn kind(socket: &SocketOptions) -> Result<SocketType, StartError> {
             place: socket.name.clone(),
             section: format!("socket:{}", socket.name),
             reason: "only SOCK_STREAM, SOCK_DGRAM and SOCK_SEQPACKET are supported".to_owned(),
+            hint: "",
         }),
     }
 }
@@ -262,11 +269,16 @@ async fn listen_again(
     section: &str,
 ) -> Result<OpenedSocket, StartError> {
     let refused = |error: LinkError| {
-        let LinkError::Refused(Refusal::System { errno, .. }) = error else {
-            return StartError::Link(error);
-        };
-        let reason = std::io::Error::from_raw_os_error(errno).to_string();
-        StartError::Bind { place: place.to_owned(), section: section.to_owned(), reason }
+        let (place, section) = (place.to_owned(), section.to_owned());
+        if let LinkError::Refused(Refusal::System { errno, .. }) = error {
+            let error = std::io::Error::from_raw_os_error(errno);
+            let hint = if error.kind() == std::io::ErrorKind::AddrInUse { TAKEN } else { "" };
+            return StartError::Bind { place, section, reason: error.to_string(), hint };
+        }
+        if let LinkError::Refused(refusal @ Refusal::Invalid { .. }) = error {
+            return StartError::Bind { place, section, reason: refusal.to_string(), hint: "" };
+        }
+        StartError::Link(error)
     };
     match link.listen(listen.clone()).await {
         Err(LinkError::Refused(Refusal::NameTaken { .. })) => {
