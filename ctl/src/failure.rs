@@ -81,6 +81,28 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether somebody wanted it so: a reader that has had enough, such as `head`, has closed our stdout.
+    pub fn is_wanted(&self) -> bool {
+        let stdout = match self {
+            Self::Stdout(error)
+            | Self::Listen(ListenError::Stdout(error))
+            | Self::Replay(ReplayError::Stdout(error))
+            | Self::Tail(TailError::Stdout(error)) => Some(error),
+            Self::Usage(_)
+            | Self::Argument(_)
+            | Self::Daemon(_)
+            | Self::Upgrade(_)
+            | Self::Listen(_)
+            | Self::Replay(_)
+            | Self::Tail(_)
+            | Self::Drill(_)
+            | Self::Kernel(_)
+            | Self::Runtime(_)
+            | Self::Input(_) => None,
+        };
+        stdout.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     /// The exit status it leads to.
     pub fn exit(&self) -> Exit {
         match self {

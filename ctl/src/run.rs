@@ -18,7 +18,9 @@ pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 /// Runs the process's command line in the environment that `lookup` reads.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, lookup: Lookup<'_>) -> ExitCode {
     let exit = run(arguments, lookup).unwrap_or_else(|failure| {
-        complain(&failure.to_string());
+        if !failure.is_wanted() {
+            complain(&failure.to_string());
+        }
         failure.exit()
     });
     ExitCode::from(exit.status())

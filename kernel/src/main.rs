@@ -9,6 +9,7 @@ use ringmaster_protocol::circus::to_json;
 use ringmaster_protocol::instance::{InstanceName, instance_directory, socket_path};
 use ringmaster_protocol::limits::MIN_RING;
 use ringmaster_protocol::status as show;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -111,20 +112,20 @@ fn main() -> ExitCode {
     let uid = rustix::process::geteuid().as_raw();
     let directory = instance_directory(&name, |variable| std::env::var_os(variable), uid);
     match arguments.command {
-        Task::Help => print!("{HELP}"),
-        Task::Version => println!("papa {}", env!("CARGO_PKG_VERSION")),
+        Task::Help => print(HELP),
+        Task::Version => print(concat!("papa ", env!("CARGO_PKG_VERSION"), "\n")),
         Task::Status => {
             let socket = arguments.socket.unwrap_or_else(|| socket_path(&directory));
-            return tell_status(&socket, &arguments.output);
+            tell_status(&socket, &arguments.output)
         }
         Task::Attach => {
             let socket = arguments.socket.unwrap_or_else(|| socket_path(&directory));
-            return attach(&socket);
+            attach(&socket)
         }
         Task::Upgrade | Task::Rollback => {
             let socket = arguments.socket.unwrap_or_else(|| socket_path(&directory));
             let program = arguments.program.or_else(|| std::env::current_exe().ok());
-            return upgrade(&socket, program.filter(|_| arguments.command == Task::Upgrade).as_deref());
+            upgrade(&socket, program.filter(|_| arguments.command == Task::Upgrade).as_deref())
         }
         Task::Serve => {
             let mask = rustix::process::umask(rustix::fs::Mode::empty());
@@ -138,13 +139,12 @@ fn main() -> ExitCode {
                 verbosity: arguments.verbosity.unwrap_or(Verbosity::Quiet),
                 place: arguments.place,
             };
-            return match arguments.place {
+            match arguments.place {
                 Place::Foreground => finish(keeper::serve(&options, mask.as_raw_mode(), || {})),
                 Place::Background => daemonize(&options, mask.as_raw_mode()),
-            };
+            }
         }
     }
-    ExitCode::SUCCESS
 }
 
 /// Only a core says these words, to the program that is to take over.
@@ -195,17 +195,28 @@ fn daemonize(options: &Options, umask: u32) -> ExitCode {
 
 fn tell_status(socket: &Path, output: &Output) -> ExitCode {
     match status::ask(socket) {
-        Ok(reply) => {
-            match output {
-                Output::Json => println!("{}", String::from_utf8_lossy(&to_json(&show::json(&reply)))),
-                Output::Text => print!("{}", show::text(&reply)),
-            }
-            ExitCode::SUCCESS
+        Ok(reply) => match output {
+            Output::Json => print(&format!("{}\n", String::from_utf8_lossy(&to_json(&show::json(&reply))))),
+            Output::Text => print(&show::text(&reply)),
+        },
+        Err(error) => refused(&error),
+    }
+}
+
+fn refused(error: &StatusError) -> ExitCode {
+    eprintln!("papa: {error}");
+    ExitCode::from(if error.is_absence() { OTHERWISE } else { FAILED })
+}
+
+/// `text` on stdout. A reader that has had enough, such as `head`, is no failure.
+fn print(text: &str) -> ExitCode {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("papa: cannot write to stdout: {error}");
+            ExitCode::from(FAILED)
         }
-        Err(error) => {
-            eprintln!("papa: {error}");
-            ExitCode::from(if error.is_absence() { OTHERWISE } else { FAILED })
-        }
+        Ok(()) | Err(_) => ExitCode::SUCCESS,
     }
 }
 
@@ -214,21 +225,17 @@ fn upgrade(socket: &Path, program: Option<&Path>) -> ExitCode {
     let program = program.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
     match status::upgrade(socket, program.as_deref()) {
         Ok(report) => {
-            println!("{report}");
-            if report.starts_with("done") { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+            let shown = print(&format!("{report}\n"));
+            if report.starts_with("done") { shown } else { ExitCode::from(FAILED) }
         }
-        Err(error) => {
-            eprintln!("papa: {error}");
-            ExitCode::from(if error.is_absence() { OTHERWISE } else { FAILED })
-        }
+        Err(error) => refused(&error),
     }
 }
 
 /// The conversation is held by `circusctl attach`, which has a line editor; it is looked for beside us, then on PATH.
 fn attach(socket: &Path) -> ExitCode {
     if let Err(source) = status::connect(socket) {
-        eprintln!("papa: {}", StatusError::Absent { path: socket.to_owned(), source });
-        return ExitCode::from(OTHERWISE);
+        return refused(&StatusError::unreached(socket, source));
     }
     let beside = std::env::current_exe().ok().map(|own| own.with_file_name(CIRCUSCTL)).filter(|path| path.exists());
     let program = beside.unwrap_or_else(|| CIRCUSCTL.into());

@@ -25,6 +25,14 @@ pub enum StatusError {
         /// Why.
         source: io::Error,
     },
+    /// Who serves there, if anybody, lets us in no more than the directory does.
+    #[error("no access to {}: {source}; is the core another user's?", path.display())]
+    Forbidden {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The conversation broke.
     #[error("the core at {} does not answer: {source}", path.display())]
     Broken {
@@ -39,11 +47,21 @@ pub enum StatusError {
 }
 
 impl StatusError {
+    /// Nobody could be connected to.
+    pub fn unreached(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        if source.kind() == io::ErrorKind::PermissionDenied {
+            Self::Forbidden { path, source }
+        } else {
+            Self::Absent { path, source }
+        }
+    }
+
     /// Whether there is no core, rather than one in trouble.
     pub fn is_absence(&self) -> bool {
         match self {
             Self::Absent { .. } => true,
-            Self::Broken { .. } | Self::NoAnswer(_) => false,
+            Self::Forbidden { .. } | Self::Broken { .. } | Self::NoAnswer(_) => false,
         }
     }
 }
@@ -67,7 +85,7 @@ pub fn upgrade(socket: &Path, program: Option<&Path>) -> Result<String, StatusEr
 }
 
 fn request(socket: &Path, request: impl Into<Request>, patience: Duration) -> Result<Reply, StatusError> {
-    let mut stream = connect(socket).map_err(|source| StatusError::Absent { path: socket.to_owned(), source })?;
+    let mut stream = connect(socket).map_err(|source| StatusError::unreached(socket, source))?;
     let broken = |source| StatusError::Broken { path: socket.to_owned(), source };
     let bounded = stream.set_read_timeout(Some(patience));
     bounded.and_then(|()| stream.set_write_timeout(Some(patience))).map_err(broken)?;

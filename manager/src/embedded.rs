@@ -12,7 +12,7 @@ use crate::config::{self, Config, ConfigErrors, Problem};
 use crate::daemon::LogFile;
 use crate::process::Heritage;
 use crate::run::{BEFORE_START, STARTS, environment};
-use crate::shell::{self, Door, Knock, Plan, StartError};
+use crate::shell::{self, Door, Knock, Plan, Signals, StartError};
 use ringmaster_protocol::circus::to_json;
 use serde_json::{Map, Value, json};
 use std::io;
@@ -186,7 +186,7 @@ fn lives(mut config: Config, mut door: Door) -> Result<(), EmbeddedError> {
     let mut starts = 0;
     loop {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        match runtime.block_on(shell::run(plan(config), Some(&mut door))) {
+        match runtime.block_on(shell::run(plan(config), &mut Some(Signals::None), Some(&mut door))) {
             Ok(Ending::Quit | Ending::Upgrade) => return Ok(()),
             Ok(Ending::Restart) => starts = 0,
             Err(error) if error.is_core_gone() && starts < STARTS => {

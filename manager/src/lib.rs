@@ -22,6 +22,7 @@ pub mod kernel_link;
 pub mod metrics;
 pub mod options;
 pub mod plugins;
+pub mod print;
 pub mod process;
 pub mod program;
 pub mod python;

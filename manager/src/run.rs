@@ -8,13 +8,15 @@ use crate::daemon::{
     LineFormat, LogFile, LogTarget, LoggerConfig, Outlet, Pidfile, PidfileError, leave_terminal, read_logger_config,
     start_in_background, start_logging,
 };
+use crate::print::show;
 use crate::process::Heritage;
 use crate::program::Program;
 use crate::replace::Beginning;
-use crate::shell::{self, Plan};
+use crate::shell::{self, Plan, Signals};
 use crate::stand_by::{self, Outcome};
 use clap::{CommandFactory as _, Parser as _};
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -30,34 +32,41 @@ pub(crate) const BEFORE_START: Duration = Duration::from_millis(100);
 /// The whole program.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.version {
-        println!("{}", Arguments::version_text());
-        return ExitCode::SUCCESS;
-    }
-    let Some(path) = arguments.config.clone() else {
-        println!("{}", Arguments::command().render_help());
-        return ExitCode::SUCCESS;
-    };
-    let outcome = match &arguments {
-        arguments if arguments.check => check(&path),
-        arguments if arguments.print_config => print_config(arguments, &path),
-        arguments if arguments.trial => trial(arguments, &path),
-        Arguments { stand_by: Some(replaced), .. } => stand_by(&arguments, &path, *replaced),
-        arguments => serve(arguments, &path, None),
+    let config = arguments.config.clone();
+    let outcome = match (&arguments, &config) {
+        (arguments, _) if arguments.version => tell(&format!("{}\n", Arguments::version_text())),
+        (_, None) => tell(&format!("{}\n", Arguments::command().render_help())),
+        (arguments, Some(path)) => act(arguments, path),
     };
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("circusd: {error}");
+            // Where nobody reads it, the status still tells.
+            let _ = writeln!(std::io::stderr(), "circusd: {error}");
             ExitCode::from(FAILURE)
         }
     }
 }
 
+fn act(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    match arguments {
+        arguments if arguments.check => check(path),
+        arguments if arguments.print_config => print_config(arguments, path),
+        arguments if arguments.trial => trial(arguments, path),
+        Arguments { stand_by: Some(replaced), .. } => stand_by(arguments, path, *replaced),
+        arguments => serve(arguments, path, None),
+    }
+}
+
+fn tell(text: &str) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    show(text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// `--check`: says what would run; fails when something would not.
 fn check(path: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let config = config::load(path, &environment())?;
-    print!("{}", config::check::report(&config));
+    show(&config::check::report(&config))?;
     let left_out = config.problems.iter().any(|problem| problem.severity == Severity::LeftOut);
     Ok(if left_out { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS })
 }
@@ -78,8 +87,7 @@ fn print_config(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn 
     ];
     let command_line = given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     let overrides = config::print::Overrides { command_line, seeds };
-    print!("{}", config::print::effective(&config, &environment, &overrides)?);
-    Ok(ExitCode::SUCCESS)
+    tell(&config::print::effective(&config, &environment, &overrides)?)
 }
 
 /// `--trial`: everything that a start does, up to the point where it would have consequences.
@@ -92,8 +100,7 @@ fn trial(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::er
     let log = start_logging(&[quiet])?;
     let plan = plan(config, &log, &Beginning::now());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    println!("{}", runtime.block_on(shell::trial(plan))?);
-    Ok(ExitCode::SUCCESS)
+    tell(&format!("{}\n", runtime.block_on(shell::trial(plan))?))
 }
 
 /// `--stand-by`: goes on when the program that takes the place of another circusd does not come to serve.
@@ -137,16 +144,16 @@ fn serve(
     let _pidfile = match pidfile.map(|path| Pidfile::create(&path)).transpose() {
         Ok(pidfile) => pidfile,
         Err(error @ (PidfileError::Taken { .. } | PidfileError::NoDirectory { .. })) => {
-            println!("{error}");
+            show(&format!("{error}\n"))?;
             return Ok(ExitCode::from(FAILURE));
         }
         Err(error) => return Err(error.into()),
     };
     beginning.raise_file_limit();
-    let mut starts = 0;
+    let (mut starts, mut signals) = (0, None);
     report_problems(&config);
     loop {
-        match live(plan(config, &log, &beginning))? {
+        match live(plan(config, &log, &beginning), &mut signals)? {
             Life::CoreGone if starts < STARTS => {
                 starts += 1;
                 config = load(path)?;
@@ -178,10 +185,14 @@ fn plan(config: Config, log: &LogFile, beginning: &Beginning) -> Plan {
 }
 
 /// One life, on a runtime of its own: nothing of an earlier one is left when the next begins.
-fn live(plan: Plan) -> Result<Life, Box<dyn std::error::Error>> {
+fn live(plan: Plan, signals: &mut Option<Signals>) -> Result<Life, Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(shell::run(plan, None)) {
+    match runtime.block_on(shell::run(plan, signals, None)) {
         Ok(ending) => Ok(Life::Over(ending)),
+        Err(error) if error.is_wanted() => {
+            tracing::info!("{error}");
+            Ok(Life::Over(Ending::Quit))
+        }
         Err(error) => {
             tracing::error!("{error}");
             if error.is_core_gone() {

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use ringmaster_manager::config::{Config, ConfigErrors, Environment, check, load, substituted_env};
-use ringmaster_manager::options::{SocketAddressSpec, SocketFamily};
+use ringmaster_manager::options::{Retries, SocketAddressSpec, SocketFamily};
 use std::path::Path;
 
 struct Folder(tempfile::TempDir);
@@ -232,6 +232,35 @@ fn sockets() {
     assert_eq!((six.name.as_str(), six.family, six.backlog), ("six", SocketFamily::Inet6, 2048));
     assert_eq!(six.address, SocketAddressSpec::Inet { host: "localhost".to_owned(), port: 0 });
     assert_eq!((uni.name.as_str(), uni.family, uni.umask), ("uni", SocketFamily::Unix, Some(0o77)));
+}
+
+#[test]
+fn a_socket_is_shared_where_there_is_a_port_to_share() {
+    let text = "[socket:any]\nport = 0\nso_reuseport = yes\n[socket:file]\npath = /run/u.sock\nso_reuseport = 1\n\
+                [socket:web]\nport = 80\nso_reuseport = on\n";
+    let folder = Folder::with(&[("t.ini", text)]);
+    let config = folder.load(&[]).unwrap();
+    assert_eq!(config.sockets.iter().map(|socket| socket.so_reuseport).collect::<Vec<_>>(), [false, false, true]);
+    let no_effect = "so_reuseport: has no effect without a port of its own; all processes get one socket";
+    assert_eq!(
+        problems(text),
+        [format!("t.ini:3: [socket:any] {no_effect}"), format!("t.ini:6: [socket:file] {no_effect}")]
+    );
+}
+
+#[test]
+fn more_attempts_than_can_be_counted_are_as_many_as_can() {
+    let folder = Folder::with(&[("t.ini", "[watcher:a]\ncmd = x\nmax_retry = 999999999999\n")]);
+    let config = folder.load(&[]).unwrap();
+    assert_eq!((config.watchers[0].max_retry, config.problems), (Retries::Times(u32::MAX), Vec::new()));
+}
+
+#[test]
+fn more_processes_than_there_can_be_leave_out_their_watcher() {
+    assert_eq!(
+        problems("[watcher:a]\ncmd = x\nnumprocesses = 16385\n"),
+        ["t.ini:3: [watcher:a] numprocesses = 16385: expected at most 16384 processes (this watcher is left out)"]
+    );
 }
 
 #[test]

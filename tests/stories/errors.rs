@@ -111,6 +111,28 @@ fn a_service_port_in_use() -> Result<()> {
 }
 
 #[test]
+fn a_path_that_no_socket_can_have() -> Result<()> {
+    let mut stack = Stack::new("path", "", "")?;
+    let long = format!("/tmp/{}", "n".repeat(120));
+    let ini = format!("{}[socket:web]\npath = {long}\n{HEALTHY}", stack.sandbox.circus_section());
+    stack.sandbox.write("circus.ini", &ini)?;
+    refuses(&mut stack, 1, &["Could not bind", "socket:web", &long, "at most"])?;
+    let ini = format!("{}[socket:web]\npath = /no/such/folder/sock\n{HEALTHY}", stack.sandbox.circus_section());
+    stack.sandbox.write("circus.ini", &ini)?;
+    refuses(&mut stack, 1, &["Could not bind", "/no/such/folder/sock: No such file", "[socket:web] asks for it"])?;
+    stack.sandbox.finish()
+}
+
+#[test]
+fn an_abstract_endpoint() -> Result<()> {
+    let mut stack = Stack::new("abstract", "", HEALTHY)?;
+    let section = stack.sandbox.circus_section().replace(&stack.sandbox.endpoint(), "ipc://@circus");
+    stack.sandbox.write("circus.ini", &format!("{section}{HEALTHY}"))?;
+    refuses(&mut stack, 1, &["ipc://@circus", "endpoint is an abstract socket", "path"])?;
+    stack.sandbox.finish()
+}
+
+#[test]
 fn the_core_is_not_there() -> Result<()> {
     let mut stack = Stack::new("nocore", "papa_path = /no/such/papa", HEALTHY)?;
     refuses(&mut stack, 1, &["/no/such/papa"])?;

@@ -4,6 +4,7 @@
 mod circus_on_papa;
 mod clients;
 mod embedded;
+mod ending;
 mod errors;
 mod events;
 mod hook_points;
@@ -17,6 +18,7 @@ mod overflow;
 mod papa_package;
 mod plugins;
 mod plugins_of_both;
+mod printing;
 mod quickstart;
 mod real_client;
 mod runtime_changes;

@@ -278,7 +278,7 @@ fn default_of<S>(kind: &Kind<S>, defaults: &S) -> String {
 fn type_of<S>(kind: &Kind<S>) -> &'static str {
     match kind {
         Kind::Flag(_) | Kind::MaybeFlag(_) => "yes or no",
-        Kind::Count(_) | Kind::Whole(_) => "whole number, 0 or more",
+        Kind::Count(_) | Kind::Whole(_) | Kind::Processes(_) => "whole number, 0 or more",
         Kind::Integer(_) => "whole number",
         Kind::Port(_) => "port",
         Kind::Octal(_) => "octal number",

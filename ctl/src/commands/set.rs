@@ -73,7 +73,7 @@ fn value(key: &str, text: &str) -> Result<Value, ArgumentError> {
 fn plain(kind: &Kind<WatcherOptions>, text: &str) -> Option<Result<Value, Expected>> {
     let result = match kind {
         Kind::Flag(_) | Kind::MaybeFlag(_) => python::to_bool(text).map(Value::from).ok_or(Expected::Boolean),
-        Kind::Count(_) | Kind::Whole(_) => integer(text).ok_or(Expected::Count),
+        Kind::Count(_) | Kind::Processes(_) | Kind::Whole(_) => integer(text).ok_or(Expected::Count),
         Kind::Integer(_) => integer(text).ok_or(Expected::Integer),
         Kind::Retries(_) => integer(text).ok_or(Expected::Retries),
         Kind::Port(_) => integer(text).ok_or(Expected::Port),

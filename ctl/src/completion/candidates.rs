@@ -137,6 +137,7 @@ fn settable_option(row: &WatcherOption) -> Vec<Candidate> {
         Kind::Flag(_)
         | Kind::MaybeFlag(_)
         | Kind::Count(_)
+        | Kind::Processes(_)
         | Kind::Whole(_)
         | Kind::Integer(_)
         | Kind::Port(_)

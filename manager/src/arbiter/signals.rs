@@ -1,7 +1,7 @@
 //! Signals: what the core says of those that were sent, and those that circusd gets itself.
 
 use super::effect::{AfterSignal, Asker, Effect};
-use super::{Arbiter, Ending, OwnSignal, batch};
+use super::{Arbiter, Ending, OwnSignal, Phase, batch};
 use crate::clock::Now;
 use crate::watcher::{Operation, WatcherId};
 use serde_json::Map;
@@ -46,6 +46,7 @@ impl Arbiter {
     ) {
         tracing::info!("Got signal {}", signal.name());
         if self.end_under_way().is_some() {
+            self.end_for_good(signal);
             return;
         }
         match signal {
@@ -61,6 +62,14 @@ impl Arbiter {
                 }
             }
             OwnSignal::Winch => {}
+        }
+    }
+
+    /// A signal that ends circusd while it stops everything to start anew: it does not start again.
+    fn end_for_good(&mut self, signal: OwnSignal) {
+        let ends = matches!(signal, OwnSignal::Term | OwnSignal::Int | OwnSignal::Quit);
+        if ends && matches!(self.phase, Phase::Ending(Ending::Restart)) {
+            self.phase = Phase::Ending(Ending::Quit);
         }
     }
 }

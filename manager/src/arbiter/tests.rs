@@ -203,6 +203,32 @@ fn warmup_spaces_the_spawns() {
 }
 
 #[test]
+fn a_stop_does_not_wait_for_the_rest_of_a_start() {
+    let mut options = watcher("a", 5);
+    options.warmup_delay = Seconds::Whole(60);
+    let mut rig = Rig::new(vec![options]);
+    rig.pass(70.0);
+    assert_eq!((rig.pids("a").len(), rig.status("a")), (2, "starting"));
+    rig.call(json!({"command": "stop", "properties": {"name": "a", "waiting": true}}));
+    assert_eq!((rig.signals.len(), rig.status("a")), (2, "stopping"));
+    rig.exit(101, ExitStatus::Signal(15));
+    rig.exit(102, ExitStatus::Signal(15));
+    assert_eq!((rig.replies.last().unwrap()["status"].clone(), rig.status("a")), (json!("ok"), "stopped"));
+    rig.pass(600.0);
+    assert_eq!(rig.spawns.len(), 2);
+}
+
+#[test]
+fn fewer_processes_that_are_wanted_during_a_start_are_not_started_first() {
+    let mut options = watcher("a", 5);
+    options.warmup_delay = Seconds::Whole(60);
+    let mut rig = Rig::new(vec![options]);
+    rig.call(json!({"command": "decr", "properties": {"name": "a", "nb": 3}}));
+    rig.pass(600.0);
+    assert_eq!((rig.spawns.clone(), rig.status("a")), (vec![0.0, 60.0], "active"));
+}
+
+#[test]
 fn respawn_off_ends_with_a_stop() {
     let mut options = watcher("a", 2);
     options.respawn = false;
@@ -262,6 +288,17 @@ fn quit_finishes_a_stop_of_a_persistent_watcher() {
     rig.exit(101, ExitStatus::Signal(9));
     assert_eq!(rig.finished, Some(Ending::Quit));
     assert_eq!(rig.signals.last(), Some(&(101, 9, Target::Tree)));
+}
+
+#[test]
+fn a_signal_to_end_outdoes_a_restart_under_way() {
+    let mut rig = Rig::new(vec![watcher("a", 1)]);
+    rig.call(json!({"command": "restart"}));
+    rig.event(Event::Signal(OwnSignal::Hup));
+    rig.event(Event::Signal(OwnSignal::Term));
+    assert_eq!(rig.finished, None);
+    rig.exit(101, ExitStatus::Signal(15));
+    assert_eq!(rig.finished, Some(Ending::Quit));
 }
 
 #[test]

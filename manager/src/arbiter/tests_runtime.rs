@@ -2,7 +2,7 @@
 
 use super::test_rig::{Rig, exit, info, process, watcher};
 use super::*;
-use crate::options::{Identity, RlimitValue, Seconds, StreamOptions, WatcherOptions};
+use crate::options::{Identity, MAX_PROCESSES, RlimitValue, Seconds, StreamOptions, WatcherOptions};
 use ringmaster_protocol::message::ExitStatus;
 use serde_json::{Value, json};
 
@@ -232,4 +232,18 @@ fn ipython_says_that_there_is_none() {
     let mut rig = Rig::new(vec![]);
     let reply = rig.call(json!({"command": "ipython"})).unwrap();
     assert_eq!((reply["shell"].clone(), reply["status"].clone()), (json!(false), json!("ok")));
+}
+
+/// A wrong number must not keep circusd busy: nobody else would be answered.
+#[test]
+fn more_processes_than_there_can_be_are_not_asked_for() {
+    let mut one_at_a_time = watcher("a", 1);
+    one_at_a_time.warmup_delay = Seconds::Whole(60);
+    let mut rig = Rig::new(vec![one_at_a_time]);
+    rig.pass(60.0);
+    let refused = set(&mut rig, json!({"numprocesses": 4_000_000_000_u32})).unwrap();
+    assert_eq!(refused["reason"].as_str().map(|reason| reason.contains("is out of range")), Some(true), "{refused}");
+    assert_eq!(rig.pids("a").len(), 1);
+    rig.call(json!({"command": "incr", "properties": {"name": "a", "nb": 4_000_000_000_u32}}));
+    assert_eq!(options(&rig).numprocesses, MAX_PROCESSES);
 }

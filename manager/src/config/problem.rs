@@ -205,6 +205,9 @@ pub enum ProblemKind {
     /// `on_demand` without a socket.
     #[error("on_demand: the watcher holds no socket, so that nobody can connect and it never starts")]
     NothingToWaitFor,
+    /// `so_reuseport` without a port that several sockets could share.
+    #[error("so_reuseport: has no effect without a port of its own; all processes get one socket")]
+    SharedWithoutPort,
     /// `AF_UNIX` without a path.
     #[error("family = AF_UNIX: expected a path, too")]
     UnixWithoutPath,

@@ -138,6 +138,9 @@ impl<'a> Reading<'a> {
                 }
             }
         }
+        if draft.gives_up_sharing() {
+            self.note_at("so_reuseport", Severity::Warning, ProblemKind::SharedWithoutPort);
+        }
         let name = self.section.name.rsplit("socket:").next().unwrap_or_default().to_lowercase();
         let socket = draft.finish(&name);
         if socket.is_none() {

@@ -3,7 +3,10 @@
 //! Checks come first and have Circus's texts (errno 3); storing may still refuse what Circus refuses late (errno 5).
 
 use super::kind::{Kind, is_hook_name};
-use super::{Args, Identity, OptionError, Retries, RlimitValue, Seconds, Signal, StreamClass, StreamOptions, python};
+use super::{
+    Args, Identity, MAX_PROCESSES, OptionError, Retries, RlimitValue, Seconds, Signal, StreamClass, StreamOptions,
+    python,
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,6 +21,7 @@ impl<S> Kind<S> {
         match self {
             // A JSON boolean passes as an integer, as in Python.
             Self::Count(_)
+            | Self::Processes(_)
             | Self::Whole(_)
             | Self::Integer(_)
             | Self::Port(_)
@@ -62,8 +66,8 @@ impl<S> Kind<S> {
         match self {
             Self::Flag(field) => *(field.at)(target) = value.as_bool().unwrap_or_default(),
             Self::MaybeFlag(field) => *(field.at)(target) = value.as_bool(),
-            // A negative target is zero processes, as in Circus.
             Self::Count(field) => *(field.at)(target) = number(key, &floor_at_zero(value))?,
+            Self::Processes(field) => *(field.at)(target) = processes(key, value)?,
             Self::Whole(field) => *(field.at)(target) = number(key, value)?,
             Self::Integer(field) => *(field.at)(target) = number(key, value)?,
             Self::Port(field) => *(field.at)(target) = number(key, value)?,
@@ -138,6 +142,12 @@ fn floor_at_zero(value: &Value) -> Value {
         Some(number) if number < 0 => Value::from(0),
         Some(_) | None => value.clone(),
     }
+}
+
+/// A negative target is zero processes, as in Circus.
+fn processes(key: &str, value: &Value) -> Result<u32, OptionError> {
+    let count = number(key, &floor_at_zero(value))?;
+    if count <= MAX_PROCESSES { Ok(count) } else { Err(out_of_range(key, value)) }
 }
 
 fn float(key: &str, value: &Value) -> Result<f64, OptionError> {

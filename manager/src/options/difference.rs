@@ -9,7 +9,7 @@ impl<S> Kind<S> {
         match self {
             Self::Flag(field) => (field.get)(a) == (field.get)(b),
             Self::MaybeFlag(field) => (field.get)(a) == (field.get)(b),
-            Self::Count(field) => (field.get)(a) == (field.get)(b),
+            Self::Count(field) | Self::Processes(field) => (field.get)(a) == (field.get)(b),
             Self::Whole(field) => (field.get)(a) == (field.get)(b),
             Self::Integer(field) => (field.get)(a) == (field.get)(b),
             Self::Port(field) => (field.get)(a) == (field.get)(b),

@@ -1,6 +1,6 @@
 //! What can be wrong with one option's value: in a file ([`Expected`]) and from a client ([`OptionError`]).
 
-use super::{SignalError, python};
+use super::{MAX_PROCESSES, SignalError, python};
 use serde_json::Value;
 
 /// What a file's text should have been. `config` adds the file, line, section and key.
@@ -15,6 +15,9 @@ pub enum Expected {
     /// An integer that is not negative.
     #[error("expected a whole number, 0 or more")]
     Count,
+    /// More processes than there can be.
+    #[error("expected at most {MAX_PROCESSES} processes")]
+    Processes,
     /// An octal mask.
     #[error("expected an octal number such as 022, at most 777")]
     Octal,

@@ -4,8 +4,8 @@
 //! How a client's JSON is checked and stored is in `assign`.
 
 use super::{
-    Args, Expected, HOOK_NAMES, Identity, MetricsEndpoint, Overflow, Retries, RlimitValue, Seconds, Signal, SizeRange,
-    SocketFamily, SocketKind, StreamClass, StreamOptions, python, size,
+    Args, Expected, HOOK_NAMES, Identity, MAX_PROCESSES, MetricsEndpoint, Overflow, Retries, RlimitValue, Seconds,
+    Signal, SizeRange, SocketFamily, SocketKind, StreamClass, StreamOptions, python, size,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -35,6 +35,8 @@ pub enum Kind<S> {
     MaybeFlag(Lens<S, Option<bool>>),
     /// 0 to 2³²−1.
     Count(Lens<S, u32>),
+    /// A number of processes, 0 to [`MAX_PROCESSES`].
+    Processes(Lens<S, u32>),
     /// 0 to 2⁶³−1.
     Whole(Lens<S, u64>),
     /// A 64-bit integer.
@@ -97,6 +99,7 @@ impl<S> Kind<S> {
             Self::Flag(field) => *(field.at)(target) = flag(text)?,
             Self::MaybeFlag(field) => *(field.at)(target) = Some(flag(text)?),
             Self::Count(field) => *(field.at)(target) = integer(text, Expected::Count)?,
+            Self::Processes(field) => *(field.at)(target) = processes(text)?,
             Self::Whole(field) => *(field.at)(target) = integer(text, Expected::Count)?,
             Self::Integer(field) => *(field.at)(target) = integer(text, Expected::Integer)?,
             Self::Port(field) => *(field.at)(target) = integer(text, Expected::Port)?,
@@ -148,7 +151,7 @@ impl<S> Kind<S> {
         match self {
             Self::Flag(field) => json!((field.get)(source)),
             Self::MaybeFlag(field) => json!((field.get)(source)),
-            Self::Count(field) => json!((field.get)(source)),
+            Self::Count(field) | Self::Processes(field) => json!((field.get)(source)),
             Self::Whole(field) => json!((field.get)(source)),
             Self::Integer(field) => json!((field.get)(source)),
             Self::Port(field) => json!((field.get)(source)),
@@ -240,6 +243,11 @@ fn metrics(text: &str) -> Result<Option<MetricsEndpoint>, Expected> {
     MetricsEndpoint::parse(text).map(Some).ok_or(Expected::MetricsEndpoint)
 }
 
+fn processes(text: &str) -> Result<u32, Expected> {
+    let count = integer(text, Expected::Count)?;
+    if count <= MAX_PROCESSES { Ok(count) } else { Err(Expected::Processes) }
+}
+
 /// The largest file mode mask (umask(2)).
 const UMASK_MAX: u32 = 0o777;
 
@@ -255,6 +263,8 @@ fn octal(text: &str) -> Result<Option<u32>, Expected> {
 fn retries(text: &str) -> Result<Retries, Expected> {
     match python::to_int(text) {
         Some(-1) => Ok(Retries::Unlimited),
+        // More than there will ever be is as many as there can be.
+        Some(number) if number > i64::from(u32::MAX) => Ok(Retries::Times(u32::MAX)),
         Some(number) => u32::try_from(number).ok().map(Retries::Times).ok_or(Expected::Retries),
         None => Err(Expected::Retries),
     }

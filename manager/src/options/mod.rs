@@ -33,7 +33,7 @@ pub use signal::{SIGNAL_NAMES, Signal, SignalError};
 pub use socket::{SocketAddressSpec, SocketFamily, SocketKind, SocketOptions};
 pub use socket_table::{SOCKET_OPTIONS, SocketDraft, SocketOption};
 pub use stream::{STREAM_CLASS_NAMES, StreamClass, StreamOptions};
-pub use watcher::{Args, HOOK_NAMES, Identity, RLIMIT_NAMES, Retries, RlimitValue, WatcherOptions};
+pub use watcher::{Args, HOOK_NAMES, Identity, MAX_PROCESSES, RLIMIT_NAMES, Retries, RlimitValue, WatcherOptions};
 pub use watcher_table::{Change, Effect, Shown, WATCHER_OPTIONS, WatcherOption, check, get, set, shown};
 
 pub use variables::variable;

@@ -44,6 +44,13 @@ impl Default for SocketDraft {
 }
 
 impl SocketDraft {
+    /// Takes `so_reuseport` back where the system chooses the port, which would be another one for every process, or there is
+    /// none. Whether it was wanted.
+    pub fn gives_up_sharing(&mut self) -> bool {
+        let has_port = self.path.is_none() && self.family != SocketFamily::Unix && self.port != 0;
+        !has_port && std::mem::take(&mut self.so_reuseport)
+    }
+
     /// The socket; `None` when the family is `AF_UNIX` and no path was given.
     pub fn finish(self, name: &str) -> Option<SocketOptions> {
         let (address, family) = match (self.path, self.family) {

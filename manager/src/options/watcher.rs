@@ -41,6 +41,9 @@ pub enum RlimitValue {
     At(u64),
 }
 
+/// The most processes of a watcher: what a core can own in all. Without an end, one wrong number would keep circusd busy for hours.
+pub const MAX_PROCESSES: u32 = 16_384;
+
 /// `spill_quota`: a night of a talkative process.
 const DEFAULT_SPILL_QUOTA: u64 = 1 << 30;
 

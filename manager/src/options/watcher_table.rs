@@ -109,6 +109,7 @@ impl WatcherOption {
             | Kind::Flag(_)
             | Kind::MaybeFlag(_)
             | Kind::Count(_)
+            | Kind::Processes(_)
             | Kind::Whole(_)
             | Kind::Integer(_)
             | Kind::Port(_)
@@ -253,8 +254,8 @@ impl WatcherOption {
 use Change::{Manage, Reload};
 use Effect::Ignored;
 use Kind::{
-    Args, Count, Directory, Env, Flag, FloatSeconds, Hooks, Identity, Integer, MaybeFlag, MaybePath, MaybeText,
-    Overflow, Retries, Rlimits, Signal, Size, Stream, Text, Whole, WholeSeconds,
+    Args, Directory, Env, Flag, FloatSeconds, Hooks, Identity, Integer, MaybeFlag, MaybePath, MaybeText, Overflow,
+    Processes, Retries, Rlimits, Signal, Size, Stream, Text, Whole, WholeSeconds,
 };
 use Shown::{As, Hidden, Null, WhenGiven};
 
@@ -286,7 +287,7 @@ pub const WATCHER_OPTIONS: &[WatcherOption] = &[
     row("virtualenv_py_ver", MaybeText(field!(virtualenv_py_ver)), Reload, "Python version of the virtualenv; default its newest")
         .not_settable().shown(Hidden),
     // How many, when, for how long.
-    row("numprocesses", Count(field!(numprocesses)), Manage, "how many processes"),
+    row("numprocesses", Processes(field!(numprocesses)), Manage, "how many processes"),
     row("singleton", Flag(field!(singleton)), Manage, "at most one process"),
     row("warmup_delay", WholeSeconds(field!(warmup_delay)), Manage, "seconds between two spawns"),
     row("autostart", Flag(field!(autostart)), Manage, "start with circusd").not_settable().shown(Hidden),

@@ -65,7 +65,7 @@ pub enum StartError {
         source: EndpointError,
     },
     /// An address cannot be bound.
-    #[error("Could not bind {place}: {reason}; [{section}] asks for it, is another program using it?")]
+    #[error("Could not bind {place}: {reason}; [{section}] asks for it{hint}")]
     Bind {
         /// Host and port, or path.
         place: String,
@@ -73,6 +73,8 @@ pub enum StartError {
         section: String,
         /// The core's words.
         reason: String,
+        /// [`TAKEN`] when somebody has that address; else empty.
+        hint: &'static str,
     },
     /// `endpoint_owner` cannot get the endpoint.
     #[error("[circus] endpoint_owner = {owner}: the endpoint {endpoint} cannot be given to that user: {reason}")]
@@ -117,10 +119,18 @@ pub enum StartError {
     },
 }
 
+/// What to look for when an address is in use.
+pub const TAKEN: &str = ", is another program using it?";
+
 impl StartError {
     /// Whether the core went away during the start: one half of it may have taken the other's place, and it is back in a moment.
     pub fn is_core_gone(&self) -> bool {
         matches!(self, Self::Link(LinkError::Gone { .. }))
+    }
+
+    /// Whether nothing has failed: circusd was asked to end.
+    pub fn is_wanted(&self) -> bool {
+        matches!(self, Self::Interrupted(_))
     }
 }
 

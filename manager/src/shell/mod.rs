@@ -21,6 +21,7 @@ mod upgrade;
 
 pub use attach::StartError;
 pub use door::{Announcement, Door, Knock};
+pub use signals::Signals;
 pub use upgrade::{TRIAL, trial};
 
 use crate::arbiter::{Arbiter, Ending, Event, Roster, SocketTable, restore};
@@ -117,14 +118,19 @@ fn core_address(circus: &CircusOptions) -> Result<CoreAddress, StartError> {
     Ok(CoreAddress::new(instance, &circus.endpoint, circus.papa_endpoint.as_deref(), papa)?)
 }
 
-/// One life of circusd. `door`: the way of the program that it is a part of.
-pub async fn run(mut plan: Plan, mut door: Option<&mut Door>) -> Result<Ending, StartError> {
+/// One life of circusd. `signals` is `None` in the first; kept from one to the next, it misses none in between. `door`: the way
+/// of the program that it is a part of.
+pub async fn run(
+    mut plan: Plan,
+    signals: &mut Option<Signals>,
+    mut door: Option<&mut Door>,
+) -> Result<Ending, StartError> {
     let circus = plan.config.circus.clone();
     let address = core_address(&circus)?;
     tracing::info!("Starting master on pid {}", std::process::id());
-    let mut signals = match &door {
-        Some(_) => signals::Signals::None,
-        None => signals::Signals::new().map_err(StartError::Signals)?,
+    let signals = match signals {
+        Some(signals) => signals,
+        None => signals.insert(Signals::new().map_err(StartError::Signals)?),
     };
     if door.is_none() {
         crate::replace::listen_to_signals();
@@ -198,7 +204,7 @@ pub async fn run(mut plan: Plan, mut door: Option<&mut Door>) -> Result<Ending, 
         // There is room for one, and nobody has told before.
         let _ = open.try_send(());
     }
-    let ending = life.turn(&mut inputs, &mut signals, &mut door).await?;
+    let ending = life.turn(&mut inputs, signals, &mut door).await?;
     if let Some(door) = door {
         door.subscribers = life.hands.inside.take_subscribers();
     }
@@ -313,7 +319,7 @@ impl Life {
     async fn turn(
         &mut self,
         inputs: &mut Inputs,
-        signals: &mut signals::Signals,
+        signals: &mut Signals,
         door: &mut Option<&mut Door>,
     ) -> Result<Ending, StartError> {
         loop {
@@ -358,12 +364,7 @@ impl Life {
         }
     }
 
-    async fn take(
-        &mut self,
-        woken: Woken,
-        inputs: &mut Inputs,
-        signals: &mut signals::Signals,
-    ) -> Result<(), StartError> {
+    async fn take(&mut self, woken: Woken, inputs: &mut Inputs, signals: &mut Signals) -> Result<(), StartError> {
         match woken {
             Woken::Event(event) => self.act(event),
             Woken::Output(report) => self.output(report),

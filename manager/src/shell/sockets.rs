@@ -1,6 +1,6 @@
 //! Binding the endpoints and the `[socket:]` sections: the core creates and keeps every socket; circusd gets copies.
 
-use super::attach::StartError;
+use super::attach::{StartError, TAKEN};
 use super::{Plan, identity};
 use crate::arbiter::{BoundSocket, Rebound, SOCKET_PREFIX, SocketChange, SocketTable, WantedSocket};
 use crate::config::Config;
@@ -82,7 +82,7 @@ async fn metrics(link: &KernelLink, plan: &Plan) -> Result<Option<Listening>, St
         MetricsPlace::Tcp(address) => BindTarget::Tcp(*address),
         MetricsPlace::Unix(path) => BindTarget::UnixPath(path.clone()),
     };
-    match listen_on(link, plan, METRICS, target, &wanted.to_string()).await {
+    match listen_on(link, plan, (METRICS, "metrics_endpoint"), target, &wanted.to_string()).await {
         Ok(listening) => Ok(Some(listening)),
         Err(error @ StartError::Bind { .. }) => {
             tracing::error!("metrics_endpoint: {error}; circusd goes on without it");
@@ -114,20 +114,27 @@ async fn endpoint(
 ) -> Result<Listening, StartError> {
     let bad = |source| StartError::BadEndpoint { option, value: value.to_owned(), source };
     let target = Endpoint::parse(value).and_then(|endpoint| endpoint.resolve()).map_err(bad)?;
-    listen_on(link, plan, name, target, value).await
+    listen_on(link, plan, (name, option), target, value).await
 }
 
+/// Has the core listen for an endpoint, by its name there and the option that says where.
 async fn listen_on(
     link: &KernelLink,
     plan: &Plan,
-    name: &str,
+    (name, option): (&str, &'static str),
     target: BindTarget,
     value: &str,
 ) -> Result<Listening, StartError> {
     let address = match target {
         BindTarget::Tcp(address) => SocketAddress::Inet(address),
         BindTarget::UnixPath(path) => SocketAddress::Unix(plan.working_dir.join(path).as_os_str().as_bytes().to_vec()),
-        BindTarget::UnixAbstract(name) => SocketAddress::Unix([b"\0", name.as_slice()].concat()),
+        // A core would have to keep a name that belongs to no directory, and so to everybody.
+        BindTarget::UnixAbstract(_) => {
+            let (place, section) = (value.to_owned(), "circus".to_owned());
+            let reason =
+                format!("{option} is an abstract socket; expected the path of a file, as in ipc:///run/circus.sock");
+            return Err(StartError::Bind { place, section, reason, hint: "" });
+        }
     };
     let listen = Listen {
         name: name.to_owned(),
@@ -143,8 +150,8 @@ async fn listen_on(
         ext: Vec::new(),
     };
     let path = match &listen.address {
-        SocketAddress::Unix(path) if !path.starts_with(b"\0") => Some(PathBuf::from(OsStr::from_bytes(path))),
-        SocketAddress::Unix(_) | SocketAddress::Inet(_) => None,
+        SocketAddress::Unix(path) => Some(PathBuf::from(OsStr::from_bytes(path))),
+        SocketAddress::Inet(_) => None,
     };
     let opened = listen_again(link, listen, value, "circus").await?;
     if let (CONTROL, Some(owner)) = (name, &plan.config.circus.endpoint_owner) {
@@ -271,6 +278,7 @@ fn kind(socket: &SocketOptions) -> Result<SocketType, StartError> {
             place: socket.name.clone(),
             section: format!("socket:{}", socket.name),
             reason: "only SOCK_STREAM, SOCK_DGRAM and SOCK_SEQPACKET are supported".to_owned(),
+            hint: "",
         }),
     }
 }
@@ -299,11 +307,16 @@ async fn listen_again(
     section: &str,
 ) -> Result<OpenedSocket, StartError> {
     let refused = |error: LinkError| {
-        let LinkError::Refused(Refusal::System { errno, .. }) = error else {
-            return StartError::Link(error);
-        };
-        let reason = std::io::Error::from_raw_os_error(errno).to_string();
-        StartError::Bind { place: place.to_owned(), section: section.to_owned(), reason }
+        let (place, section) = (place.to_owned(), section.to_owned());
+        if let LinkError::Refused(Refusal::System { errno, .. }) = error {
+            let error = std::io::Error::from_raw_os_error(errno);
+            let hint = if error.kind() == std::io::ErrorKind::AddrInUse { TAKEN } else { "" };
+            return StartError::Bind { place, section, reason: error.to_string(), hint };
+        }
+        if let LinkError::Refused(refusal @ Refusal::Invalid { .. }) = error {
+            return StartError::Bind { place, section, reason: refusal.to_string(), hint: "" };
+        }
+        StartError::Link(error)
     };
     match link.listen(listen.clone()).await {
         Err(LinkError::Refused(Refusal::NameTaken { .. })) => {

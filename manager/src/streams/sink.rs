@@ -425,7 +425,8 @@ impl Sink {
         let file = path::open_for_append(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         self.identity = Some(identity(&metadata));
-        self.nature = if metadata.is_file() { Nature::Regular } else { Nature::Other };
+        let ours = metadata.is_file() && !path::is_system(path);
+        self.nature = if ours { Nature::Regular } else { Nature::Other };
         (self.size, self.line_start) = end_of(&file, &metadata);
         self.tail = if self.line_start { Tail::LineStart } else { Tail::WithinUnknown };
         if let Rotation::ByTime(schedule) = &upkeep.rotation

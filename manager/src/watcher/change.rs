@@ -3,7 +3,7 @@
 use super::{Origin, Status, Watcher, World};
 use crate::arbiter::Effect;
 use crate::config::substituted_env;
-use crate::options::{self, Change, OptionError, WatcherOptions};
+use crate::options::{self, Change, MAX_PROCESSES, OptionError, WatcherOptions};
 use serde_json::{Value, json};
 use std::rc::Rc;
 
@@ -56,7 +56,7 @@ impl Watcher {
     /// is answered; the processes follow with [`super::Operation::Resize`].
     pub fn want_more(&mut self, by: i64, effects: &mut Vec<Effect>) {
         let wanted = i64::from(self.options.numprocesses).saturating_add(by).max(0);
-        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
+        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX).min(MAX_PROCESSES);
         if wanted != self.options.numprocesses {
             Rc::make_mut(&mut self.options).numprocesses = wanted;
             self.changes.note("numprocesses", &json!(wanted));

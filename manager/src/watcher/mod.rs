@@ -179,6 +179,11 @@ impl Watcher {
         current.into_iter().chain(self.queue.drain(..)).filter_map(|operation| operation.waiter).collect()
     }
 
+    /// Whether a stop waits for what is under way.
+    pub(super) fn is_to_stop(&self) -> bool {
+        self.queue.iter().any(Current::is_stop)
+    }
+
     /// Whether an operation is under way or waits.
     pub fn busy(&self) -> bool {
         self.current.is_some() || !self.queue.is_empty()

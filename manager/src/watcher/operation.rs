@@ -125,6 +125,11 @@ impl Current {
         Self { waiter, stage }
     }
 
+    /// Whether it leaves the watcher stopped.
+    pub(super) fn is_stop(&self) -> bool {
+        matches!(self.stage, Stage::Stop(_))
+    }
+
     /// Goes as far as it can.
     pub(super) fn advance(&mut self, watcher: &mut Watcher, turn: &mut Turn<'_>) -> Step {
         loop {

@@ -84,6 +84,10 @@ impl Fill {
             {
                 self.next_at = Some(until);
             }
+            if watcher.is_to_stop() {
+                // What would be stopped at once is not started any more, and nobody waits for the last pause.
+                (self.missing, self.next_at) = (0, None);
+            }
             if self.next_at.is_some_and(|at| at > turn.now.mono) {
                 return Filled::Wait;
             }
@@ -101,6 +105,11 @@ impl Fill {
                 self.next_at = Some(turn.now.mono.saturating_add(pause));
             }
         }
+    }
+
+    /// Asks for `most` processes more at most.
+    fn limit(&mut self, most: usize) {
+        self.missing = self.missing.min(most);
     }
 
     pub(super) fn deadline(&self) -> Option<Duration> {
@@ -157,17 +166,21 @@ impl Start {
                     Ok(self.nothing(watcher, turn))
                 }
             },
-            Stage::Fill { kept, fill, was_active, seen } => match fill.advance(watcher, turn) {
-                Filled::Wait => Ok(Step::Wait),
-                Filled::Complete if *was_active => {
-                    let kept = std::mem::take(kept);
-                    Ok(Step::Done(self.complete(kept, watcher, turn)))
+            Stage::Fill { kept, fill, was_active, seen } => {
+                // Fewer may be wanted by now.
+                fill.limit(watcher.missing());
+                match fill.advance(watcher, turn) {
+                    Filled::Wait => Ok(Step::Wait),
+                    Filled::Complete if *was_active => {
+                        let kept = std::mem::take(kept);
+                        Ok(Step::Done(self.complete(kept, watcher, turn)))
+                    }
+                    Filled::Complete if watcher.processes.seen > *seen || !watcher.processes.is_empty() => {
+                        Err(Stage::After { kept: std::mem::take(kept), gate: Gate::default() })
+                    }
+                    Filled::Complete | Filled::Failed => Err(Self::abort(watcher)),
                 }
-                Filled::Complete if watcher.processes.seen > *seen || !watcher.processes.is_empty() => {
-                    Err(Stage::After { kept: std::mem::take(kept), gate: Gate::default() })
-                }
-                Filled::Complete | Filled::Failed => Err(Self::abort(watcher)),
-            },
+            }
             Stage::After { kept, gate } => match gate.pass(Point::AfterStart, watcher, turn) {
                 None => Ok(Step::Wait),
                 Some(true) => {
@@ -208,12 +221,11 @@ impl Start {
             watcher.status = Status::Starting;
             watcher.open_streams(turn);
         }
-        let wanted = usize::try_from(watcher.options.numprocesses).unwrap_or(usize::MAX);
-        if wanted == 0 && !was_active {
+        if watcher.options.numprocesses == 0 && !was_active {
             tracing::warn!("{} has numprocesses = 0 and stays stopped", watcher.options.name);
         }
-        let missing = wanted.saturating_sub(watcher.processes.wanted_count());
-        Stage::Fill { kept, fill: Fill::new(missing), was_active, seen: watcher.processes.seen }
+        let fill = Fill::new(watcher.missing());
+        Stage::Fill { kept, fill, was_active, seen: watcher.processes.seen }
     }
 
     fn complete(&self, kept: Vec<i32>, watcher: &Watcher, turn: &mut Turn<'_>) -> Outcome {

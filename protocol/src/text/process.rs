@@ -24,6 +24,8 @@ pub struct Note {
     pub gid: u32,
     /// Run through a shell.
     pub shell: bool,
+    /// `bufsize`, where less was asked for than a ring holds.
+    pub bufsize: Option<u64>,
     /// Program and arguments as given.
     pub arguments: String,
 }
@@ -35,6 +37,7 @@ impl Note {
     /// The bytes to keep; overlong arguments are cut.
     fn write(&self) -> Vec<u8> {
         let shell = if self.shell { "shell" } else { "-" };
+        let shell = self.bufsize.map_or(shell.to_owned(), |bytes| format!("{shell},{bytes}"));
         let mut text = format!("{NOTE}{} {} {shell} {}", self.uid, self.gid, self.arguments);
         text.truncate(text.floor_char_boundary(MAX_NOTE));
         text.into_bytes()
@@ -43,12 +46,11 @@ impl Note {
     /// From the core's note; `None`: somebody else made the process.
     pub fn read(note: &[u8]) -> Option<Self> {
         let mut fields = std::str::from_utf8(note).ok()?.strip_prefix(NOTE)?.splitn(4, ' ');
-        Some(Self {
-            uid: fields.next()?.parse().ok()?,
-            gid: fields.next()?.parse().ok()?,
-            shell: fields.next()? == "shell",
-            arguments: fields.next()?.to_owned(),
-        })
+        let (uid, gid) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        let words = fields.next()?;
+        let (shell, bufsize) =
+            words.split_once(',').map_or((words, None), |(shell, bytes)| (shell, bytes.parse().ok()));
+        Some(Self { uid, gid, shell: shell == "shell", bufsize, arguments: fields.next()?.to_owned() })
     }
 }
 
@@ -130,7 +132,8 @@ fn read(name: &str, mut options: Options, command: &[String], tables: &Tables) -
         if wanted == 0 || bytes <= 0 { Stdout::Null } else { Stdout::Captured }
     };
     let prefix = if shell { &["/bin/sh", "-c"][..] } else { &[] };
-    let note = Note { uid: uid.unwrap_or(0), gid: gid.unwrap_or(0), shell, arguments: command.join(" ") };
+    let bufsize = u64::try_from(bytes).ok().filter(|bytes| *bytes < MIN_RING);
+    let note = Note { uid: uid.unwrap_or(0), gid: gid.unwrap_or(0), shell, bufsize, arguments: command.join(" ") };
     Ok(Spawn {
         name: name.into(),
         token: 0,

@@ -53,6 +53,8 @@ struct Watched {
     /// Made by this protocol, and the client's to rule: an acknowledgement lets its output go. Other output is only looked
     /// at.
     ours: bool,
+    /// What is kept for a watcher, where that is less than a ring.
+    bufsize: Option<u64>,
     cursors: [Cursor; 2],
     /// The newest time on the wire.
     stamp_us: u64,
@@ -78,12 +80,16 @@ impl Watch {
 
     /// Of these processes.
     pub fn of(host: &impl Host, processes: &[ProcessInfo]) -> Self {
-        let processes = processes.iter().map(|info| Watched {
-            id: info.id,
-            ours: Note::read(&info.note).is_some() && host.may_release(info.id),
-            cursors: [Cursor::default(); 2],
-            stamp_us: 0,
-            closed_sent: false,
+        let processes = processes.iter().map(|info| {
+            let note = Note::read(&info.note);
+            Watched {
+                id: info.id,
+                ours: note.is_some() && host.may_release(info.id),
+                bufsize: note.and_then(|note| note.bufsize),
+                cursors: [Cursor::default(); 2],
+                stamp_us: 0,
+                closed_sent: false,
+            }
         });
         Self { processes: processes.collect(), unanswered: false, stirred: true, settled: false }
     }
@@ -148,7 +154,15 @@ impl Watched {
             found.extend(runs(host, self.id, stream, state, (cursor.sent, cursor.record), left));
         }
         found.sort_by_key(|run| run.seq);
-        for run in &found {
+        let dropped = self.bufsize.map_or(0, |bufsize| beyond(&found, bufsize));
+        for (index, run) in found.iter().enumerate() {
+            if let Some(cursor) = self.cursors.get_mut(run.stream.index()) {
+                cursor.sent = run.to;
+                cursor.record = run.record;
+            }
+            if index < dropped {
+                continue;
+            }
             let bytes = host.output(self.id, run.stream, run.from, run.to);
             let kind = match run.stream {
                 Stream::Stdout => "out",
@@ -158,10 +172,6 @@ impl Watched {
             out.extend_from_slice(format!("{kind}:{}:{time}:{}\n", info.name, bytes.len()).as_bytes());
             out.extend_from_slice(&bytes);
             out.push(b'\n');
-            if let Some(cursor) = self.cursors.get_mut(run.stream.index()) {
-                cursor.sent = run.to;
-                cursor.record = run.record;
-            }
         }
         if let Some(exit) = &info.exit {
             let said = self.cursors.iter().zip(exit.heads).all(|(cursor, head)| cursor.sent >= head);
@@ -185,14 +195,36 @@ impl Watched {
     }
 }
 
+/// How many of the oldest runs do not fit into a buffer of `bufsize` bytes; the newest always does, whatever its length (spec of
+/// Papa, section 7).
+fn beyond(runs: &[Run], bufsize: u64) -> usize {
+    let mut room = bufsize;
+    let kept = runs.iter().rev().enumerate().take_while(|(index, run)| {
+        let fits = room.checked_sub(run.to - run.from);
+        room = fits.unwrap_or(0);
+        fits.is_some() || *index == 0
+    });
+    runs.len() - kept.count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn a_small_buffer_keeps_the_newest_runs() {
+        let run = |seq: u64, from, to| Run { seq, stream: Stream::Stdout, from, to, realtime_ns: 0, record: seq };
+        let runs = [run(1, 0, 14), run(2, 14, 30), run(3, 30, 37), run(4, 37, 41)];
+        let dropped = [0, 4, 10, 11, 26, 27, 41].map(|bufsize| beyond(&runs, bufsize));
+        assert_eq!(dropped, [3, 3, 3, 2, 2, 1, 0]);
+        assert_eq!((beyond(&[], 5), beyond(&[run(1, 0, 100)], 5)), (0, 0));
+    }
+
+    #[test]
     fn times_grow_when_the_clock_is_set_back() {
         let id = ProcessId(1);
-        let mut watched = Watched { id, ours: true, cursors: [Cursor::default(); 2], stamp_us: 0, closed_sent: false };
+        let mut watched =
+            Watched { id, ours: true, bufsize: None, cursors: [Cursor::default(); 2], stamp_us: 0, closed_sent: false };
         let times = [5_000_000, 5_000_000, 3_000_000, 6_000_000].map(|micros| watched.stamp(micros * 1000));
         assert_eq!(times, ["5.0", "5.000001", "5.000002", "6.0"]);
     }

@@ -1,6 +1,6 @@
 //! Appending a batch: rotation where it is due, and an entry in the journal before the first byte of each file.
 
-use super::{Failure, Kind, Sink, is_full};
+use super::{Failure, Kind, Nature, Sink, is_full};
 use crate::streams::compose::Commit;
 use crate::streams::failpoint::{self, Failpoint};
 use crate::streams::journal::{Batch, Journal, Place};
@@ -85,7 +85,8 @@ impl Sink {
     /// How many bytes of `rest` go out next; 0: rotate first.
     fn next_length(&mut self, rest: &[u8], may_rotate: bool, now: Timestamp) -> usize {
         let rotation = match &self.kind {
-            Kind::File { upkeep, .. } if may_rotate => &upkeep.rotation,
+            // A device, a pipe, or what /dev calls our stdout is not ours to move away.
+            Kind::File { upkeep, .. } if may_rotate && self.nature == Nature::Regular => &upkeep.rotation,
             Kind::File { .. }
             | Kind::Socket { .. }
             | Kind::Inherited { piece: None }

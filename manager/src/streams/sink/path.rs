@@ -25,6 +25,12 @@ pub(super) fn open_for_append(path: &Path) -> std::io::Result<File> {
     }
 }
 
+/// Whether a path is the system's own name for something: `/dev/stdout` and the like may lead to a file, but are not the place
+/// of a log.
+pub(super) fn is_system(path: &Path) -> bool {
+    path.parent() == Some(Path::new("/dev")) || ["/dev/fd", "/proc"].iter().any(|place| path.starts_with(place))
+}
+
 /// Whether the last component of `path` is a link. A link of another user, wherever it is, is an error (`ELOOP`).
 fn leads_through_links(path: &Path) -> std::io::Result<bool> {
     let mut last_is_link = false;
@@ -48,6 +54,14 @@ fn leads_through_links(path: &Path) -> std::io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_systems_own_names_are_no_places_for_logs() {
+        let system = ["/dev/null", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/2"];
+        assert!(system.iter().all(|path| is_system(Path::new(path))));
+        let logs = ["/dev/shm/app/a.log", "/var/log/dev/null", "/device.log"];
+        assert!(!logs.iter().any(|path| is_system(Path::new(path))));
+    }
 
     #[test]
     fn root_follows_links_of_root_only() {

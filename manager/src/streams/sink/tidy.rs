@@ -1,6 +1,6 @@
 //! What is done for a file besides writing it: old files are removed or compressed, written ones put on the disk.
 
-use super::{Fsync, Kind, Sink};
+use super::{Fsync, Kind, Nature, Sink};
 use crate::streams::compression::Format;
 use crate::streams::moment::Moment;
 use crate::streams::retention::{Compressing, clean};
@@ -17,6 +17,9 @@ impl Sink {
         let Kind::File { path, upkeep } = &self.kind else {
             return;
         };
+        if self.file.is_some() && self.nature == Nature::Other {
+            return;
+        }
         if let Err(error) = clean(path, &upkeep.rotation, &upkeep.retention, now) {
             self.rotated = Some(Err(error));
         }
