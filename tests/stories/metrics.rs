@@ -121,9 +121,10 @@ fn a_core_that_does_not_answer_is_told() -> Result<()> {
     await_page(&stack, port, "all is well", |page| Ok(page.value("ringmaster_core_reachable")? == 1.0))?;
     let daemon = stack.daemon.as_ref().map(Daemon::pid);
     let core: Vec<i32> = stack.own_processes().into_iter().filter(|pid| Some(*pid) != daemon).collect();
-    core.iter().for_each(|pid| drop(processes::signal(*pid, Signal::STOP)));
+    let all_get = |number: Signal| core.iter().all(|pid| processes::signal(*pid, number));
+    ensure!(core.len() == 2 && all_get(Signal::STOP), "both halves of the core are there: {core:?}");
     let page = await_page(&stack, port, "the core is away", |page| Ok(page.value("ringmaster_core_reachable")? == 0.0));
-    core.iter().for_each(|pid| drop(processes::signal(*pid, Signal::CONT)));
+    ensure!(all_get(Signal::CONT), "the core is gone: {core:?}");
     let page = page?;
     ensure!(page.value(r#"ringmaster_watcher_processes{watcher="web"}"#)? == 1.0);
     ensure!(page.series().all(|name| name == "ringmaster_core_reachable" || !name.starts_with("ringmaster_core_")));
@@ -154,7 +155,7 @@ fn a_scrape_during_an_upgrade_waits() -> Result<()> {
         stack.await_answer()?;
     }
     over.store(true, Ordering::Relaxed);
-    let count = scraper.join().map_err(|_| anyhow::anyhow!("the scraper"))?;
+    let count = scraper.join().map_err(|_panic| anyhow::anyhow!("the scraper"))?;
     let count = count.with_context(|| stack.sandbox.logs())?;
     ensure!(count > 3, "{count} scrapes");
     println!("{count} scrapes while circusd was replaced three times");
