@@ -4,6 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use ringmaster_tests::daemon::{Subject, subject};
 use ringmaster_tests::processes;
+use ringmaster_tests::scrape::Page;
 use ringmaster_tests::stack::Stack;
 use ringmaster_tests::wait::{pass, wait_until};
 use std::fs;
@@ -26,9 +27,16 @@ const DEBUG_FACTOR: u64 = if cfg!(debug_assertions) { 3 } else { 1 };
 #[test]
 fn a_hundred_idle_children_cost_nothing() -> Result<()> {
     let rest = format!("[watcher:idle]\ncmd = sleep 3600\nnumprocesses = {CHILDREN}\n");
-    let mut stack = Stack::new("idle", "", &rest)?;
+    let mut stack = Stack::empty("idle", subject())?;
+    let port = stack.sandbox.port(2);
+    // A door that nobody comes through costs nothing either; the real Circus has none.
+    let metrics = format!("metrics_endpoint = http://127.0.0.1:{port}/metrics\n");
+    stack.configure(if subject() == Subject::Ringmaster { &metrics } else { "" }, &rest)?;
     stack.start()?;
     stack.await_count("idle", usize::try_from(CHILDREN)?)?;
+    if subject() == Subject::Ringmaster {
+        Page::scrape(port, "")?;
+    }
     let own = stack.own_processes();
     let (manager, cores) = own.split_first().context("circusd runs")?;
     let mut watched = vec![("circusd", *manager, MANAGER_KIB)];

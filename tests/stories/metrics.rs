@@ -121,13 +121,10 @@ fn a_core_that_does_not_answer_is_told() -> Result<()> {
     await_page(&stack, port, "all is well", |page| Ok(page.value("ringmaster_core_reachable")? == 1.0))?;
     let daemon = stack.daemon.as_ref().map(Daemon::pid);
     let core: Vec<i32> = stack.own_processes().into_iter().filter(|pid| Some(*pid) != daemon).collect();
-    for pid in &core {
-        processes::signal(*pid, Signal::STOP);
-    }
+    let all_get = |number: Signal| core.iter().all(|pid| processes::signal(*pid, number));
+    ensure!(core.len() == 2 && all_get(Signal::STOP), "both halves of the core are there: {core:?}");
     let page = await_page(&stack, port, "the core is away", |page| Ok(page.value("ringmaster_core_reachable")? == 0.0));
-    for pid in &core {
-        processes::signal(*pid, Signal::CONT);
-    }
+    ensure!(all_get(Signal::CONT), "the core is gone: {core:?}");
     let page = page?;
     ensure!(page.value(r#"ringmaster_watcher_processes{watcher="web"}"#)? == 1.0);
     ensure!(page.series().all(|name| name == "ringmaster_core_reachable" || !name.starts_with("ringmaster_core_")));

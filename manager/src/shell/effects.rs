@@ -210,6 +210,7 @@ impl Hands {
     fn show(&self, snapshot: Box<Snapshot>) {
         if let Some(shown) = &self.shown {
             let (buffered, status) = (self.output.buffered(), self.link.status());
+            let status = Box::pin(async { status.await.ok() });
             drop(shown.try_send(Shown { snapshot, buffered, status }));
         }
     }
