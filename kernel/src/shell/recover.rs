@@ -88,8 +88,10 @@ impl Shell {
             Phase::Running => known.map(|(pidfd, _)| pidfd).or_else(|| tree::hold(identity)),
         };
         let pipes = Stream::ALL.map(|stream| {
-            let inode = of(facts.pipes, stream);
-            left.pipe(inode).or_else(|| find_pipe(&facts, stream, pidfd.is_some())).map(Pipe::new)
+            let (inode, ended) = (of(facts.pipes, stream), slot.stream(stream).ended().load(Ordering::Acquire) != 0);
+            // A search through all processes of the host, and for nothing when the stream has come to its end.
+            let find = || find_pipe(&facts, stream, pidfd.is_some());
+            left.pipe(inode).or_else(|| if ended { None } else { find() }).map(Pipe::new)
         });
         for (stream, pipe) in Stream::ALL.into_iter().zip(&pipes) {
             if pipe.is_none()

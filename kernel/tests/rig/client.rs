@@ -122,6 +122,7 @@ impl Client {
             let mut parts = [IoSliceMut::new(&mut bytes)];
             let got = match rustix::net::recvmsg(&self.socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
                 Ok(got) => got,
+                Err(Errno::INTR) => continue,
                 // It died with something of ours unread.
                 Err(Errno::CONNRESET) => return None,
                 Err(errno) => panic!("no answer from the core: {errno}"),
