@@ -166,16 +166,20 @@ fn much_output_is_few_calls_and_every_byte_is_in_order() {
     rig.orders([process.attach()]);
     let text: String = (0..60_000).map(|number| format!("line {number}\n")).collect();
     let long = format!("{}\n", "x".repeat(20_000));
+    let longer = format!("{}\n", "y".repeat(100_000));
     rig.write(&mut process, Stdout, 1, text.as_bytes());
     rig.write(&mut process, Stdout, 2, long.as_bytes());
     until_taken(&mut rig, &process);
+    rig.settle(&mut process);
+    rig.write(&mut process, Stdout, 3, longer.as_bytes());
+    until_taken(&mut rig, &process);
     let rig = end(rig);
-    assert!(data(&rig, "stdout") == text + &long, "the bytes differ");
+    assert!(data(&rig, "stdout") == text + &long + &longer, "the bytes differ");
     let lengths: Vec<usize> =
         notes(&rig, "stdout").iter().filter_map(|note| Some(note.get("data")?.as_str()?.len())).collect();
-    let (last, rest) = lengths.split_last().unwrap();
-    assert!(*last == long.len() && rest.iter().all(|length| *length <= 8 << 10), "{lengths:?}");
-    assert!(lengths.len() < 150, "{} calls", lengths.len());
+    let [rest @ .., long_call, first, second] = &lengths[..] else { panic!("{lengths:?}") };
+    assert_eq!((*long_call, *first, *second), (long.len(), 64 << 10, longer.len() - (64 << 10)));
+    assert!(rest.iter().all(|length| *length <= 8 << 10) && rest.len() < 150, "{lengths:?}");
 }
 
 #[test]
