@@ -41,9 +41,9 @@ class Slow(Redactor):
     """Is nearly always in a call, before the write or after it."""
 
     def __call__(self, data):
-        time.sleep(0.01)
+        time.sleep(0.004)
         super().__call__(data)
-        time.sleep(0.01)
+        time.sleep(0.004)
 
 
 class Raiser(Redactor):

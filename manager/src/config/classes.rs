@@ -64,29 +64,26 @@ impl Reading<'_> {
 }
 
 impl Config {
-    /// The classes that cannot be used, or of which that is not known; blocks as long as imports take.
-    pub fn failing_classes(&self) -> Vec<(ClassUse, TrialError)> {
-        let trials: Vec<Trial> = self.classes.iter().map(|class| class.trial.clone()).collect();
+    /// The classes that cannot be used, or of which that is not known; blocks as long as imports take. Those of watchers in `but_of`, in
+    /// lower case, are not tried.
+    pub fn failing_classes(&self, but_of: &BTreeSet<String>) -> Vec<(ClassUse, TrialError)> {
+        let classes = self.classes.iter().filter(|class| !but_of.contains(&class.watcher));
+        let trials: Vec<Trial> = classes.clone().map(|class| class.trial.clone()).collect();
         let outcomes = python::try_all(&trials);
-        self.classes.iter().zip(outcomes).filter_map(|(class, outcome)| Some((class.clone(), outcome.err()?))).collect()
+        classes.zip(outcomes).filter_map(|(class, outcome)| Some((class.clone(), outcome.err()?))).collect()
     }
 
-    /// Leaves out the watchers and plugins whose classes cannot be used, and gives what there is to say of it. Those of `running`, in
-    /// lower case, have processes, which a slip must not end: they stay, and their output waits.
-    pub fn leave_out_failing(
-        &mut self,
-        failing: Vec<(ClassUse, TrialError)>,
-        running: &BTreeSet<String>,
-    ) -> Vec<Problem> {
+    /// Leaves out the watchers and plugins whose classes cannot be used, and gives what there is to say of it.
+    pub fn leave_out_failing(&mut self, failing: Vec<(ClassUse, TrialError)>) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (class, error) in failing {
-            let stays = running.contains(&class.watcher) || !error.is_final();
-            if !stays {
+            let severity = if error.is_final() { Severity::LeftOut } else { Severity::Warning };
+            if severity == Severity::LeftOut {
                 let is_it = |watcher: &WatcherOptions| watcher.name.to_lowercase() == class.watcher;
                 self.watchers.retain(|watcher| !is_it(watcher));
                 self.helpers.retain(|watcher| !is_it(watcher));
             }
-            problems.push(class.problem(error, if stays { Severity::Warning } else { Severity::LeftOut }));
+            problems.push(class.problem(error, severity));
         }
         problems
     }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 /// What a worker tells of an import that failed, in the words that people get.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, thiserror::Error)]
-#[error("cannot import '{target}': {message}; searched: {}", path.join(", "))]
+#[error("cannot import '{target}': {message}; searched: {}", folders(path))]
 pub struct ImportFailure {
     /// As configured.
     pub target: String,
@@ -14,4 +14,9 @@ pub struct ImportFailure {
     pub path: Vec<String>,
     /// For the log.
     pub traceback: String,
+}
+
+/// An empty entry is the directory in which Python runs.
+fn folders(path: &[String]) -> String {
+    path.iter().map(|folder| if folder.is_empty() { "." } else { folder.as_str() }).collect::<Vec<_>>().join(", ")
 }

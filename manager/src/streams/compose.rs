@@ -6,6 +6,7 @@ use super::per_stream::PerStream;
 use super::plan::Piece;
 use super::render::{Chunk, Look, Place, Source, Tail, Writer};
 use super::time_format::PrefixCache;
+use super::wrapping::Wrapping;
 use ringmaster_protocol::message::ProcessId;
 use ringmaster_protocol::ring::{Record, Stream};
 
@@ -49,6 +50,9 @@ pub(super) fn compose(
         let Some(bytes) = portion.bytes().get(piece.start..piece.end) else {
             continue;
         };
+        let wrapping = input.look.wrapping();
+        let longest = wrapping.map_or(0, Wrapping::longest_run);
+        let bytes = if longest > 0 { first_runs(portion, bytes, piece.start, longest) } else { bytes };
         let Some(&last) = bytes.last() else {
             continue;
         };
@@ -56,7 +60,6 @@ pub(super) fn compose(
         let before = *commit.steps.get(stream);
         let previous = before.map_or(input.previous, |step| Some(step.previous));
         let mid_line = previous.map_or(commit.tail != Tail::LineStart, |byte| byte != b'\n');
-        let wrapping = input.look.wrapping();
         let must_end = match wrapping {
             Some(_) => commit.tail != Tail::LineStart,
             None => commit.tail.must_end(source, mid_line),
@@ -66,7 +69,7 @@ pub(super) fn compose(
             commit.tail = Tail::LineStart;
         }
         if let Some(wrapping) = wrapping {
-            for run in runs(lines(portion, bytes, piece.start), bytes, wrapping.longest_run()) {
+            for run in runs(lines(portion, bytes, piece.start), bytes, longest) {
                 wrapping.render(run, (writer, stream), cache, out);
             }
         } else if pieces.len() == 1 && out.is_empty() && input.look.is_raw() {
@@ -81,11 +84,16 @@ pub(super) fn compose(
             Some(_) => Tail::LineStart,
             None => Tail::after(source, last),
         };
-        let offset = portion.from + u64::try_from(piece.end).unwrap_or(0);
+        let end = piece.start + bytes.len();
+        let offset = portion.from + u64::try_from(end).unwrap_or(0);
         let (from, at_first) = (portion.from, input.previous.unwrap_or(b'\n'));
         let record = portion.record_at(offset);
         *commit.steps.get_mut(stream) =
             Some(Step { from, before: at_first, offset, previous: last, record, lost: None });
+        if end < piece.end {
+            // The rest is another batch.
+            break;
+        }
     }
     (commit, as_it_is)
 }
@@ -128,6 +136,18 @@ fn lines<'a>(portion: &'a Portion, bytes: &'a [u8], start: usize) -> impl Iterat
         offset += u64::try_from(line.len()).unwrap_or(0);
         (line, records.first().copied().unwrap_or_default())
     })
+}
+
+/// The runs that `bytes` begins with, `longest` bytes of them, or the first one alone when it is longer.
+fn first_runs<'a>(portion: &'a Portion, bytes: &'a [u8], start: usize, longest: usize) -> &'a [u8] {
+    let mut length = 0;
+    for (run, _) in runs(lines(portion, bytes, start), bytes, longest) {
+        if length > 0 && length + run.len() > longest {
+            break;
+        }
+        length += run.len();
+    }
+    bytes.get(..length).unwrap_or(bytes)
 }
 
 /// Joins `lines`, which make up `bytes`, when they have the same record, up to `longest` bytes.

@@ -125,6 +125,8 @@ pub(super) struct Wish {
     pub(super) records: bool,
     /// Also an unfinished line.
     pub(super) force: bool,
+    /// Not more bytes than that.
+    pub(super) most: u64,
 }
 
 impl Cursor {
@@ -197,7 +199,7 @@ impl Cursor {
         {
             return Ok(Loaded::Nothing);
         }
-        let mut end = self.head.min(self.offset.saturating_add(BATCH.min(tap.capacity(self.stream))));
+        let mut end = self.head.min(self.offset.saturating_add(wish.most.min(tap.capacity(self.stream))));
         if wish.records {
             let limit = self.records.unwrap_or(u64::MAX);
             let range = self.offset..end;

@@ -5,6 +5,7 @@
 //! several processes in one file are never mixed up, with or without a time prefix. One source alone in raw look is
 //! written as it is, byte for byte.
 
+use super::cursor::BATCH;
 use super::time_format::{PrefixCache, TimeFormat};
 use super::wrapping::Wrapping;
 use ringmaster_protocol::message::ProcessId;
@@ -98,6 +99,12 @@ impl Look {
             Self::Prefixed(_) | Self::Wrapped(_) => true,
             Self::Raw | Self::Terminal { .. } => false,
         }
+    }
+
+    /// Bytes that are looked at for one batch, and so the longest line that stays whole.
+    pub(super) fn most(&self) -> u64 {
+        // What is not taken is read again for the next batch, so it is not to be much more than what is.
+        if *self == Self::Wrapped(Wrapping::Calls) { BATCH / 4 } else { BATCH }
     }
 
     /// Whether every piece of output becomes whole lines.

@@ -68,7 +68,7 @@ impl Wrapping {
         }
     }
 
-    /// Lines that arrived together are rendered together up to so many bytes.
+    /// Lines that arrived together are rendered together up to so many bytes, and a batch is no longer than that, or than one line.
     pub(super) fn longest_run(&self) -> usize {
         match self {
             Self::Calls => LONGEST_CALL,

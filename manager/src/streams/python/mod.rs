@@ -5,8 +5,8 @@
 //! scribe ─ frames of one batch ─→ Desk ─→ Keeper, a thread ─ socket ─→ worker.py ─→ the object is called
 //! scribe ←── News: taken ─ mailbox ────────── Keeper ←─ an answer for each call ─┘
 //! ```
-//! The scribe hands over one batch at a time and never waits for it; what comes meanwhile stays in the core, under the
-//! overflow policy of its process. A batch is acknowledged when every call of it has returned. A worker that dies gets a successor,
+//! The scribe hands over one batch at a time, 8 KiB or one longer line, and never waits for it; what comes meanwhile stays in the core,
+//! under the overflow policy of its process. A batch is acknowledged when every call of it has returned. A worker that dies gets a successor,
 //! which is given the batch from the first call on that has not returned: at least once, in order, nothing left out.
 //!
 //! Not here: what a batch is (`compose`), and what is done when one is taken (`worker/classes`).

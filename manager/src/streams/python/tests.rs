@@ -28,13 +28,13 @@ fn what_people_are_told_names_watcher_stream_class_and_reason() {
     let failure = ImportFailure {
         target: "my.Stream".to_owned(),
         message: "ModuleNotFoundError: No module named 'my'".to_owned(),
-        path: vec!["/a".to_owned(), "/b".to_owned()],
+        path: vec!["/a".to_owned(), String::new(), "/b".to_owned()],
         traceback: "Traceback\n".to_owned(),
     };
     assert_eq!(
         report(ClassWord::Trouble(failure.into())),
         "watcher web: stderr_stream.class = my.Stream: cannot import 'my.Stream': ModuleNotFoundError: No module named 'my'; \
-         searched: /a, /b; output waits in the core, it will be tried again\nTraceback"
+         searched: /a, ., /b; output waits in the core, it will be tried again\nTraceback"
     );
     assert_eq!(
         report(ClassWord::Trouble(PythonError::TimedOut { limit: Duration::from_millis(1500) })),

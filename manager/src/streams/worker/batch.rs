@@ -105,7 +105,7 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             else {
                 continue;
             };
-            let wish = Wish { records: group.shared || look.needs_records(), force };
+            let wish = Wish { records: group.shared || look.needs_records(), force, most: look.most() };
             let loaded = cursor.load(tap, wish, self.bench.portions.get_mut(stream))?;
             if let Loaded::Gap { lost, to } = loaded {
                 let (from, before) = (cursor.offset, cursor.previous.unwrap_or(b'\n'));

@@ -67,7 +67,12 @@ impl<R: Fn(ScribeReport)> Worker<R> {
     /// Every call of a batch has returned.
     fn taken(&mut self, spec: &PythonSpec, handed: &Handed, now: Moment) {
         self.written = self.written.saturating_add(handed.bytes);
-        if let Err(error) = self.journal.settle(handed.batch, &handed.commit, nanoseconds(now)) {
+        // Of a process that was let go meanwhile nothing is to be noted any more.
+        let noted = match self.processes.contains_key(&handed.commit.process) {
+            true => self.journal.settle(handed.batch, &handed.commit, nanoseconds(now)),
+            false => self.journal.withdraw(handed.batch),
+        };
+        if let Err(error) = noted {
             (self.report)(ScribeReport::NoJournal { error: error.to_string() });
         }
         self.settle(&handed.commit, now);
