@@ -152,7 +152,8 @@ pub fn resume(words: impl IntoIterator<Item = OsString>) -> Result<u8, ResumeErr
     let state = crate::shell::open_state(&directory)?;
     let instance = Instance::adopt(&options.directory, directory, lock?);
     let ward = Ward {
-        guarantees: start::guarantees(&instance, &state)?,
+        // Nobody is served meanwhile, and the host is the one that the program before has tried.
+        guarantees: start::guarantees(&instance, &state, state.header().held())?,
         state,
         instance,
         listener: listener?,

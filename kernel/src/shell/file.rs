@@ -66,12 +66,13 @@ impl ProcessFile {
         made
     }
 
-    /// Opens the file of a process of a former core, with the request that made it. One whose output is not captured may be in
-    /// the ledger instead.
+    /// Opens the file of a process of a former core, unless it is `known`, with the request that made it. One whose output is not
+    /// captured may be in the ledger instead.
     pub fn open(
         folder: BorrowedFd<'_>,
         ledger: &Ledger,
         (index, id): (usize, ProcessId),
+        known: Option<OwnedFd>,
         captured: bool,
     ) -> io::Result<(Self, Spawn)> {
         if !captured && let Some(spawn) = ledger.find(index, id) {
@@ -79,7 +80,8 @@ impl ProcessFile {
         }
         // Nobody but us can put a link there.
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::openat(folder, id.0.to_string(), flags, Mode::empty())?);
+        let open = || rustix::fs::openat(folder, id.0.to_string(), flags, Mode::empty());
+        let file = File::from(known.map_or_else(open, Ok)?);
         let mut head = [0; HEAD];
         file.read_exact_at(&mut head, 0)?;
         let mut entries = [StreamEntry::default(); 2];
@@ -110,6 +112,11 @@ impl ProcessFile {
     /// Of a process that is in the ledger.
     fn nowhere() -> Self {
         Self { file: None, entries: [StreamEntry::default(); 2] }
+    }
+
+    /// Whether it has a file of its own.
+    pub fn is_somewhere(&self) -> bool {
+        self.file.is_some()
     }
 
     fn file(&self) -> io::Result<&File> {

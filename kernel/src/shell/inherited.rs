@@ -1,13 +1,14 @@
 //! What a former kernel half left open in the table of descriptors that it shared with the keeper.
 //!
 //! Pipes and listening sockets are known by their inodes, pidfds by their numbers and by what they say of themselves; both
-//! are written in the state before anything depends on them. Whatever is not asked for is closed: clients, epoll sets, ends
-//! of pipes whose process never came to be.
+//! are written in the state before anything depends on them. A process file is the one that its name leads to. Whatever is not
+//! asked for is closed: clients, epoll sets, ends of pipes whose process never came to be.
 
 use crate::state::{Facts, Phase, Slot, StateFile};
 use crate::sys::{self, Holds};
 use rustix::fs::{FileType, OFlags};
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering;
 
@@ -17,7 +18,11 @@ pub struct Inherited {
     pipes: HashMap<u64, OwnedFd>,
     sockets: HashMap<u64, OwnedFd>,
     pidfds: HashMap<RawFd, OwnedFd>,
+    files: HashMap<Place, OwnedFd>,
 }
+
+/// Where a file lies: its file system and its inode there (`st_dev` and `st_ino` of stat(2)).
+pub type Place = (u64, u64);
 
 impl Inherited {
     /// Takes everything out of the table that is not in `kept`; what cannot be of use is closed at once. Nothing, where /proc
@@ -27,13 +32,8 @@ impl Inherited {
         let living = slots.filter(|slot| slot.facts().is_some_and(|facts| facts.phase == Phase::Running));
         let pidfds: HashSet<RawFd> = living.map(number_of_pidfd).collect();
         let mut left = Self::default();
-        for number in sys::open_numbers().unwrap_or_default() {
-            if kept.contains(&number) {
-                continue;
-            }
-            if let Some(descriptor) = sys::inherited(number) {
-                left.sort(descriptor, &pidfds);
-            }
+        for descriptor in sys::inherited_but(kept).unwrap_or_default() {
+            left.sort(descriptor, &pidfds);
         }
         left
     }
@@ -45,24 +45,27 @@ impl Inherited {
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind == FileType::Fifo {
             // As a rule it is our end. A spawn that was cut short left the child's as well, which is not for reading alone.
-            let displaced = self.pipes.insert(stat.st_ino, descriptor);
-            let ours = displaced.filter(|first| {
-                let flags = rustix::fs::fcntl_getfl(first);
-                flags.is_ok_and(|flags| !flags.intersects(OFlags::WRONLY | OFlags::RDWR))
-            });
-            if let Some(ours) = ours {
-                self.pipes.insert(stat.st_ino, ours);
-            }
+            keep(&mut self.pipes, stat.st_ino, descriptor, |mode| !mode.intersects(OFlags::WRONLY | OFlags::RDWR));
         } else if kind == FileType::Socket {
             self.sockets.insert(stat.st_ino, descriptor);
         } else if pidfds.contains(&descriptor.as_raw_fd()) {
+            // Since Linux 6.9 it looks like a regular file.
             self.pidfds.insert(descriptor.as_raw_fd(), descriptor);
+        } else if kind == FileType::RegularFile {
+            // One that was on its way to a client is for reading alone.
+            keep(&mut self.files, (stat.st_dev, stat.st_ino), descriptor, |mode| mode.contains(OFlags::RDWR));
         }
     }
 
     /// Our end of a pipe.
     pub fn pipe(&mut self, inode: u64) -> Option<OwnedFd> {
         self.pipes.remove(&inode)
+    }
+
+    /// The file that lies there, open for reading and writing.
+    pub fn file(&mut self, place: Place) -> Option<OwnedFd> {
+        let file = self.files.remove(&place)?;
+        rustix::fs::fcntl_getfl(&file).is_ok_and(|mode| mode.contains(OFlags::RDWR)).then_some(file)
     }
 
     /// A socket.
@@ -78,6 +81,20 @@ impl Inherited {
             Holds::Reaped => Some((pidfd, None)),
             Holds::Process { .. } | Holds::Unknown => None,
         }
+    }
+}
+
+/// Keeps a descriptor; of two for the same thing that which is open in the right way.
+fn keep<K: Eq + Hash + Copy>(
+    all: &mut HashMap<K, OwnedFd>,
+    key: K,
+    descriptor: OwnedFd,
+    is_right: impl FnOnce(OFlags) -> bool,
+) {
+    if let Some(first) = all.insert(key, descriptor)
+        && rustix::fs::fcntl_getfl(&first).is_ok_and(is_right)
+    {
+        all.insert(key, first);
     }
 }
 

@@ -6,33 +6,36 @@
 use super::child::{Child, Origin, Pipe};
 use super::ends::{end_now, zombie_status};
 use super::file::ProcessFile;
-use super::inherited::Inherited;
+use super::inherited::{Inherited, Place};
 use super::{Shell, clock, tree};
 use crate::core::ring::{Remains, Ring};
 use crate::core::{Input, Made, Now, of};
 use crate::state::{Facts, Phase, Slot};
-use ringmaster_protocol::message::ExitStatus;
+use ringmaster_protocol::message::{ExitStatus, ProcessId};
 use ringmaster_protocol::ring::Stream;
 use rustix::fs::{Mode, OFlags};
 
-use std::collections::HashSet;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirEntryExt;
 use std::sync::atomic::Ordering;
 
 impl Shell {
     /// Takes over everything that is left of a former core.
     pub(super) fn recover(&mut self, left: &mut Inherited) {
+        let listing = Listing::of(self.launcher.rings());
         for index in self.state.used() {
             let Some((slot, facts)) = self.state.slot(index).and_then(|slot| Some((slot, slot.facts()?))) else {
                 self.state.release(index);
                 continue;
             };
-            if !self.recover_process(index, slot, facts, left) {
+            if !self.recover_process(index, slot, facts, &listing, left) {
                 self.state.release(index);
                 ProcessFile::remove(self.launcher.rings(), facts.id);
             }
         }
-        self.remove_stray_files();
+        self.remove_stray_files(&listing);
         self.groups.clean();
         self.recover_sockets(left);
         for number in self.values.numbers() {
@@ -44,7 +47,14 @@ impl Shell {
     }
 
     /// `false`: there is no such process and never was.
-    fn recover_process(&mut self, index: usize, slot: Slot, facts: Facts, left: &mut Inherited) -> bool {
+    fn recover_process(
+        &mut self,
+        index: usize,
+        slot: Slot,
+        facts: Facts,
+        listing: &Listing,
+        left: &mut Inherited,
+    ) -> bool {
         if facts.phase == Phase::Opening {
             return false;
         }
@@ -52,6 +62,7 @@ impl Shell {
             self.launcher.rings(),
             self.launcher.ledger(),
             (index, facts.id),
+            listing.place(facts.id).and_then(|place| left.file(place)),
             facts.pipes != [0, 0],
         ) {
             Ok(opened) => opened,
@@ -90,7 +101,7 @@ impl Shell {
         let group = Some(self.groups.name(&spawn.name)).filter(|group| self.groups.is_there(group));
         group.iter().for_each(|group| self.groups.enter(group));
         let child = Child { index, slot, facts, origin, pidfd, file, pipes, group, remembered: Vec::new() };
-        self.take_in(id, child);
+        self.adopt(id, child);
         self.drive(Input::Adopted { spawn: Box::new(spawn), made });
         match facts.phase {
             Phase::Opening | Phase::Exited(_) => {}
@@ -107,14 +118,33 @@ impl Shell {
     }
 
     /// Files of processes that have no slot.
-    fn remove_stray_files(&self) {
+    fn remove_stray_files(&self, listing: &Listing) {
         let known: HashSet<String> = self.children.keys().map(|id| id.0.to_string()).collect();
-        let folder = crate::instance::through(self.launcher.rings(), "");
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            if entry.file_name().to_str().is_none_or(|name| !known.contains(name)) {
-                ProcessFile::remove_entry(self.launcher.rings(), &entry.file_name());
+        for name in listing.inodes.keys() {
+            if name.to_str().is_none_or(|name| !known.contains(name)) {
+                ProcessFile::remove_entry(self.launcher.rings(), name);
             }
         }
+    }
+}
+
+/// What is in the folder of process files.
+struct Listing {
+    /// The folder's file system.
+    device: u64,
+    /// By name. One that is elsewhere, and only has a link here, has the link's inode, which no open file has.
+    inodes: HashMap<OsString, u64>,
+}
+
+impl Listing {
+    fn of(rings: BorrowedFd<'_>) -> Self {
+        let entries = std::fs::read_dir(crate::instance::through(rings, "")).into_iter().flatten().flatten();
+        let device = rustix::fs::fstat(rings).map_or(0, |folder| folder.st_dev);
+        Self { device, inodes: entries.map(|entry| (entry.file_name(), entry.ino())).collect() }
+    }
+
+    fn place(&self, id: ProcessId) -> Option<Place> {
+        Some((self.device, *self.inodes.get(OsStr::new(&id.0.to_string()))?))
     }
 }
 
