@@ -43,6 +43,10 @@ pub const CLIENT_BACKLOG: usize = 64 << 10;
 /// Bytes read from one client in a turn.
 pub const CLIENT_READ: usize = 64 << 10;
 
+/// How long the requests of one client are read and handled in a turn before others have theirs. Its answers are sent together
+/// at the end of it: a handful of processes are made meanwhile.
+pub const CLIENT_SHARE: Duration = Duration::from_millis(2);
+
 /// Bytes moved by one splice: a pipe of the largest unprivileged size in one call.
 pub const SPLICE_MAX: u64 = 1 << 20;
 
@@ -121,6 +125,9 @@ pub const SETTLE_LONGEST: Duration = Duration::from_secs(1);
 
 /// Notices written to one client in a turn before its socket is looked at again.
 pub const NOTICES_PER_TURN: usize = 256;
+
+/// Descriptors of processes of a former core that a turn adds to those that are waited for: a tenth of a millisecond.
+pub const WATCHES_PER_TURN: usize = 256;
 
 /// The first number of the places at which a child's descriptors are laid out: above the few that the core holds for itself
 /// and, as a rule, above the numbers that children are given.

@@ -1,5 +1,6 @@
 //! How long nobody is served when a half of the core is replaced or dies, with 1,000 children.
 
+use crate::status::Client;
 use crate::{Figure, Peer};
 use anyhow::{Context, Result, ensure};
 use ringmaster_tests::daemon::Subject;
@@ -31,6 +32,7 @@ pub fn measure(peer: Peer) -> Result<Vec<Figure>> {
     let kernel = core.death(&["kernel_pid"])?;
     let keeper = core.death(&["keeper_pid"])?;
     let both = core.death(&["keeper_pid", "kernel_pid"])?;
+    let manager = manager_restart(&mut stack)?;
     ensure!(stack.await_count("a", CHILDREN)? == children, "the same children");
     stack.end()?;
     let part = |of: usize| pauses.get(UPGRADES * of / 100).copied().unwrap_or(f64::NAN);
@@ -40,7 +42,18 @@ pub fn measure(peer: Peer) -> Result<Vec<Figure>> {
         Figure { name: "death of the kernel half: status after, ms", value: kernel },
         Figure { name: "death of the keeper: status after, ms", value: keeper },
         Figure { name: "death of both: status after, ms", value: both },
+        Figure { name: "circusd killed and started: control after, ms", value: manager },
     ])
+}
+
+/// Milliseconds from the start of another circusd, after SIGKILL to the first, until it answers a client that has waited in the
+/// socket, which the core keeps.
+fn manager_restart(stack: &mut Stack) -> Result<f64> {
+    stack.kill_daemon()?;
+    let begin = Instant::now();
+    stack.spawn()?;
+    Client::connect(stack.sandbox.port(0))?.ask()?;
+    Ok(begin.elapsed().as_secs_f64() * 1e3)
 }
 
 /// The core of a stack, driven by its own command.

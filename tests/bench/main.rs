@@ -10,9 +10,11 @@ mod control;
 mod halves;
 mod idle;
 mod logs;
+mod many;
 mod respawn;
 mod sampling;
 mod start;
+mod status;
 
 use anyhow::{Context, Result};
 use ringmaster_tests::daemon::Subject;
@@ -55,6 +57,8 @@ const ROWS: &[Row] = &[
     ("start", start::measure),
     ("respawn", respawn::measure),
     ("control", control::measure),
+    ("status", status::measure),
+    ("many", many::measure),
     ("idle", idle::measure),
     ("halves", halves::measure),
     ("sampling", sampling::measure),

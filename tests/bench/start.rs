@@ -3,7 +3,6 @@
 use crate::child::{await_records, milliseconds, now, program};
 use crate::{Figure, Peer};
 use anyhow::Result;
-use ringmaster_tests::processes::cpu;
 use ringmaster_tests::stack::Stack;
 use rustix::process::{Signal, getpid};
 use std::process::{Child, Command};
@@ -13,7 +12,12 @@ const COUNT: u32 = 500;
 
 pub fn measure(peer: Peer) -> Result<Vec<Figure>> {
     let (wall, processor) = match peer.subject() {
-        None => bare()?,
+        None => {
+            let bare = Bare::start(COUNT)?;
+            let measured = (bare.wall, bare.used);
+            bare.end()?;
+            measured
+        }
         Some(subject) => {
             let mut stack = Stack::empty("bench-start", subject)?;
             let file = stack.sandbox.work().join("records");
@@ -23,7 +27,7 @@ pub fn measure(peer: Peer) -> Result<Vec<Figure>> {
             stack.spawn()?;
             let last = await_records(&file, usize::try_from(COUNT)?)?.iter().map(|record| record.at).max();
             stack.await_answer()?;
-            let used: Duration = stack.own_processes().iter().filter_map(|pid| cpu(*pid)).sum();
+            let used: Duration = stack.own_processes().iter().filter_map(|pid| exact_cpu(*pid)).sum();
             stack.end()?;
             (milliseconds(begin, last.unwrap_or(begin)), used)
         }
@@ -35,27 +39,49 @@ pub fn measure(peer: Peer) -> Result<Vec<Figure>> {
     ])
 }
 
-/// posix_spawn in a loop.
-fn bare() -> Result<(f64, Duration)> {
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("records");
-    let program = program()?;
-    let own = getpid().as_raw_nonzero().get();
-    let (begin, before) = (now(), cpu(own).unwrap_or_default());
-    let mut children = Vec::new();
-    for _ in 0..COUNT {
-        children.push(Command::new(&program).arg(&file).spawn()?);
-    }
-    let used = cpu(own).unwrap_or_default() - before;
-    let last = await_records(&file, usize::try_from(COUNT)?)?.iter().map(|record| record.at).max();
-    end_all(children)?;
-    Ok((milliseconds(begin, last.unwrap_or(begin)), used))
+/// Processor time of all threads of a process so far (proc(5), `schedstat`: exact, where `stat` counts ticks).
+pub fn exact_cpu(pid: i32) -> Option<Duration> {
+    let of = |task: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        Some(Duration::from_nanos(text.split_whitespace().next()?.parse().ok()?))
+    };
+    Some(std::fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten().filter_map(of).sum())
 }
 
-fn end_all(children: Vec<Child>) -> Result<()> {
-    for mut child in children {
-        ringmaster_tests::processes::signal(i32::try_from(child.id())?, Signal::KILL);
-        child.wait()?;
+/// posix_spawn in a loop.
+pub struct Bare {
+    children: Vec<Child>,
+    /// Milliseconds until the last child's first instruction.
+    pub wall: f64,
+    /// Processor time of the loop.
+    pub used: Duration,
+}
+
+impl Bare {
+    /// Starts so many and waits for them.
+    pub fn start(count: u32) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("records");
+        let program = program()?;
+        let own = getpid().as_raw_nonzero().get();
+        let (begin, before) = (now(), exact_cpu(own).unwrap_or_default());
+        let mut children = Vec::new();
+        for _ in 0..count {
+            children.push(Command::new(&program).arg(&file).spawn()?);
+        }
+        let used = exact_cpu(own).unwrap_or_default() - before;
+        let last = await_records(&file, usize::try_from(count)?)?.iter().map(|record| record.at).max();
+        Ok(Self { children, wall: milliseconds(begin, last.unwrap_or(begin)), used })
     }
-    Ok(())
+
+    /// Kills all of them, then waits for each.
+    pub fn end(mut self) -> Result<()> {
+        for child in &self.children {
+            ringmaster_tests::processes::signal(i32::try_from(child.id())?, Signal::KILL);
+        }
+        for child in &mut self.children {
+            child.wait()?;
+        }
+        Ok(())
+    }
 }

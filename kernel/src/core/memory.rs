@@ -100,8 +100,13 @@ impl Core {
         let (most, held) = process.captures.memory();
         self.memory.most += most;
         self.memory.held += held;
-        let from = if was_short { id } else { ProcessId(0) };
-        for id in self.processes.range(from..).map(|(id, _)| *id).collect::<Vec<_>>() {
+        let thinned: Vec<ProcessId> = match (was_short, self.memory.is_short()) {
+            (_, false) => Vec::new(),
+            (true, true) => vec![id],
+            // From now on nobody keeps free pages for the next lap.
+            (false, true) => self.processes.keys().copied().collect(),
+        };
+        for id in thinned {
             Stream::ALL.into_iter().for_each(|stream| self.thin(id, stream, out));
         }
     }

@@ -130,6 +130,8 @@ pub struct Core {
     clients: BTreeMap<ClientId, Client>,
     processes: BTreeMap<ProcessId, Process>,
     names: HashMap<String, ProcessId>,
+    /// Those whose lease has run out: each end of somebody may be the last of their trees.
+    condemned: BTreeSet<ProcessId>,
     sockets: BTreeMap<String, Listener>,
     values: BTreeMap<String, u64>,
     lease: Lease,
@@ -156,6 +158,7 @@ impl Core {
             clients: BTreeMap::new(),
             processes: BTreeMap::new(),
             names: HashMap::new(),
+            condemned: BTreeSet::new(),
             sockets: BTreeMap::new(),
             values: BTreeMap::new(),
             lease: Lease::Free,

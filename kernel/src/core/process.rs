@@ -295,9 +295,9 @@ impl Core {
 
     /// Somebody else's end may have been the last of a condemned tree.
     pub(super) fn orphan_ended(&self, out: &mut Effects) {
-        for process in self.processes.values() {
-            if matches!(process.fate, Fate::Condemned { .. }) && matches!(process.life, Life::Exited(_)) {
-                self.probe(process.id, out);
+        for id in &self.condemned {
+            if self.processes.get(id).is_some_and(|process| matches!(process.life, Life::Exited(_))) {
+                self.probe(*id, out);
             }
         }
     }
@@ -318,6 +318,7 @@ impl Core {
         let grace_ns = process.stop.grace_ms.saturating_mul(1_000_000);
         let kill_at = now.boot_ns.saturating_add(grace_ns);
         process.fate = Fate::Condemned { kill_at };
+        self.condemned.insert(id);
         let signal = process.stop.signal;
         self.timers.insert((kill_at, Timer::Kill(id)));
         out.push(Effect::Signal { process: id, signal, target: Target::Tree, purpose: SignalFor::Stop });
@@ -347,6 +348,7 @@ impl Core {
             return;
         };
         self.names.remove(&process.name);
+        self.condemned.remove(&id);
         self.leave_rings(&process);
         if let Fate::Condemned { kill_at } = process.fate {
             self.timers.remove(&(kill_at, Timer::Kill(id)));

@@ -18,12 +18,12 @@ pub use ward::{Original, Ward};
 use crate::core::Conduct;
 use crate::say::say;
 use crate::shell::{self, Place, Verdict};
-use crate::state::{Deaths, End, UpgradePhase};
+use crate::state::{Deaths, End, Slot, UpgradePhase};
 use crate::sys::{self, Ended, Fork};
 use ringmaster_protocol::message::ExitStatus;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
@@ -52,6 +52,15 @@ pub struct Keeper {
     kernel: Kernel,
     /// When the kernel half died, as far as that matters still.
     crashes: VecDeque<Instant>,
+    slots: Slots,
+}
+
+/// Where the processes are noted whose ends come by the thousand: a look at all slots finds them all.
+#[derive(Debug, Default)]
+struct Slots {
+    by_pid: HashMap<i32, usize>,
+    /// How many processes had been made then.
+    drawn: u64,
 }
 
 /// The other half.
@@ -68,7 +77,7 @@ enum Kernel {
 impl Keeper {
     /// Keeps an instance whose kernel half is still to be started.
     pub fn new(ward: Ward) -> Self {
-        Self { ward, kernel: Kernel::Down { until: Instant::now() }, crashes: VecDeque::new() }
+        Self { ward, kernel: Kernel::Down { until: Instant::now() }, crashes: VecDeque::new(), slots: Slots::default() }
     }
 
     /// Keeps until the kernel half ends because nothing is left to own. Gives the exit status.
@@ -174,14 +183,25 @@ impl Keeper {
     /// Keeps how a child ended where the kernel half looks for it. One without a slot was nobody's: an orphan, or one that
     /// never became its program.
     fn note(&mut self, ended: &Ended) {
-        let slot = self.ward.state.find(ended.pid).or_else(|| {
-            self.ward.state.catch_up().ok()?;
-            self.ward.state.find(ended.pid)
-        });
-        if let Some(slot) = slot {
+        if let Some(slot) = self.slot_of(ended.pid) {
             let realtime_ns = shell::clock::now().real_ns;
             slot.note_end(ended.pid, &End { status: ended.status, rusage: ended.rusage, realtime_ns });
         }
+    }
+
+    fn slot_of(&mut self, pid: i32) -> Option<Slot> {
+        let state = &mut self.ward.state;
+        let known = self.slots.by_pid.remove(&pid).and_then(|index| state.slot(index)).filter(|slot| slot.is_of(pid));
+        if known.is_some() {
+            return known;
+        }
+        // One that cannot be mapped is found when there is memory again, or by the next core.
+        let _ = state.catch_up();
+        let drawn = state.header().drawn();
+        if self.slots.drawn != drawn {
+            self.slots = Slots { by_pid: state.by_pid(), drawn };
+        }
+        state.find(pid)
     }
 
     fn kernel_died(&mut self, ended: &Ended) {

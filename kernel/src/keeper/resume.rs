@@ -172,7 +172,8 @@ pub fn resume(words: impl IntoIterator<Item = OsString>) -> Result<u8, ResumeErr
     if let Err(error) = instance.restore() {
         say(&error.to_string());
     }
-    let guarantees = start::guarantees(&instance, &state).unwrap_or_else(|error| {
+    // Nobody is served meanwhile, and the host is the one that the program before has tried.
+    let guarantees = start::guarantees(&instance, &state, state.header().held()).unwrap_or_else(|error| {
         say(&error.to_string());
         Vec::new()
     });

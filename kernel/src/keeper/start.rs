@@ -29,7 +29,7 @@ pub fn serve(options: &Options, umask: u32, ready: impl FnOnce()) -> Result<u8, 
     let instance = Instance::open(&options.directory)?;
     let original = Original { umask, open_files: raise_open_files()?, oom_score_adj: lower_oom_score() };
     let state = crate::shell::open_state(instance.as_fd())?;
-    let guarantees = guarantees(&instance, &state)?;
+    let guarantees = guarantees(&instance, &state, 0)?;
     let listener = listen(&instance, options)?;
     let tcp = options.port.map(|port| tcp::listen(port).map_err(fail(format!("listening on 127.0.0.1:{port}"))));
     let tcp = tcp.transpose()?;
@@ -57,10 +57,12 @@ pub fn own_signals() -> Result<(), ServeError> {
     Ok(())
 }
 
-/// Which of the promises hold on this host.
-pub fn guarantees(instance: &Instance, state: &StateFile) -> Result<Vec<Guarantee>, ServeError> {
+/// Which of the promises hold on this host; those of the bits `held` are not tried again.
+pub fn guarantees(instance: &Instance, state: &StateFile, held: u64) -> Result<Vec<Guarantee>, ServeError> {
     let mut groups = Groups::find(instance.as_fd(), state.header().instance());
-    Ok(guarantees::find(instance.folder(file::RINGS)?.as_fd(), &mut groups))
+    let (found, held) = guarantees::find(instance.folder(file::RINGS)?.as_fd(), &mut groups, held);
+    state.header().set_held(held);
+    Ok(found)
 }
 
 /// When memory runs out, a child is to go and not the core. Gives the starter's value, which children get back; `None` when

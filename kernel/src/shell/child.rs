@@ -19,16 +19,27 @@ use std::sync::atomic::Ordering;
 pub struct Pipe {
     /// Reads; does not block.
     pub read: OwnedFd,
-    /// It is in the set of descriptors that are waited for.
-    pub watched: bool,
+    /// Whether it is waited for.
+    pub watch: Watch,
     /// It was given more room than pipes have.
     pub wide: bool,
+}
+
+/// Whether a pipe is in the set of descriptors that are waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// No.
+    No,
+    /// Not yet: clients come first (`shell/later.rs`).
+    Soon,
+    /// Yes.
+    Yes,
 }
 
 impl Pipe {
     /// Not waited for yet.
     pub fn new(read: OwnedFd) -> Self {
-        Self { read, watched: false, wide: false }
+        Self { read, watch: Watch::No, wide: false }
     }
 }
 

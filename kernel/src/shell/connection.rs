@@ -51,6 +51,15 @@ pub enum Dropped {
     Reply,
 }
 
+/// What a read came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    /// Something arrived; there may be more.
+    Bytes,
+    /// Nothing is there, or the client has sent its last byte.
+    Nothing,
+}
+
 /// A look at a client that no event announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
@@ -153,7 +162,7 @@ impl Connection {
     }
 
     /// Reads what is there, at most a portion.
-    pub fn receive(&mut self) -> Result<(), Dropped> {
+    pub fn receive(&mut self) -> Result<Received, Dropped> {
         let mut bytes = vec![0; CLIENT_READ];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -161,7 +170,7 @@ impl Connection {
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
         let got = match rustix::net::recvmsg(&self.socket, &mut parts, &mut control, flags) {
             Ok(got) => got,
-            Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(Received::Nothing),
             Err(errno) => return Err(errno.into()),
         };
         for message in control.drain() {
@@ -174,13 +183,13 @@ impl Connection {
         }
         if got.bytes == 0 {
             self.finished = true;
-            return Ok(());
+            return Ok(Received::Nothing);
         }
         let mut rest = bytes.get(..got.bytes).unwrap_or_default();
         self.tell_apart(rest);
         if self.speech == Speech::Text {
             self.descriptors.clear();
-            return self.session.push(rest).then_some(()).ok_or(Dropped::Line);
+            return self.session.push(rest).then_some(Received::Bytes).ok_or(Dropped::Line);
         }
         if let Some(missing) = PREFACE.get(self.preface..).filter(|missing| !missing.is_empty()) {
             let count = missing.len().min(rest.len());
@@ -192,7 +201,7 @@ impl Connection {
             rest = tail;
         }
         self.reader.push(rest);
-        Ok(())
+        Ok(Received::Bytes)
     }
 
     /// The first byte tells what the client speaks.

@@ -1,6 +1,6 @@
 //! Ends of processes: the keeper notes and reaps, we drain and keep.
 
-use super::child::Child;
+use super::child::{Child, Watch};
 use super::poll::Token;
 use super::{Shell, clock, tree};
 use crate::core::ring::Captured;
@@ -13,17 +13,22 @@ use ringmaster_protocol::ring::Stream;
 use std::os::fd::AsFd;
 
 impl Shell {
-    /// Registers a process that was made or found.
+    /// Registers a process that was made, and waits for its output and its end.
     pub(super) fn take_in(&mut self, id: ProcessId, child: Child) {
+        self.register(id, child);
+        for stream in Stream::ALL {
+            self.resume(id, stream);
+        }
+        self.watch(id);
+    }
+
+    /// Registers a process.
+    pub(super) fn register(&mut self, id: ProcessId, child: Child) {
         if child.facts.phase == Phase::Running {
             self.by_pid.insert(child.facts.pid, id);
             child.group.iter().for_each(|group| self.groups.lives(group, true));
         }
         self.children.insert(id, child);
-        for stream in Stream::ALL {
-            self.resume(id, stream);
-        }
-        self.watch(id);
     }
 
     /// The keeper has noted and reaped children since it said so last. Those without a record were somebody's orphans.
@@ -122,12 +127,14 @@ impl Shell {
             return;
         };
         for stream in Stream::ALL {
-            if let Some(pipe) = child.pipe(stream).filter(|pipe| pipe.watched) {
+            if let Some(pipe) = child.pipe(stream).filter(|pipe| pipe.watch == Watch::Yes) {
                 self.poll.remove(&pipe.read);
             }
         }
         self.state.release(child.index);
-        super::file::ProcessFile::remove(self.launcher.rings(), id);
+        if child.file.is_somewhere() {
+            super::file::ProcessFile::remove(self.launcher.rings(), id);
+        }
         if let Some(group) = &child.group {
             self.groups.leave(group);
         }

@@ -66,12 +66,13 @@ impl ProcessFile {
         made
     }
 
-    /// Opens the file of a process of a former core, with the request that made it. One whose output is not captured may be in
-    /// the ledger instead.
+    /// Opens the file of a process of a former core, unless it is `known`, with the request that made it. One whose output is not
+    /// captured may be in the ledger instead.
     pub fn open(
         folder: BorrowedFd<'_>,
         ledger: &Ledger,
         (index, id): (usize, ProcessId),
+        known: Option<OwnedFd>,
         captured: bool,
     ) -> io::Result<(Self, Spawn)> {
         if !captured && let Some(spawn) = ledger.find(index, id) {
@@ -79,7 +80,8 @@ impl ProcessFile {
         }
         // Nobody but us can put a link there.
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        Self::adopt(rustix::fs::openat(folder, id.0.to_string(), flags, Mode::empty())?)
+        let open = || rustix::fs::openat(folder, id.0.to_string(), flags, Mode::empty());
+        Self::adopt(known.map_or_else(open, Ok)?)
     }
 
     /// As [`Self::open`], with a file that is open already.
@@ -115,6 +117,11 @@ impl ProcessFile {
     /// Of a process that is in the ledger.
     fn nowhere() -> Self {
         Self { file: None, entries: [StreamEntry::default(); 2] }
+    }
+
+    /// Whether it has a file of its own.
+    pub fn is_somewhere(&self) -> bool {
+        self.file.is_some()
     }
 
     fn file(&self) -> io::Result<&File> {

@@ -10,7 +10,7 @@ use crate::instance::{GROUPS, through};
 use crate::limits::MAX_NESTED_GROUPS;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -66,6 +66,15 @@ struct Users {
     known: usize,
     /// Those that live.
     living: usize,
+}
+
+/// Who is in a group at one moment.
+#[derive(Debug, Default)]
+pub struct Company {
+    /// All members that live.
+    pub pids: HashSet<i32>,
+    /// Somebody is among them whom the core did not make.
+    pub strangers: bool,
 }
 
 /// The groups of one instance.

@@ -29,7 +29,7 @@ struct Row {
     test: fn(BorrowedFd<'_>, &mut Groups) -> io::Result<()>,
 }
 
-/// In the order of `status`.
+/// In the order of `status`. The position of a row is its bit in the state: a new one comes last.
 const ROWS: [Row; 8] = [
     Row {
         name: "children-survive-core-death",
@@ -93,15 +93,25 @@ const LIMITS: [(&str, &str); 2] = [
     ),
 ];
 
-/// Tries all of them, and makes no groups any more when they do not work. Called in the keeper, before it
-/// keeps anything: the processes that are made for it are its own.
-pub fn find(folder: BorrowedFd<'_>, groups: &mut Groups) -> Vec<Guarantee> {
-    let tried = ROWS.map(|row| match (row.test)(folder, groups) {
-        Ok(()) => Guarantee { name: row.name.into(), holds: true, reason: row.by.into() },
-        Err(why) => Guarantee { name: row.name.into(), holds: false, reason: format!("{why}: {}", row.instead) },
-    });
+/// Tries all of them but those of the bits `held`, which held a moment ago, and makes no groups any more when they do not work.
+/// Gives them with the bits of those that hold. Called in the keeper, before it keeps anything: the processes that are made for it
+/// are its own.
+pub fn find(folder: BorrowedFd<'_>, groups: &mut Groups, held: u64) -> (Vec<Guarantee>, u64) {
+    let mut now = 0;
+    let mut rows = Vec::new();
+    for (bit, row) in (0..).zip(ROWS) {
+        let known = held & 1 << bit != 0 && (row.name != TREES || groups.are_made().is_ok());
+        let tried = if known { Ok(()) } else { (row.test)(folder, groups) };
+        let (holds, reason) = match tried {
+            Ok(()) => (true, row.by.into()),
+            Err(why) => (false, format!("{why}: {}", row.instead)),
+        };
+        now |= u64::from(holds) << bit;
+        rows.push(Guarantee { name: row.name.into(), holds, reason });
+    }
     let never = LIMITS.map(|(name, reason)| Guarantee { name: name.into(), holds: false, reason: reason.into() });
-    tried.into_iter().chain(never).collect()
+    rows.extend(never);
+    (rows, now)
 }
 
 /// Makes a process as all are made and waits for its end. It goes the whole way and has no program to become.

@@ -59,7 +59,7 @@ pub fn restore(ward: &Ward, keeper: Pid, left: &mut Inherited) -> Option<OwnedFd
         told(restored.map_err(ServeError::from));
     }
     if !ward.instance.has(LEDGER)
-        && let Some(ledger) = left.file(LEDGER)
+        && let Some(ledger) = left.file_named(LEDGER)
     {
         let former = format!("/proc/self/fd/{}", ledger.as_raw_fd());
         let copied = std::fs::copy(former, through(ward.instance.as_fd(), LEDGER));
@@ -125,7 +125,7 @@ impl Shell {
         error: io::Error,
     ) -> io::Result<(ProcessFile, Spawn)> {
         let spilled = format!("papa-{:016x}-{}", self.state.header().instance(), id.0);
-        let file = left.file(&id.0.to_string()).or_else(|| left.file(&spilled)).ok_or(error)?;
+        let file = left.file_named(&id.0.to_string()).or_else(|| left.file_named(&spilled)).ok_or(error)?;
         ProcessFile::adopt(file)
     }
 }

@@ -1,8 +1,9 @@
 //! What a former kernel half left open in the table of descriptors that it shared with the keeper.
 //!
 //! Pipes and listening sockets are known by their inodes, pidfds by their numbers and by what they say of themselves; both
-//! are written in the state before anything depends on them. Whatever is not asked for is closed: clients, epoll sets, ends
-//! of pipes whose process never came to be. Files are looked for only when their names are gone.
+//! are written in the state before anything depends on them. A process file is the one that its name leads to; by what it was called
+//! it is looked for only when that name is gone. Whatever is not asked for is closed: clients, epoll sets, ends of pipes whose
+//! process never came to be.
 
 use super::ServeError;
 use crate::state::{Facts, Phase, Slot, StateFile};
@@ -11,6 +12,7 @@ use ringmaster_protocol::instance::file;
 use rustix::fs::{AtFlags, FileType, OFlags, Stat};
 use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -22,10 +24,13 @@ pub struct Inherited {
     pipes: HashMap<u64, OwnedFd>,
     sockets: HashMap<u64, OwnedFd>,
     pidfds: HashMap<RawFd, OwnedFd>,
-    files: Vec<OwnedFd>,
+    files: HashMap<Place, OwnedFd>,
     /// The same by what they were called, once somebody has asked.
     named: HashMap<String, OwnedFd>,
 }
+
+/// Where a file lies: its file system and its inode there (`st_dev` and `st_ino` of stat(2)).
+pub type Place = (u64, u64);
 
 impl Inherited {
     /// Takes everything out of the table that is not in `kept`; what cannot be of use is closed at once. Nothing, where /proc
@@ -37,15 +42,10 @@ impl Inherited {
         let mut left = ManuallyDrop::new(Self::default());
         let no_table =
             |error: io::Error| if error.kind() == io::ErrorKind::NotFound { Ok(Vec::new()) } else { Err(error) };
-        let numbers = sys::open_numbers().or_else(no_table)?;
-        for number in numbers {
-            if kept.contains(&number) {
-                continue;
-            }
-            if let Some(descriptor) = sys::inherited(number).map(ManuallyDrop::new) {
-                let stat = rustix::fs::fstat(&*descriptor)?;
-                left.sort(ManuallyDrop::into_inner(descriptor), &stat, &pidfds);
-            }
+        let found: Vec<_> = sys::inherited_but(kept).or_else(no_table)?.into_iter().map(ManuallyDrop::new).collect();
+        for descriptor in found {
+            let stat = rustix::fs::fstat(&*descriptor)?;
+            left.sort(ManuallyDrop::into_inner(descriptor), &stat, &pidfds);
         }
         Ok(ManuallyDrop::into_inner(left))
     }
@@ -54,26 +54,21 @@ impl Inherited {
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind == FileType::Fifo {
             // As a rule it is our end. A spawn that was cut short left the child's as well, which is not for reading alone.
-            let displaced = self.pipes.insert(stat.st_ino, descriptor);
-            let ours = displaced.filter(|first| {
-                let flags = rustix::fs::fcntl_getfl(first);
-                flags.is_ok_and(|flags| !flags.intersects(OFlags::WRONLY | OFlags::RDWR))
-            });
-            if let Some(ours) = ours {
-                self.pipes.insert(stat.st_ino, ours);
-            }
+            keep(&mut self.pipes, stat.st_ino, descriptor, |mode| !mode.intersects(OFlags::WRONLY | OFlags::RDWR));
         } else if kind == FileType::Socket {
             self.sockets.insert(stat.st_ino, descriptor);
         } else if pidfds.contains(&descriptor.as_raw_fd()) {
+            // Since Linux 6.9 it looks like a regular file.
             self.pidfds.insert(descriptor.as_raw_fd(), descriptor);
         } else if kind == FileType::RegularFile {
-            self.files.push(descriptor);
+            // One that was on its way to a client is for reading alone.
+            keep(&mut self.files, (stat.st_dev, stat.st_ino), descriptor, |mode| mode.contains(OFlags::RDWR));
         }
     }
 
     /// A file of ours whose last name was this, wherever that is or was.
-    pub fn file(&mut self, name: &str) -> Option<OwnedFd> {
-        let named = self.files.drain(..).filter_map(|file| Some((own_name(&file)?, file)));
+    pub fn file_named(&mut self, name: &str) -> Option<OwnedFd> {
+        let named = self.files.drain().filter_map(|(_, file)| Some((own_name(&file)?, file)));
         self.named.extend(named);
         self.named.remove(name)
     }
@@ -81,6 +76,12 @@ impl Inherited {
     /// Our end of a pipe.
     pub fn pipe(&mut self, inode: u64) -> Option<OwnedFd> {
         self.pipes.remove(&inode)
+    }
+
+    /// The file that lies there, open for reading and writing.
+    pub fn file_at(&mut self, place: Place) -> Option<OwnedFd> {
+        let file = self.files.remove(&place)?;
+        rustix::fs::fcntl_getfl(&file).is_ok_and(|mode| mode.contains(OFlags::RDWR)).then_some(file)
     }
 
     /// A socket.
@@ -122,6 +123,20 @@ pub fn state(directory: &OwnedFd) -> Result<StateFile, ServeError> {
         }
     }
     super::open_state(directory)
+}
+
+/// Keeps a descriptor; of two for the same thing that which is open in the right way.
+fn keep<K: Eq + Hash + Copy>(
+    all: &mut HashMap<K, OwnedFd>,
+    key: K,
+    descriptor: OwnedFd,
+    is_right: impl FnOnce(OFlags) -> bool,
+) {
+    if let Some(first) = all.insert(key, descriptor)
+        && rustix::fs::fcntl_getfl(&first).is_ok_and(is_right)
+    {
+        all.insert(key, first);
+    }
 }
 
 fn number_of_pidfd(slot: Slot) -> RawFd {

@@ -13,6 +13,7 @@ pub mod groups;
 pub mod guarantees;
 mod home;
 pub mod inherited;
+mod later;
 mod launch;
 mod ledger;
 mod perform;
@@ -34,12 +35,12 @@ pub use serve::{Options, Place, ServeError, Verdict, open_state, open_state_at, 
 
 use crate::core::ring::{Capture, Captured};
 use crate::core::{ClientId, Core, Effect, Effects, Input, Now, ReplyTo};
-use crate::limits::{CAPTURES_PER_TURN, NOTICES_PER_TURN, TURN};
+use crate::limits::{CAPTURES_PER_TURN, CLIENT_SHARE, NOTICES_PER_TURN, TURN};
 use crate::say::say;
 use crate::state::StateFile;
 use crate::sys;
 use child::Child;
-use connection::{Connection, Dropped, Speech};
+use connection::{Connection, Dropped, Received, Speech};
 use descriptors::Inheritable;
 use groups::Groups;
 use launch::Launcher;
@@ -53,6 +54,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Instant;
 use store::Store;
 
 /// How much the core says on its standard error.
@@ -100,12 +102,16 @@ pub struct Shell {
     kinship: tree::Kinship,
     /// All processes, as seen at most once in a turn.
     snapshot: Option<tree::Snapshot>,
+    /// Who is in a group, as seen at most once in a turn.
+    company: HashMap<groups::GroupName, groups::Company>,
     /// The last capture and its outcome, for the loop that goes on while there is more.
     last: Option<(Capture, Captured)>,
     /// When accepting goes on after the table of descriptors was full, and `missed` is tried again (`CLOCK_BOOTTIME`).
     accept_again: Option<u64>,
     /// Pipes and pidfds that could not be waited for: nobody else would ever look at them.
     missed: Vec<Token>,
+    /// What is still to be waited for of processes of a former core.
+    later: VecDeque<Token>,
     effects: Effects,
     verbosity: Verbosity,
     verdict: Option<Verdict>,
@@ -133,7 +139,7 @@ impl Shell {
         self.now = clock::now();
         let unfinished = self.unfinished();
         let timeout = match deadline {
-            _ if !unfinished.is_empty() => Some(clock::NOW),
+            _ if !unfinished.is_empty() || !self.later.is_empty() => Some(clock::NOW),
             Some(deadline) => Some(clock::until(deadline, self.now)),
             None => None,
         };
@@ -143,6 +149,7 @@ impl Shell {
         sys::alarm(TURN);
         self.now = clock::now();
         self.snapshot = None;
+        self.company.clear();
         if self.core.next_deadline().is_some_and(|deadline| deadline <= self.now.boot_ns) {
             self.drive(Input::Tick);
         }
@@ -159,6 +166,7 @@ impl Shell {
         }
         self.look_at_clients();
         self.tell_clients();
+        self.watch_some();
         Ok(())
     }
 
@@ -212,19 +220,45 @@ impl Shell {
         if event.writable {
             result = connection.send();
         }
-        if result.is_ok() && event.readable && !connection.is_clogged() && !connection.ending {
-            result = connection.receive();
-        }
-        if let Err(why) = result.and_then(|()| self.requests(client)) {
+        let read =
+            result.and_then(|()| if event.readable { self.take_requests(client) } else { self.requests(client) });
+        if let Err(why) = read {
             self.drop_client(client, &why);
+        }
+    }
+
+    /// Reads requests and handles them while there are more, within the client's share of the turn. Descriptors end each read, so
+    /// many requests would be as many turns, and as many answers that each wake the client.
+    fn take_requests(&mut self, client: ClientId) -> Result<(), Dropped> {
+        let share = Share::begin();
+        loop {
+            let Some(connection) = self.connections.get_mut(&client) else {
+                return Ok(());
+            };
+            let reads = !connection.is_clogged() && !connection.ending;
+            let received = if reads { connection.receive()? } else { Received::Nothing };
+            let more = received == Received::Bytes && connection.speech == Speech::Binary;
+            self.requests_within(client, &share)?;
+            if !more || share.is_over() {
+                return Ok(());
+            }
         }
     }
 
     /// Handles the requests that have arrived whole, as long as their answers find room.
     fn requests(&mut self, client: ClientId) -> Result<(), Dropped> {
+        self.requests_within(client, &Share::begin())
+    }
+
+    /// The same within a share that has begun; what is left is handled in the next turn.
+    fn requests_within(&mut self, client: ClientId, share: &Share) -> Result<(), Dropped> {
         while let Some(connection) = self.connections.get_mut(&client) {
             if connection.speech == Speech::Text {
                 return self.converse(client);
+            }
+            if share.is_over() {
+                connection.stalled = true;
+                return Ok(());
             }
             let Some(frame) = connection.next_frame()? else {
                 if connection.finished && !connection.is_clogged() {
@@ -345,6 +379,19 @@ impl Shell {
             Verbosity::Debug => self.log(text),
             Verbosity::Quiet => {}
         }
+    }
+}
+
+/// What one client has of a turn.
+struct Share(Instant);
+
+impl Share {
+    fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.elapsed() >= CLIENT_SHARE
     }
 }
 

@@ -1,5 +1,6 @@
 //! Carrying out effects: one switch, a few lines each.
 
+use super::child::Watch;
 use super::connection::Speech;
 use super::descriptors::Inheritable;
 use super::launch::{Caller, Started};
@@ -195,19 +196,20 @@ impl Shell {
 
     fn pause(&mut self, process: ProcessId, stream: Stream) {
         let pipe = self.children.get_mut(&process).and_then(|child| child.pipe(stream));
-        if let Some(pipe) = pipe.filter(|pipe| pipe.watched) {
-            pipe.watched = false;
+        if let Some(pipe) = pipe
+            && std::mem::replace(&mut pipe.watch, Watch::No) == Watch::Yes
+        {
             self.poll.remove(&pipe.read);
         }
     }
 
     pub(super) fn resume(&mut self, process: ProcessId, stream: Stream) {
         let pipe = self.children.get_mut(&process).and_then(|child| child.pipe(stream));
-        let Some(pipe) = pipe.filter(|pipe| !pipe.watched) else {
+        let Some(pipe) = pipe.filter(|pipe| pipe.watch != Watch::Yes) else {
             return;
         };
         match self.poll.add(&pipe.read, Token::Pipe(process, stream)) {
-            Ok(()) => pipe.watched = true,
+            Ok(()) => pipe.watch = Watch::Yes,
             Err(error) => self.missed(Token::Pipe(process, stream), &error),
         }
     }
@@ -226,7 +228,7 @@ impl Shell {
 
     fn close(&mut self, process: ProcessId, stream: Stream) {
         let pipe = self.children.get_mut(&process).and_then(|child| child.close(stream));
-        if let Some(pipe) = pipe.filter(|pipe| pipe.watched) {
+        if let Some(pipe) = pipe.filter(|pipe| pipe.watch == Watch::Yes) {
             self.poll.remove(&pipe.read);
         }
     }

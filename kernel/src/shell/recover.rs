@@ -6,17 +6,19 @@
 use super::child::{Child, Origin, Pipe};
 use super::ends::{end_now, zombie_status};
 use super::file::ProcessFile;
-use super::inherited::Inherited;
+use super::inherited::{Inherited, Place};
 use super::{Shell, clock, store, tree};
 use crate::core::ring::{Remains, Ring};
 use crate::core::{Conduct, Input, Made, Now, of};
 use crate::state::{Facts, Phase, Slot};
-use ringmaster_protocol::message::ExitStatus;
+use ringmaster_protocol::message::{ExitStatus, ProcessId};
 use ringmaster_protocol::ring::Stream;
 use rustix::fs::{Mode, OFlags};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirEntryExt;
 use std::sync::atomic::Ordering;
 
 impl Shell {
@@ -24,17 +26,18 @@ impl Shell {
     /// a disk fails, may be readable a moment later: an error means that this half is to be started anew. Only one that comes
     /// up careful, because that has happened again and again, does without what it cannot read.
     pub(super) fn recover(&mut self, left: &mut Inherited, conduct: Conduct) -> io::Result<()> {
+        let listing = Listing::of(self.launcher.rings());
         for index in self.state.used() {
             let Some((slot, facts)) = self.state.slot(index).and_then(|slot| Some((slot, slot.facts()?))) else {
                 self.state.release(index);
                 continue;
             };
-            if !self.recover_process(index, slot, facts, left, conduct)? {
+            if !self.recover_process(index, slot, facts, (&listing, left), conduct)? {
                 self.state.release(index);
                 ProcessFile::remove(self.launcher.rings(), facts.id);
             }
         }
-        self.remove_stray_files();
+        self.remove_stray_files(&listing);
         self.groups.clean();
         self.recover_sockets(left, conduct)?;
         for number in self.values.numbers().or_else(|error| without(conduct, error))? {
@@ -53,7 +56,7 @@ impl Shell {
         index: usize,
         slot: Slot,
         facts: Facts,
-        left: &mut Inherited,
+        (listing, left): (&Listing, &mut Inherited),
         conduct: Conduct,
     ) -> io::Result<bool> {
         if facts.phase == Phase::Opening {
@@ -63,6 +66,7 @@ impl Shell {
             self.launcher.rings(),
             self.launcher.ledger(),
             (index, facts.id),
+            listing.place(facts.id).and_then(|place| left.file_at(place)),
             facts.pipes != [0, 0],
         )
         .or_else(|error| self.file_without_name(left, facts.id, error))
@@ -106,7 +110,7 @@ impl Shell {
         let group = Some(self.groups.name(&spawn.name)).filter(|group| self.groups.is_there(group));
         group.iter().for_each(|group| self.groups.enter(group));
         let child = Child { index, slot, facts, origin, pidfd, file, pipes, group, remembered: Vec::new() };
-        self.take_in(id, child);
+        self.adopt(id, child);
         self.drive(Input::Adopted { spawn: Box::new(spawn), made });
         match facts.phase {
             Phase::Opening | Phase::Exited(_) => {}
@@ -123,12 +127,11 @@ impl Shell {
     }
 
     /// Files of processes that have no slot.
-    fn remove_stray_files(&self) {
+    fn remove_stray_files(&self, listing: &Listing) {
         let known: HashSet<String> = self.children.keys().map(|id| id.0.to_string()).collect();
-        let folder = crate::instance::through(self.launcher.rings(), "");
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            if entry.file_name().to_str().is_none_or(|name| !known.contains(name)) {
-                ProcessFile::remove_entry(self.launcher.rings(), &entry.file_name());
+        for name in listing.inodes.keys() {
+            if name.to_str().is_none_or(|name| !known.contains(name)) {
+                ProcessFile::remove_entry(self.launcher.rings(), name);
             }
         }
     }
@@ -139,6 +142,26 @@ pub(super) fn without<T: Default>(conduct: Conduct, error: io::Error) -> io::Res
     match conduct {
         Conduct::Full => Err(error),
         Conduct::Safe => Ok(T::default()),
+    }
+}
+
+/// What is in the folder of process files.
+struct Listing {
+    /// The folder's file system.
+    device: u64,
+    /// By name. One that is elsewhere, and only has a link here, has the link's inode, which no open file has.
+    inodes: HashMap<OsString, u64>,
+}
+
+impl Listing {
+    fn of(rings: BorrowedFd<'_>) -> Self {
+        let entries = std::fs::read_dir(crate::instance::through(rings, "")).into_iter().flatten().flatten();
+        let device = rustix::fs::fstat(rings).map_or(0, |folder| folder.st_dev);
+        Self { device, inodes: entries.map(|entry| (entry.file_name(), entry.ino())).collect() }
+    }
+
+    fn place(&self, id: ProcessId) -> Option<Place> {
+        Some((self.device, *self.inodes.get(OsStr::new(&id.0.to_string()))?))
     }
 }
 

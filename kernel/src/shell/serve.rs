@@ -17,7 +17,7 @@ use crate::sys;
 use ringmaster_protocol::instance::file;
 use ringmaster_protocol::message::ExitStatus;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -243,9 +243,11 @@ fn equip(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct, state: Stat
         sockets: BTreeMap::new(),
         kinship: tree::Kinship::find(),
         snapshot: None,
+        company: HashMap::new(),
         last: None,
         accept_again: None,
         missed: Vec::new(),
+        later: VecDeque::new(),
         effects: Vec::new(),
         verbosity: ward.options.verbosity,
         verdict: None,

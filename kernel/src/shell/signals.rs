@@ -1,7 +1,7 @@
 //! Signals to processes and what belongs to them.
 
 use super::child::{Child, Origin};
-use super::groups::GroupName;
+use super::groups::{Company, GroupName};
 use super::tree::{self, Identity, Kinship, Snapshot};
 use super::{Shell, socket};
 use crate::sys;
@@ -58,7 +58,7 @@ impl Shell {
     /// Whoever descends from it now is known to belong to it later, when it has ended and they are orphans. A group of its
     /// own knows that without being asked.
     fn remember(&mut self, id: ProcessId) {
-        if self.kinship == Kinship::Lists && self.own_group(id).is_none() {
+        if self.kinship == Kinship::Lists && self.own_group(id).is_none() && !self.is_alone(id) {
             self.look(id, Around::Below, |child, snapshot, _| child.descendants(snapshot));
         }
     }
@@ -98,6 +98,7 @@ impl Shell {
             seen.append(&mut members);
             if rounds > 1 {
                 self.snapshot = None;
+                self.company.clear();
                 members = self.members(id, Around::Everywhere);
             }
         }
@@ -110,6 +111,9 @@ impl Shell {
             return Vec::new();
         };
         let Some((group, pids)) = self.own_group(id) else {
+            if self.is_alone(id) {
+                return Vec::new();
+            }
             let adopter = self.keeper_pid;
             return self.look(id, around, |child, snapshot, mains| match around {
                 Around::Below => child.descendants(snapshot),
@@ -130,6 +134,27 @@ impl Shell {
         }
         let pids = self.groups.pids(&group)?;
         (!lives || pids.contains(&child.facts.pid)).then_some((group, pids))
+    }
+
+    /// Whether there is nobody in the group of a process but those whom we made, itself included while it lives: then nobody
+    /// belongs to any of them, and nobody has to be looked for. Its siblings ask the same within the turn.
+    fn is_alone(&mut self, id: ProcessId) -> bool {
+        let Some(child) = self.children.get(&id) else {
+            return false;
+        };
+        let Some(group) = &child.group else {
+            return false;
+        };
+        if !self.company.contains_key(group) {
+            let Some(pids) = self.groups.pids(group) else {
+                return false;
+            };
+            let strangers = pids.iter().any(|pid| !self.by_pid.contains_key(pid));
+            self.company.insert(group.clone(), Company { pids: pids.into_iter().collect(), strangers });
+        }
+        let lives = child.pidfd.is_some();
+        let company = self.company.get(group);
+        company.is_some_and(|company| !company.strangers && (!lives || company.pids.contains(&child.facts.pid)))
     }
 
     /// Asks about one process in a snapshot that shows all that may belong to it.

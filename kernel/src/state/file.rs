@@ -1,12 +1,12 @@
 //! The file itself: header, chunks, and which slots are free.
 
 use super::convert::convert;
-use super::facts::Phase;
 use super::slot::{SLOT_WORDS, Slot};
 use crate::limits::MAX_PROCESSES;
 use crate::sys;
 use ringmaster_protocol::message::ProcessId;
 use rustix::fs::{FallocateFlags, Mode, OFlags};
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -78,6 +78,7 @@ pub(super) mod at {
     pub const NEW_BINARY: usize = 18;
     pub const TRIAL: usize = 19;
     pub const TRIAL_BEGAN: usize = 20;
+    pub const HELD: usize = 32;
 }
 
 /// How far an upgrade has come. The two ends of it, committed and abandoned, exclude each other: whoever exchanges the word
@@ -148,6 +149,21 @@ impl Header {
         self.set(at::GRACE, grace_ms);
         self.set(at::EPOCH, epoch);
         self.set(at::LEASED, u64::from(leased));
+    }
+
+    /// How many ids have been given to processes.
+    pub fn drawn(self) -> u64 {
+        self.get(at::NEXT_ID)
+    }
+
+    /// Which promises have been seen to hold since the system started, a bit for each (`shell/guarantees.rs`).
+    pub fn held(self) -> u64 {
+        self.get(at::HELD)
+    }
+
+    /// Sets it.
+    pub fn set_held(self, bits: u64) {
+        self.set(at::HELD, bits);
     }
 
     /// Bytes lost by processes that have been forgotten.
@@ -378,16 +394,21 @@ impl StateFile {
 
     /// The slot in whose last process has that pid and has not ended as far as the slot says.
     pub fn find(&self, pid: i32) -> Option<Slot> {
-        let slots = (0..self.chunks.len() * CHUNK_SLOTS).filter_map(|index| self.slot(index));
-        let mut named =
-            slots.filter(|slot| slot.pid().load(Ordering::Acquire) & 0xffff_ffff == u64::from(pid.cast_unsigned()));
-        named.find(|slot| slot.facts().is_some_and(|facts| !matches!(facts.phase, Phase::Exited(_))))
+        let mut slots = (0..self.chunks.len() * CHUNK_SLOTS).filter_map(|index| self.slot(index));
+        slots.find(|slot| slot.is_of(pid))
     }
 
     /// All slots that are in use.
     pub fn used(&self) -> Vec<usize> {
+        let free: HashSet<usize> = self.free.iter().copied().collect();
         let all = 0..self.chunks.len() * CHUNK_SLOTS;
-        all.filter(|index| !self.free.contains(index)).collect()
+        all.filter(|index| !free.contains(index)).collect()
+    }
+
+    /// The slots by the pid of their last process.
+    pub fn by_pid(&self) -> HashMap<i32, usize> {
+        let slots = (0..self.chunks.len() * CHUNK_SLOTS).filter_map(|index| Some((index, self.slot(index)?)));
+        slots.filter_map(|(index, slot)| Some((slot.last_pid()?, index))).collect()
     }
 
     fn map_chunk(&mut self, index: usize) -> Result<(), StateError> {

@@ -1,6 +1,6 @@
 //! One slot: 80 words of shared memory for one process.
 
-use super::facts::{Facts, WORDS};
+use super::facts::{Facts, Phase, WORDS};
 use ringmaster_protocol::message::{ExitStatus, Rusage};
 use ringmaster_protocol::ring::Stream;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -57,6 +57,18 @@ impl Slot {
     /// Where clone3 writes the pid.
     pub fn pid(self) -> &'static AtomicU64 {
         self.word::<PID>()
+    }
+
+    /// The last process that was made in it, whatever became of that.
+    pub fn last_pid(self) -> Option<i32> {
+        let low = u32::try_from(self.pid().load(Ordering::Acquire) & 0xffff_ffff).ok()?;
+        Some(low.cast_signed()).filter(|pid| *pid != 0)
+    }
+
+    /// Whether its last process has that pid and has not ended as far as the slot says.
+    pub fn is_of(self, pid: i32) -> bool {
+        let open = |facts: Facts| !matches!(facts.phase, Phase::Exited(_));
+        self.last_pid() == Some(pid) && self.facts().is_some_and(open)
     }
 
     /// Where clone3 writes the pidfd.
@@ -186,13 +198,15 @@ fn read(copy: &[AtomicU64; COPY_WORDS]) -> Option<[u64; WORDS]> {
     (stored == checksum(&words)).then_some(words)
 }
 
-/// FNV-1a over the words, never 0: a page of zeroes is not a valid copy.
+/// FNV-1a over the words, never 0: a page of zeroes is not a valid copy. Recovery computes it several times for each process.
 fn checksum(words: &[u64; WORDS]) -> u64 {
-    words
-        .iter()
-        .flat_map(|word| word.to_le_bytes())
-        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
-        | 1
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for word in words {
+        for byte in word.to_le_bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+    hash | 1
 }
 
 /// How far one stream has come, a word for each fact, so that each change is one store.
@@ -285,7 +299,6 @@ impl StreamWords {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::Phase;
     use ringmaster_protocol::message::ProcessId;
 
     fn slot() -> Slot {

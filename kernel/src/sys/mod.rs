@@ -21,5 +21,5 @@ pub use process::{Ended, Holds, exit_of_pidfd, pidfd_holds, pidfd_signal, reap, 
 pub use signal::{alarm, block_all, default_all, let_alarm_kill, signal_queue, take_signal, wait_signal};
 pub use socket::{bind_to_device, unread_bytes};
 pub use splice::splice_into;
-pub use table::{close_all_on_exec, copy, inherited, keep_across_exec, open_numbers, replace};
+pub use table::{close_all_on_exec, copy, inherited, inherited_but, keep_across_exec, open_numbers, replace};
 pub use words::map_words;
