@@ -37,7 +37,7 @@ use leave::Departure;
 use output::OutputReport;
 use ringmaster_protocol::message::{LeaseLost, Notice, ProcessInfo};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
@@ -60,6 +60,9 @@ const REACH_SOON: Duration = Duration::from_millis(10);
 
 /// Between two attempts in the long run; each pause before is twice the last.
 const REACH_AGAIN: Duration = Duration::from_millis(200);
+
+/// How long a core that is being started may take to be told that nobody needs it: a signal to circusd does not wait for longer.
+const LAST_MOMENT: Duration = Duration::from_secs(5);
 
 /// What one life of circusd starts from.
 #[derive(Debug)]
@@ -115,10 +118,10 @@ pub async fn run(plan: Plan, signals: &mut Option<Signals>) -> Result<Ending, St
         None => signals.insert(Signals::new().map_err(StartError::Signals)?),
     };
     crate::replace::listen_to_signals();
-    let attached = signals.interrupt(attach::attach(&address, &plan.config.path)).await??;
-    let bound = match signals.interrupt(sockets::bind(&attached.link, &plan)).await? {
-        Ok(bound) => bound,
-        Err(error) => {
+    let attached = reach(&address, &plan.config.path, signals).await?;
+    let bound = match signals.interrupt(sockets::bind(&attached.link, &plan)).await {
+        Ok(Ok(bound)) => bound,
+        Ok(Err(error)) | Err(error) => {
             leave::give_up(&attached.link).await;
             return Err(error);
         }
@@ -164,6 +167,21 @@ pub async fn run(plan: Plan, signals: &mut Option<Signals>) -> Result<Ending, St
     let ending = life.turn(&mut inputs, signals).await?;
     life.take_down(ending, &mut inputs.output).await;
     Ok(ending)
+}
+
+/// Reaches the core, which may have to be started for it. A signal ends that, but no core is left behind that nobody wants.
+async fn reach(address: &CoreAddress, config: &Path, signals: &mut Signals) -> Result<Attached, StartError> {
+    let attaching = attach::attach(address, config);
+    tokio::pin!(attaching);
+    match signals.interrupt(&mut attaching).await {
+        Ok(attached) => attached,
+        Err(interrupted) => {
+            if let Ok(Ok(attached)) = tokio::time::timeout(LAST_MOMENT, attaching).await {
+                leave::give_up(&attached.link).await;
+            }
+            Err(interrupted)
+        }
+    }
 }
 
 /// Answers who looks for this circusd; goes on without when that cannot be (spec l).
