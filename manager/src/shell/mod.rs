@@ -47,7 +47,7 @@ use metrics::{Gatherer, Shown, WAITING_ASKS};
 use output::OutputReport;
 use ringmaster_protocol::message::{LeaseLost, Notice, ProcessInfo};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
@@ -73,6 +73,9 @@ const REACH_AGAIN: Duration = Duration::from_millis(200);
 
 /// Reports and notices that are taken in a row before all others are looked at again: microseconds for each.
 const AT_HAND: usize = 64;
+
+/// How long a core that is being started may take to be told that nobody needs it: a signal to circusd does not wait for longer.
+const LAST_MOMENT: Duration = Duration::from_secs(5);
 
 /// What one life of circusd starts from.
 #[derive(Debug)]
@@ -135,11 +138,14 @@ pub async fn run(
     if door.is_none() {
         crate::replace::listen_to_signals();
     }
-    let attached = signals.interrupt(attach::attach(&address, &plan.config.path)).await??;
-    signals.interrupt(classes::try_out(&mut plan.config, &attached.processes)).await?;
-    let bound = match signals.interrupt(sockets::bind(&attached.link, &plan)).await? {
-        Ok(bound) => bound,
-        Err(error) => {
+    let attached = reach(&address, &plan.config.path, signals).await?;
+    let bound = signals.interrupt(async {
+        classes::try_out(&mut plan.config, &attached.processes).await;
+        sockets::bind(&attached.link, &plan).await
+    });
+    let bound = match bound.await {
+        Ok(Ok(bound)) => bound,
+        Ok(Err(error)) | Err(error) => {
             leave::give_up(&attached.link).await;
             return Err(error);
         }
@@ -210,6 +216,21 @@ pub async fn run(
     }
     life.take_down(ending, &mut inputs.output).await;
     Ok(ending)
+}
+
+/// Reaches the core, which may have to be started for it. A signal ends that, but no core is left behind that nobody wants.
+async fn reach(address: &CoreAddress, config: &Path, signals: &mut Signals) -> Result<Attached, StartError> {
+    let attaching = attach::attach(address, config);
+    tokio::pin!(attaching);
+    match signals.interrupt(&mut attaching).await {
+        Ok(attached) => attached,
+        Err(interrupted) => {
+            if let Ok(Ok(attached)) = tokio::time::timeout(LAST_MOMENT, attaching).await {
+                leave::give_up(&attached.link).await;
+            }
+            Err(interrupted)
+        }
+    }
 }
 
 /// Answers who looks for this circusd; goes on without when that cannot be (spec l).
