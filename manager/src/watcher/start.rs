@@ -7,7 +7,6 @@ use super::stop::Stop;
 use super::{Status, Turn, Watcher};
 use crate::arbiter::{Effect, Standing};
 use crate::hooks::Point;
-use crate::process::{Greeted, Process};
 use std::time::Duration;
 
 /// How far a start is.
@@ -232,8 +231,7 @@ impl Start {
 impl super::Processes {
     /// How many are asked for and not answered, by the core or by a hook.
     pub(super) fn spawning(&self) -> usize {
-        let coming = |process: &&Process| process.started().is_none_or(|started| started.greeted == Greeted::Waiting);
-        self.iter().filter(coming).count()
+        self.all.coming()
     }
 }
 
