@@ -7,7 +7,7 @@ use super::{Status, Turn, Watcher};
 use crate::arbiter::{AfterSignal, Effect};
 use crate::hooks::{HookAnswer, HookCall, HookError, HookTicket, Point};
 use crate::options::{Signal, shown};
-use crate::process::{Ended, Greeted, Process, ProcessState, SpawnTicket, Started};
+use crate::process::{Ended, Greeted, SpawnTicket, Started};
 use ringmaster_protocol::message::{ProcessId, Target};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -212,26 +212,27 @@ impl Watcher {
     /// Processes for which `before_spawn` is being asked are not wanted any more.
     pub(super) fn drop_unasked(&mut self) {
         for asked in self.hooks.asked.values() {
-            if let Purpose::Spawn(spawn) = asked.purpose {
-                self.processes.all.retain(|_, process| process.state != ProcessState::Spawning(spawn));
+            if let Purpose::Spawn(spawn) = asked.purpose
+                && let Some(process) = self.processes.all.by_ticket(spawn)
+            {
+                self.processes.all.remove(process.wid);
             }
         }
     }
 
     /// `before_spawn` has answered.
     pub(super) fn spawn_allowed(&mut self, ticket: SpawnTicket, yes: bool, turn: &mut Turn<'_>) {
-        let asked = |process: &&Process| process.state == ProcessState::Spawning(ticket);
         // It is not asked for any more when the core was away or the watcher is being stopped.
-        let Some(wid) = self.processes.iter().find(asked).map(|process| process.wid) else {
+        let Some(wid) = self.processes.all.by_ticket(ticket).map(|process| process.wid) else {
             return;
         };
         if self.status == Status::Stopping {
-            self.processes.all.remove(&wid);
+            self.processes.all.remove(wid);
         } else if yes {
             self.launch(wid, ticket, turn);
         } else {
             tracing::warn!("{} is stopped: before_spawn says no", self.options.name);
-            self.processes.all.remove(&wid);
+            self.processes.all.remove(wid);
             self.refuse();
         }
     }
@@ -244,9 +245,7 @@ impl Watcher {
 
     /// Notes how far `after_spawn` is.
     pub(super) fn greet(&mut self, id: ProcessId, greeted: Greeted) -> Option<Started> {
-        let started = self.processes.by_id(id)?.started_mut()?;
-        started.greeted = greeted;
-        Some(*started)
+        self.processes.change(id, |started| started.greeted = greeted)
     }
 
     /// `after_spawn` has answered. A process that is refused gets the stop signal with the whole watcher.

@@ -49,7 +49,8 @@ impl Watcher {
         let due = |expires: Option<Duration>| expires.is_some_and(|at| at <= turn.now.mono);
         let old: Vec<Wid> = self
             .processes
-            .iter()
+            .all
+            .aging()
             .filter(|process| process.running().is_some_and(|started| due(started.expires)))
             .map(|process| process.wid)
             .collect();
@@ -62,8 +63,12 @@ impl Watcher {
         if self.status != Status::Active {
             return None;
         }
-        let expiry =
-            self.processes.iter().filter_map(|process| process.running().and_then(|started| started.expires)).min();
+        let expiry = self
+            .processes
+            .all
+            .aging()
+            .filter_map(|process| process.running().and_then(|started| started.expires))
+            .min();
         let respawn =
             if self.options.respawn && self.vacancies() > 0 { self.processes.pause(Duration::ZERO) } else { None };
         [expiry, respawn].into_iter().flatten().min()

@@ -7,6 +7,7 @@ mod change;
 mod demand;
 mod hooks;
 mod housekeeping;
+mod members;
 mod operation;
 mod origin;
 mod processes;

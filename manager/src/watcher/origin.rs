@@ -38,7 +38,7 @@ impl super::Processes {
 
     /// Numbers whose names at the core are not free.
     pub fn taken_numbers(&self) -> impl Iterator<Item = Wid> {
-        self.all.keys().chain(self.lingering.values()).copied()
+        self.all.numbers().chain(self.lingering.values().copied())
     }
 
     /// Ended and announced, but their last words are not written yet.

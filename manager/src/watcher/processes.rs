@@ -1,5 +1,6 @@
 //! The processes of one watcher: who is there, who may come, who has to go.
 
+use super::members::Members;
 use super::{Status, Turn, Watcher};
 use crate::arbiter::{About, AfterSignal, Effect, Standing, Told};
 use crate::options::Signal;
@@ -33,7 +34,7 @@ pub struct Backoff {
 /// All processes of a watcher by number.
 #[derive(Debug, Default)]
 pub struct Processes {
-    pub(super) all: BTreeMap<Wid, Process>,
+    pub(super) all: Members,
     backoff: BTreeMap<Wid, Backoff>,
     /// Ended and announced, but their last words are not written yet: the number is not free at the core.
     pub(super) lingering: BTreeMap<ProcessId, Wid>,
@@ -48,7 +49,7 @@ pub struct Processes {
 impl Processes {
     /// By number.
     pub fn iter(&self) -> impl Iterator<Item = &Process> {
-        self.all.values()
+        self.all.iter()
     }
 
     /// No process is there, coming or going.
@@ -82,9 +83,7 @@ impl Processes {
 
     /// Running and coming ones.
     pub fn wanted_count(&self) -> usize {
-        self.iter()
-            .filter(|process| matches!(process.state, ProcessState::Running(_) | ProcessState::Spawning(_)))
-            .count()
+        self.all.staying()
     }
 
     /// The process with that pid, while it lives.
@@ -95,20 +94,24 @@ impl Processes {
     /// The smallest free number.
     fn free_wid(&self) -> Wid {
         let lingering: BTreeSet<Wid> = self.lingering.values().copied().collect();
-        let mut free = Wid(1);
-        let mut taken = self.all.keys().peekable();
-        loop {
-            while taken.next_if(|wid| **wid < free).is_some() {}
-            let held = lingering.contains(&free) || self.avoided.contains(&free);
-            if !held && taken.peek() != Some(&&free) {
-                return free;
-            }
-            free = Wid(free.0.saturating_add(1));
-        }
+        self.all.free(|wid| lingering.contains(&wid) || self.avoided.contains(&wid))
     }
 
-    pub(super) fn by_id(&mut self, id: ProcessId) -> Option<&mut Process> {
-        self.all.values_mut().find(|process| process.started().is_some_and(|started| started.id == id))
+    /// Changes what is known of a process that was started; gives it as it is then.
+    pub(super) fn change(&mut self, id: ProcessId, change: impl FnOnce(&mut Started)) -> Option<Started> {
+        let mut process = self.all.by_id(id)?;
+        let started = process.started_mut()?;
+        change(started);
+        let changed = *started;
+        self.all.put(process);
+        Some(changed)
+    }
+
+    /// The last words of an ended process are written; its number is free.
+    fn let_go(&mut self, id: ProcessId) -> bool {
+        let wid = self.lingering.remove(&id);
+        wid.iter().for_each(|wid| self.all.freed(*wid));
+        wid.is_some()
     }
 
     /// When the free number may be tried again, if not now.
@@ -118,7 +121,8 @@ impl Processes {
 
     /// The next overdue kill or announcement.
     pub(super) fn deadline(&self) -> Option<Duration> {
-        self.iter()
+        self.all
+            .going()
             .filter_map(|process| match &process.state {
                 ProcessState::Stopping(_, stopping) => stopping.kill_at,
                 ProcessState::Ended(started, ended) if started.greeted != Greeted::Waiting => Some(ended.announce_by),
@@ -139,7 +143,7 @@ impl Processes {
 
     /// Forgets those that were asked for: the core is away.
     pub fn drop_spawning(&mut self) {
-        self.all.retain(|_, process| !matches!(process.state, ProcessState::Spawning(_)));
+        self.all.drop_asked();
     }
 
     /// Forgets earlier failures: somebody has asked for a start.
@@ -155,7 +159,8 @@ impl Watcher {
         let wid = self.processes.free_wid();
         *turn.next_ticket += 1;
         let ticket = SpawnTicket(*turn.next_ticket);
-        self.processes.all.insert(wid, Process { wid, state: ProcessState::Spawning(ticket), cause });
+        self.processes.all.put(Process { wid, state: ProcessState::Spawning(ticket), cause });
+        self.processes.all.filled_to(wid);
         if !self.ask_spawn(ticket, turn) {
             self.launch(wid, ticket, turn);
         }
@@ -188,7 +193,7 @@ impl Watcher {
 
     fn spawn_failed(&mut self, wid: Wid, reason: &str, turn: &mut Turn<'_>) {
         tracing::warn!("error in '{}': {reason}", self.options.name);
-        self.processes.all.remove(&wid);
+        self.processes.all.remove(wid);
         self.processes.failed_attempts = self.processes.failed_attempts.saturating_add(1);
         self.tally.failed_starts = self.tally.failed_starts.saturating_add(1);
         let longest = turn.world.check_delay;
@@ -197,8 +202,7 @@ impl Watcher {
 
     /// The core's answer to [`Self::spawn_one`].
     pub fn spawned(&mut self, ticket: SpawnTicket, result: Result<&ProcessInfo, &str>, turn: &mut Turn<'_>) {
-        let asked = |process: &&Process| process.state == ProcessState::Spawning(ticket);
-        let Some(Process { wid, cause, .. }) = self.processes.iter().find(asked).copied() else {
+        let Some(Process { wid, cause, .. }) = self.processes.all.by_ticket(ticket) else {
             return;
         };
         match result {
@@ -233,7 +237,7 @@ impl Watcher {
         let greeted = Greeted::Yes;
         let (id, pid, at_mono, lost) = (info.id, info.pid, turn.now.mono, 0);
         let started = Started { id, pid, at, at_mono, expires, captured, lost, greeted };
-        self.processes.all.insert(wid, Process { wid, state: ProcessState::Running(started), cause: Cause::Wanted });
+        self.processes.all.put(Process { wid, state: ProcessState::Running(started), cause: Cause::Wanted });
         self.processes.seen += 1;
         if captured {
             turn.effects.push(Effect::Attach { process: info.id, wid, watcher: self.id });
@@ -276,14 +280,11 @@ impl Watcher {
 
     /// Sends `signal` now and SIGKILL to the whole tree after `timeout`. A process that is stopping already goes on so.
     pub(super) fn stop_process_with(&mut self, wid: Wid, signal: Signal, timeout: Duration, turn: &mut Turn<'_>) {
-        let Some(process) = self.processes.all.get_mut(&wid) else {
-            return;
-        };
-        let ProcessState::Running(started) = process.state else {
+        let Some(Process { state: ProcessState::Running(started), cause, .. }) = self.processes.all.get(wid) else {
             return;
         };
         let kill_at = (signal != Signal::KILL).then(|| turn.now.mono.saturating_add(timeout));
-        process.state = ProcessState::Stopping(started, Stopping { kill_at });
+        self.processes.all.put(Process { wid, state: ProcessState::Stopping(started, Stopping { kill_at }), cause });
         let send = |target, then| Effect::Signal { process: started.id, signal: Some(signal), target, then };
         if self.options.stop_children {
             // Before the parent: afterwards it may be gone, and nobody knows its children (spec f.6).
@@ -295,6 +296,9 @@ impl Watcher {
 
     /// Stops every process that runs.
     pub(super) fn stop_all(&mut self, turn: &mut Turn<'_>) {
+        if self.processes.all.running() == 0 {
+            return;
+        }
         for wid in self.processes.running_by_age() {
             self.stop_process(wid, turn);
         }
@@ -307,13 +311,17 @@ impl Watcher {
 
     /// Sends the overdue SIGKILLs.
     pub(super) fn escalate(&mut self, turn: &mut Turn<'_>) {
+        let overdue = |process: &&Process| match &process.state {
+            ProcessState::Stopping(_, stopping) => stopping.kill_at.is_some_and(|at| at <= turn.now.mono),
+            ProcessState::Spawning(_) | ProcessState::Running(_) | ProcessState::Ended(..) => false,
+        };
+        let overdue: Vec<Process> = self.processes.all.going().filter(overdue).copied().collect();
         let mut killed = Vec::new();
-        for process in self.processes.all.values_mut() {
-            let ProcessState::Stopping(started, stopping) = &mut process.state else {
-                continue;
-            };
-            if stopping.kill_at.is_some_and(|at| at <= turn.now.mono) {
-                stopping.kill_at = None;
+        for process in overdue {
+            if let ProcessState::Stopping(started, _) = process.state {
+                self.processes
+                    .all
+                    .put(Process { state: ProcessState::Stopping(started, Stopping { kill_at: None }), ..process });
                 turn.effects.push(kill_tree(started.id));
                 killed.push(started.pid);
             }
@@ -327,7 +335,7 @@ impl Watcher {
     /// A process has ended. What an ordered end leaves of its tree is killed.
     pub fn exited(&mut self, id: ProcessId, exit: &Exit, turn: &mut Turn<'_>) {
         let longest = turn.world.check_delay;
-        let Some(process) = self.processes.by_id(id) else {
+        let Some(process) = self.processes.all.by_id(id) else {
             return;
         };
         let (started, ordered) = match process.state {
@@ -338,7 +346,7 @@ impl Watcher {
         let wid = process.wid;
         let announce_by = if started.captured { turn.now.mono.saturating_add(LAST_WORDS) } else { turn.now.mono };
         let ended = Ended { status: exit.status, at: seconds(exit.realtime_ns), announce_by };
-        process.state = ProcessState::Ended(started, ended);
+        self.processes.all.put(Process { state: ProcessState::Ended(started, ended), ..process });
         self.tally.note_exit(&ended, exit.rusage);
         if ordered {
             turn.effects.push(kill_tree(id));
@@ -357,10 +365,10 @@ impl Watcher {
     /// Output of a process is lost: it is counted, and told.
     pub fn lost(&mut self, id: ProcessId, stream: Stream, loss: &Loss, turn: &mut Turn<'_>) {
         self.tally.lost = self.tally.lost.saturating_add(loss.bytes);
-        let Some(started) = self.processes.by_id(id).and_then(Process::started_mut) else {
+        let count = |started: &mut Started| started.lost = started.lost.saturating_add(loss.bytes);
+        let Some(started) = self.processes.change(id, count) else {
             return;
         };
-        started.lost = started.lost.saturating_add(loss.bytes);
         let fields = [
             ("process_pid", started.pid.into()),
             ("stream", stream.name().into()),
@@ -375,23 +383,23 @@ impl Watcher {
 
     /// The last words of an ended process are written. `false`: it is not one of ours.
     pub fn drained(&mut self, id: ProcessId, turn: &mut Turn<'_>) -> bool {
-        if self.processes.lingering.remove(&id).is_some() {
+        if self.processes.let_go(id) {
             turn.effects.push(Effect::Forget(id));
             return true;
         }
-        let Some(process) = self.processes.by_id(id) else {
+        let Some(process) = self.processes.all.by_id(id) else {
             return false;
         };
-        let wid = process.wid;
-        if let ProcessState::Ended(started, ended) = &mut process.state {
+        if let ProcessState::Ended(started, ended) = process.state {
             if started.greeted == Greeted::Waiting {
                 // Its end is announced after its beginning; then nothing is left to wait for.
-                started.captured = false;
-                ended.announce_by = turn.now.mono;
+                let started = Started { captured: false, ..started };
+                let ended = Ended { announce_by: turn.now.mono, ..ended };
+                self.processes.all.put(Process { state: ProcessState::Ended(started, ended), ..process });
                 return true;
             }
-            self.conclude(wid, turn);
-            self.processes.lingering.remove(&id);
+            self.conclude(process.wid, turn);
+            self.processes.let_go(id);
             turn.effects.push(Effect::Forget(id));
         }
         true
@@ -401,7 +409,8 @@ impl Watcher {
     pub(super) fn conclude_ended(&mut self, turn: &mut Turn<'_>) {
         let overdue: Vec<Wid> = self
             .processes
-            .iter()
+            .all
+            .going()
             .filter(
                 |process| matches!(&process.state, ProcessState::Ended(_, ended) if ended.announce_by <= turn.now.mono),
             )
@@ -414,16 +423,15 @@ impl Watcher {
 
     /// Takes an ended process out and publishes `reap`, with the time of the end. Then the core may forget it.
     fn conclude(&mut self, wid: Wid, turn: &mut Turn<'_>) {
-        let Some(Process { state: ProcessState::Ended(started, ended), .. }) = self.processes.all.get(&wid).copied()
-        else {
+        let Some(Process { state: ProcessState::Ended(started, ended), .. }) = self.processes.all.get(wid) else {
             return;
         };
         match started.greeted {
             Greeted::Waiting => return,
-            Greeted::No => drop(self.processes.all.remove(&wid)),
+            Greeted::No => drop(self.processes.all.remove(wid)),
             Greeted::Yes => {
                 self.notice_reap(started.pid, turn);
-                self.processes.all.remove(&wid);
+                self.processes.all.remove(wid);
                 let code = ended.exit_code().map_or(Value::Null, Value::from);
                 let fields = [("process_pid", started.pid.into()), ("time", ended.at.into()), ("exit_code", code)];
                 self.publish_about(turn, "reap", &fields, About::Reaped(started.id));

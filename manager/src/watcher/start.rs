@@ -8,7 +8,6 @@ use super::{Status, Turn, Watcher};
 use crate::arbiter::{Effect, Standing};
 use crate::hooks::Point;
 use crate::process::Cause;
-use crate::process::{Greeted, Process};
 use crate::streams::PythonPlace;
 use std::time::Duration;
 
@@ -246,8 +245,7 @@ impl Start {
 impl super::Processes {
     /// How many are asked for and not answered, by the core or by a hook.
     pub(super) fn spawning(&self) -> usize {
-        let coming = |process: &&Process| process.started().is_none_or(|started| started.greeted == Greeted::Waiting);
-        self.iter().filter(coming).count()
+        self.all.coming()
     }
 }
 
