@@ -288,6 +288,8 @@ fn a_core_whose_standard_error_nobody_reads_goes_on() {
         let count = read.read(&mut portion).unwrap();
         said.push_str(&text(&portion[..count]));
     }
+    // It says so before it makes the next half, and without one there is nobody to take its place.
+    deaths(&rig, [2, 0, 0]);
     rig.kill_keeper();
     deaths(&rig, [2, 1, 0]);
 }

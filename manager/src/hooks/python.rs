@@ -124,6 +124,11 @@ impl Python {
                 let (client, payload) = (ClientId::of_hook(self.last_ask), call.to_string().into_bytes());
                 let _ = self.events.send(Event::Request { client, payload, arrived: None }).await;
             }
+            Some(Ok(FromWorker::Began { ticket })) => {
+                if let Some(worker) = self.workers.get_mut(&id) {
+                    worker.began(HookTicket(ticket));
+                }
+            }
             Some(Ok(answer)) => {
                 let call = answer.ticket().and_then(|ticket| self.workers.get_mut(&id)?.answered(ticket));
                 if let Some(call) = call {
@@ -197,6 +202,6 @@ fn outcome(answer: FromWorker, call: &HookCall) -> Result<HookAnswer, HookError>
         FromWorker::NoImport { message, path, traceback, .. } => {
             Err(ImportFailure { target: call.target.clone(), message, path, traceback }.into())
         }
-        FromWorker::Ask { call, .. } => Err(HookError::Nonsense(call.to_string())),
+        FromWorker::Ask { .. } | FromWorker::Began { .. } => Err(HookError::Nonsense(format!("{answer:?}"))),
     }
 }

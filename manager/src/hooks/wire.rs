@@ -34,6 +34,8 @@ pub enum ToWorker<'a> {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "said", rename_all = "snake_case")]
 pub enum FromWorker {
+    /// It begins with a hook: its time runs from here.
+    Began { ticket: u64 },
     /// A hook has returned.
     Done { ticket: u64, truth: bool, stats: Option<Map<String, Value>> },
     /// A hook has raised.
@@ -51,7 +53,7 @@ impl FromWorker {
             Self::Done { ticket, .. } | Self::Raised { ticket, .. } | Self::NoImport { ticket, .. } => {
                 Some(HookTicket(*ticket))
             }
-            Self::Ask { .. } => None,
+            Self::Ask { .. } | Self::Began { .. } => None,
         }
     }
 }

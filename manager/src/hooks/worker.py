@@ -286,6 +286,7 @@ def hook_of(job):
 
 
 def run_hook(job):
+    send({"said": "began", "ticket": job["ticket"]})
     result = {"ticket": job["ticket"]}
     try:
         hook = hook_of(job)

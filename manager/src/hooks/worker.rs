@@ -5,7 +5,7 @@ use super::{HookCall, HookError, HookTicket};
 use crate::python;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Child;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -13,6 +13,9 @@ use tokio::sync::mpsc;
 
 /// What the worker runs.
 const SOURCE: &str = include_str!("worker.py");
+
+/// How long an interpreter may take to begin with a call: a machine that is busy starts one in seconds. Not the hook's time.
+const STARTING: Duration = Duration::from_secs(30);
 
 /// Lines that may wait for a worker that does not read.
 const WAITING_LINES: usize = 1024;
@@ -31,8 +34,17 @@ pub struct Worker {
 #[derive(Debug)]
 struct Pending {
     call: HookCall,
-    /// Its time runs from when those of the same watcher before it have been answered.
+    /// How long it may take from now on: [`STARTING`], then what the call allows.
+    limit: Duration,
+    /// Its time runs from when those of the same watcher before it have been answered, and anew from when Python begins with it.
     deadline: Option<Instant>,
+}
+
+impl Pending {
+    fn run(&mut self, limit: Duration) {
+        self.limit = limit;
+        self.deadline = Instant::now().checked_add(limit);
+    }
 }
 
 impl Worker {
@@ -64,7 +76,7 @@ impl Worker {
         if !self.send(&line) {
             return false;
         }
-        self.pending.insert(call.ticket, Pending { call, deadline: None });
+        self.pending.insert(call.ticket, Pending { call, limit: STARTING, deadline: None });
         self.run_clocks();
         true
     }
@@ -76,6 +88,13 @@ impl Worker {
             text
         });
         text.is_ok_and(|text| self.lines.try_send(text).is_ok())
+    }
+
+    /// Python begins with a call.
+    pub fn began(&mut self, ticket: HookTicket) {
+        if let Some(pending) = self.pending.get_mut(&ticket) {
+            pending.run(pending.call.limit);
+        }
     }
 
     /// A call was answered.
@@ -90,7 +109,7 @@ impl Worker {
         let mut busy = BTreeSet::new();
         for pending in self.pending.values_mut() {
             if busy.insert(pending.call.watcher.clone()) && pending.deadline.is_none() {
-                pending.deadline = Instant::now().checked_add(pending.call.limit);
+                pending.run(STARTING);
             }
         }
     }
@@ -100,14 +119,15 @@ impl Worker {
         self.pending.values().filter_map(|pending| pending.deadline).min()
     }
 
-    /// Takes out the calls that have used up their time, and those that wait behind one of them.
+    /// Takes out the calls that have used up their time, which each has as its limit, and those that wait behind one of them.
     pub fn expired(&mut self, now: Instant) -> (Vec<HookCall>, Vec<HookCall>) {
         let over = |pending: &Pending| pending.deadline.is_some_and(|deadline| deadline <= now);
         let stuck: BTreeSet<String> =
             self.pending.values().filter(|pending| over(pending)).map(|pending| pending.call.watcher.clone()).collect();
         let taken = self.pending.extract_if(.., |_, pending| stuck.contains(&pending.call.watcher));
         let (late, behind): (Vec<_>, Vec<_>) = taken.map(|(_, pending)| pending).partition(over);
-        (late.into_iter().map(|late| late.call).collect(), behind.into_iter().map(|behind| behind.call).collect())
+        let late = late.into_iter().map(|late| HookCall { limit: late.limit, ..late.call });
+        (late.collect(), behind.into_iter().map(|behind| behind.call).collect())
     }
 
     /// Nothing waits for it.
