@@ -145,7 +145,7 @@ impl Dose {
                     }
                     continue;
                 }
-                let met = self.point(scenario, half, Aim { at, deed: *deed, child: alone.then_some(true) });
+                let met = self.point(scenario, half, Aim { at, deed: *deed, child: alone.then_some(true), call: None });
                 if met.is_some_and(|seen| seen.hit.is_none()) || at > 3 * seen.stops.len() + 100 {
                     break;
                 }
@@ -167,7 +167,8 @@ impl Dose {
             let short = has_length(stop.call).then_some(Deed::Short);
             for deed in ERRORS.map(Deed::Fail).into_iter().chain(short) {
                 number += 1;
-                if number % step == 0 && self.point(scenario, half, Aim { at, deed, child: None }).is_none() {
+                if number % step == 0 && self.point(scenario, half, Aim { at, deed, child: None, call: None }).is_none()
+                {
                     eprintln!("that was call {}, by a child: {}", stop.call, stop.child);
                 }
             }
@@ -182,14 +183,14 @@ impl Dose {
         let child = half == Half::Keeper;
         let at_kernel = seen.stops.iter().enumerate().filter(|(_, stop)| stop.child == child && !stop.passing);
         for (at, _) in at_kernel.skip(first).step_by(step) {
-            self.point(scenario, half, Aim { at, deed: Deed::StopKernel, child: Some(child) });
+            self.point(scenario, half, Aim { at, deed: Deed::StopKernel, child: Some(child), call: None });
         }
     }
 
     /// The stops of a scenario to which nothing happens. The first time is not counted: later ones find the core as it is from
     /// then on.
     fn count(&mut self, scenario: Scenario, half: Half) -> Option<Seen> {
-        let aim = Aim { at: 0, deed: Deed::Nothing, child: None };
+        let aim = Aim { at: 0, deed: Deed::Nothing, child: None, call: None };
         self.core = None;
         self.point(scenario, half, aim)?;
         if let Some(core) = &mut self.core {
@@ -326,10 +327,8 @@ fn some_calls_fail() {
 fn a_half_that_panics_takes_nothing_with_it() {
     let (mut dose, began) = (Dose::new(), Instant::now());
     let (scenario, half) = (Scenario::Restart, Half::Keeper);
-    let seen = dose.count(scenario, half).unwrap();
-    let mut calls = seen.stops.iter().filter(|stop| stop.side == Side::Before);
-    let at = calls.position(|stop| stop.child && stop.call == GETPID).unwrap();
-    let hit = dose.point(scenario, half, Aim { at, deed: Deed::Fail(12), child: None }).and_then(|seen| seen.hit);
+    let aim = Aim { at: 0, deed: Deed::Fail(12), child: Some(true), call: Some(GETPID) };
+    let hit = dose.point(scenario, half, aim).and_then(|seen| seen.hit);
     assert!(hit.is_some_and(|hit| hit.child && hit.call == GETPID), "{hit:?}");
     assert_eq!(dose.report.deaths.len(), 1);
     dose.end(began);

@@ -68,6 +68,8 @@ pub struct Aim {
     pub deed: Deed,
     /// The next from there on by a child, or by the half itself; `None`: just there, whoever it is.
     pub child: Option<bool>,
+    /// Only a call of that number: another run of the same scenario may make one more or less before it.
+    pub call: Option<i64>,
 }
 
 /// What was seen.
@@ -261,6 +263,7 @@ impl<'a> Tracer<'a> {
             None => self.seen.stops.len() == self.aim.at,
             Some(child) => self.seen.stops.len() >= self.aim.at && stop.child == child,
         };
+        let stands = stands && self.aim.call.is_none_or(|wanted| wanted == call);
         let stands = stands && !(stop.passing && self.aim.deed == Deed::StopKernel);
         let here = stands && self.seen.hit.is_none();
         self.seen.stops.push(stop);
