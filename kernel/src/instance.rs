@@ -1,13 +1,16 @@
 //! The instance directory: made, verified by descriptor, locked for one core.
 
+use crate::limits::{LET_GO, LOOK_AGAIN};
 use crate::sys;
 use ringmaster_protocol::instance::file;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// One file for each listening socket, decimal number, so that a later core can bind it again.
 pub const SOCKETS: &str = "sockets";
@@ -49,6 +52,15 @@ pub enum InstanceError {
     /// Another core has the lock.
     #[error("{}: this instance is served already by papa, pid {pid}", path.display())]
     Served {
+        /// The directory.
+        path: PathBuf,
+        /// From the pid file.
+        pid: String,
+    },
+    /// No core serves, and yet somebody has the lock.
+    #[error("{}: papa, pid {pid}, is dead, but its lock has been held for {} s: a process that it was making does not come to run \
+        its program, or holds on to the file `{}` there", path.display(), LET_GO.as_secs(), file::LOCK)]
+    Held {
         /// The directory.
         path: PathBuf,
         /// From the pid file.
@@ -254,9 +266,13 @@ fn verify(path: &Path, directory: &OwnedFd, forbidden: u32, shared: bool) -> Res
 }
 
 /// Locks the file `lock`, and makes sure that it is still the one at that name: a core that ends removes it.
+///
+/// A process that a core was making when it died has the core's descriptors, the lock among them, until it runs its program.
+/// That is waited for. A keeper that is dead while a kernel half lives is followed by that half within milliseconds.
 fn take_lock(path: &Path, directory: &OwnedFd) -> Result<OwnedFd, InstanceError> {
     let fail =
         |errno: Errno| InstanceError::System { path: path.join(file::LOCK), action: "locking", source: errno.into() };
+    let begin = Instant::now();
     loop {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let lock = rustix::fs::openat(directory, file::LOCK, flags, Mode::RUSR | Mode::WUSR).map_err(fail)?;
@@ -264,7 +280,15 @@ fn take_lock(path: &Path, directory: &OwnedFd) -> Result<OwnedFd, InstanceError>
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
                 let pid = std::fs::read_to_string(through(directory.as_fd(), file::PID)).unwrap_or_default();
-                return Err(InstanceError::Served { path: path.to_owned(), pid: pid.trim().to_owned() });
+                let (path, pid) = (path.to_owned(), pid.trim().to_owned());
+                if pid.parse().ok().and_then(Pid::from_raw).is_none_or(lives) {
+                    return Err(InstanceError::Served { path, pid });
+                }
+                if begin.elapsed() >= LET_GO {
+                    return Err(InstanceError::Held { path, pid });
+                }
+                let _ = rustix::event::poll(&mut [], Some(&LOOK_AGAIN));
+                continue;
             }
             Err(errno) => return Err(fail(errno)),
         }
@@ -275,4 +299,10 @@ fn take_lock(path: &Path, directory: &OwnedFd) -> Result<OwnedFd, InstanceError>
             Err(errno) => return Err(fail(errno)),
         }
     }
+}
+
+/// Whether there is such a process that is not a zombie.
+fn lives(pid: Pid) -> bool {
+    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
+    rustix::event::poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&Timespec::default())) == Ok(0)
 }

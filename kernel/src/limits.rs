@@ -1,5 +1,6 @@
 //! Every bound of the core, with its reason. Those of the protocol itself are in `ringmaster_protocol::limits`.
 
+use rustix::event::Timespec;
 use std::time::Duration;
 
 /// Connections at once. A manager, a few tools; each costs at most [`CLIENT_BACKLOG`] plus one frame.
@@ -135,6 +136,12 @@ pub const STAGE_FIRST: i32 = 32;
 
 /// How many such places: a child's three, and 13 listening sockets. One that has more is made in a slower way.
 pub const STAGE_PLACES: usize = 16;
+
+/// How long a start waits for the lock of a core that is dead: a process that it was making lets go of it when it runs its program.
+pub const LET_GO: Duration = Duration::from_secs(5);
+
+/// Between two looks at that lock.
+pub const LOOK_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
 
 /// Seconds after which a turn of the kernel half's loop is ended by SIGALRM: no turn takes a hundredth of it unless something
 /// hangs, and nothing is lost by starting anew.

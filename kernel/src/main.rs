@@ -171,7 +171,9 @@ fn finish(result: Result<u8, ServeError>) -> ExitCode {
 fn code(error: &ServeError) -> u8 {
     match error {
         ServeError::Instance(InstanceError::Served { .. } | InstanceError::SocketTaken { .. }) => OTHERWISE,
-        ServeError::Instance(InstanceError::System { .. } | InstanceError::Unsafe { .. }) => FAILED,
+        ServeError::Instance(
+            InstanceError::System { .. } | InstanceError::Held { .. } | InstanceError::Unsafe { .. },
+        ) => FAILED,
         ServeError::State(_) | ServeError::System { .. } => FAILED,
     }
 }

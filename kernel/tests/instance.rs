@@ -42,6 +42,45 @@ fn one_core_for_an_instance() {
     rig.client().status();
 }
 
+/// What a process holds that a core was making when it died, until it runs its program.
+fn take_lock(rig: &Rig) -> std::fs::File {
+    let lock = std::fs::File::open(rig.directory().join("lock")).unwrap();
+    lock.lock().unwrap();
+    lock
+}
+
+#[test]
+fn the_lock_of_a_dead_core_is_waited_for() {
+    let mut rig = Rig::new();
+    rig.kill();
+    let lock = take_lock(&rig);
+    let papa = rig.command().arg("-d").spawn().unwrap();
+    let pid = papa.id().cast_signed();
+    rig::eventually("it has met the lock", || has_open(pid, &rig.directory().join("lock")).then_some(()).ok_or(pid));
+    drop(lock);
+    rig.papa = Some(papa);
+    rig::eventually("it serves", || (rig.keeper_pid() == pid).then_some(()).ok_or(rig.keeper_pid()));
+    rig.client().status();
+}
+
+#[test]
+fn a_lock_that_nobody_lets_go_of_is_no_core_that_serves() {
+    let mut rig = Rig::new();
+    let pid = rig.keeper_pid();
+    rig.kill();
+    let lock = take_lock(&rig);
+    let output = rig.command().output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains(&format!("papa, pid {pid}, is dead, but its lock has been held for 5 s")), "{said}");
+    drop(lock);
+}
+
+fn has_open(pid: i32, path: &std::path::Path) -> bool {
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    open.filter_map(|entry| std::fs::read_link(entry.path()).ok()).any(|target| target == path)
+}
+
 #[test]
 fn status_is_told_to_programs_and_absence_is_an_exit_status() {
     let mut rig = Rig::new();

@@ -191,7 +191,7 @@ fn lives(mut config: Config, mut door: Door) -> Result<(), EmbeddedError> {
             Ok(Ending::Restart) => starts = 0,
             Err(error) if error.is_core_gone() && starts < STARTS => {
                 starts += 1;
-                runtime.block_on(tokio::time::sleep(BEFORE_START));
+                runtime.block_on(async { tokio::time::sleep(BEFORE_START).await });
             }
             Err(error) => return Err(error.into()),
         }

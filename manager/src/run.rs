@@ -196,7 +196,8 @@ fn live(plan: Plan, signals: &mut Option<Signals>) -> Result<Life, Box<dyn std::
         Err(error) => {
             tracing::error!("{error}");
             if error.is_core_gone() {
-                runtime.block_on(tokio::time::sleep(BEFORE_START));
+                // Timers are made inside a runtime.
+                runtime.block_on(async { tokio::time::sleep(BEFORE_START).await });
                 return Ok(Life::CoreGone);
             }
             Ok(Life::Failed)

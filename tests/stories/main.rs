@@ -3,6 +3,7 @@
 
 mod circus_on_papa;
 mod clients;
+mod core_away;
 mod embedded;
 mod ending;
 mod errors;
