@@ -85,7 +85,9 @@ impl Tap {
     /// the one that covers `offset` and its followers, at most [`RECORDS_AT_ONCE`]. Gives the number of the first
     /// of them, and the offset up to which they reach.
     ///
-    /// A place that was not written yet, or holds a record of an earlier round, has no larger `seq` than the one before it.
+    /// `from` may be long ago: what was acknowledged or dropped since has made room, and its places hold later records, which
+    /// begin after `offset`. A place that was not written yet, or holds a record of an earlier round, has no larger `seq`
+    /// than the one before it.
     pub fn records(
         &self,
         stream: Stream,
@@ -96,10 +98,12 @@ impl Tap {
     ) -> std::io::Result<(u64, u64)> {
         out.clear();
         let entry = self.entries.get(stream);
+        let from = if limit == u64::MAX { from } else { from.max(limit.saturating_sub(entry.records)) };
         let mut first = from;
         let mut number = from;
         let mut bytes = Vec::new();
-        while number < limit.min(from.saturating_add(entry.records)) {
+        // Once around from where the search begins, and once around from what it finds.
+        while number < limit.min(first.saturating_add(entry.records)) {
             let inside = number.checked_rem(entry.records).unwrap_or(0);
             let run = (entry.records - inside).min(RECORDS_AT_ONCE).min(limit - number);
             bytes.resize(usize::try_from(run * Record::SIZE).unwrap_or(0), 0);
@@ -107,16 +111,20 @@ impl Tap {
             let (places, _) = bytes.as_chunks::<32>();
             for place in places {
                 let record = Record::decode(place);
-                let follows =
-                    out.last().is_none_or(|last: &Record| record.seq > last.seq && record.offset >= last.offset);
-                if !follows || record.offset >= range.end {
-                    return Ok((first, range.end));
+                let covers = record.offset <= range.start;
+                if let Some(last) = out.last() {
+                    let follows = record.seq > last.seq && record.offset >= last.offset;
+                    if !follows || record.offset >= range.end {
+                        return Ok((first, range.end));
+                    }
                 }
-                if record.offset <= range.start {
+                if covers {
                     out.clear();
                     first = number;
                 }
-                out.push(record);
+                if covers || !out.is_empty() {
+                    out.push(record);
+                }
                 number += 1;
                 if out.len() > usize::try_from(RECORDS_AT_ONCE).unwrap_or(usize::MAX) {
                     // The last one only says where the one before it ends.

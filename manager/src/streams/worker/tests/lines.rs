@@ -334,3 +334,70 @@ fn a_record_without_bytes_stops_nothing_for_long() {
     rig.pass(HOLD);
     assert_eq!(rig.text("log"), "here\n");
 }
+
+/// Records of a ring of the smallest size.
+const RECORDS: u64 = 128;
+
+/// A line of its own second for each number.
+fn tick(process: &mut FakeProcess, number: u64) -> String {
+    process.write(Stdout, number, b"tick\n");
+    format!("{:02}:{:02} [42] | tick\n", number / 60, number % 60)
+}
+
+#[test]
+fn times_are_right_when_the_places_of_old_records_are_used_again_before_the_first_look() {
+    let mut rig = Rig::new();
+    rig.one_file("log", &[("time_format", "%M:%S")]);
+    let mut process = FakeProcess::new(1);
+    rig.orders([process.attach()]);
+    let mut expected: String = (0..RECORDS - 1).map(|number| tick(&mut process, number)).collect();
+    rig.orders([process.advance(Stdout)]);
+    // What was written is not acknowledged yet; the next circusd does that at once, before it looks.
+    rig.kill();
+    rig.one_file("log", &[("time_format", "%M:%S")]);
+    rig.orders([process.attach()]);
+    rig.settle(&mut process);
+    expected.extend((RECORDS..2 * RECORDS - 2).map(|number| tick(&mut process, number)));
+    rig.orders([process.advance(Stdout)]);
+    assert_eq!(rig.text("log"), expected);
+}
+
+#[test]
+fn times_are_right_when_nobody_asked_for_them_for_several_rounds() {
+    for at_the_end in [false, true] {
+        let mut rig = Rig::new();
+        let raw = rig.options("raw", &[]);
+        rig.streams(Some(raw), None);
+        let mut process = FakeProcess::new(1);
+        rig.orders([process.attach()]);
+        for number in 0..3 * RECORDS + 50 {
+            tick(&mut process, number);
+            rig.orders([process.advance(Stdout)]);
+            rig.settle(&mut process);
+        }
+        let timed = rig.options("log", &[("time_format", "%M:%S")]);
+        rig.streams(Some(timed), None);
+        let expected: String = (0..100).map(|number| tick(&mut process, number)).collect();
+        // The last words come without the number of their records.
+        rig.orders([if at_the_end { process.ended() } else { process.advance(Stdout) }]);
+        assert_eq!(rig.text("log"), expected);
+    }
+}
+
+#[test]
+fn times_are_right_after_a_loss_of_more_than_all_records() {
+    let mut rig = Rig::new();
+    rig.one_file("log", &[("time_format", "%M:%S")]);
+    let mut process = FakeProcess::new(1);
+    rig.orders([process.attach()]);
+    for number in 0..2 * RECORDS - 20 {
+        tick(&mut process, number);
+        process.lose(Stdout, 5);
+    }
+    let expected: String = (0..100).map(|number| tick(&mut process, number)).collect();
+    rig.orders([process.advance(Stdout)]);
+    let text = rig.text("log");
+    let (gap, lines) = text.split_once('\n').unwrap();
+    assert!(gap.contains("bytes lost from stdout"), "{gap}");
+    assert_eq!(lines, expected);
+}
