@@ -92,10 +92,20 @@ impl Story {
         Ok(circus)
     }
 
+    /// Again when Circus refuses it for the moment, because it looks after its watchers.
     fn call(&mut self, command: &str, properties: &serde_json::Value) -> Result<()> {
-        let reply = self.driver.call(&self.sandbox.endpoint(), command, properties)?;
-        ensure!(reply.get("status") == Some(&json!("ok")), "{command}: {reply}\n{}", self.sandbox.logs());
-        Ok(())
+        let (driver, endpoint) = (&mut self.driver, self.sandbox.endpoint());
+        let done = wait_until(PATIENCE, &format!("{command} is done"), || {
+            let reply =
+                driver.call(&endpoint, command, properties).map_err(|error| NotYet::never(error.to_string()))?;
+            let reason = reply.get("reason").and_then(serde_json::Value::as_str).unwrap_or_default();
+            match reply.get("status") {
+                Some(status) if status == "ok" => Ok(()),
+                _ if reason.contains("is already running manage_watchers") => Err(NotYet::from(reply.to_string())),
+                _ => Err(NotYet::never(reply.to_string())),
+            }
+        });
+        done.map_err(|error| error.context(self.sandbox.logs()))
     }
 
     /// The answer of the core to one line.

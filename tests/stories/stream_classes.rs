@@ -159,7 +159,7 @@ fn a_class_that_hangs_or_raises_hinders_nobody() -> Result<()> {
         )
     };
     let text = format!(
-        "[watcher:stuck]\n{numbers}hooks_timeout = 1\n{}stdout_stream.until = {}\n[watcher:raised]\n{numbers}{}\
+        "[watcher:stuck]\n{numbers}hooks_timeout = 3\n{}stdout_stream.until = {}\n[watcher:raised]\n{numbers}{}\
          [watcher:free]\ncmd = {} free 100\nstdout_stream.filename = {}\n[env]\nPYTHONPATH = {}\n",
         class("Patient", &stuck),
         go.display(),
@@ -170,7 +170,7 @@ fn a_class_that_hangs_or_raises_hinders_nobody() -> Result<()> {
     );
     stack.configure("", &text)?;
     stack.start()?;
-    let told = "stuck: stdout_stream.class = streams_of_a_shop.Patient: it has not returned within 1 s (hooks_timeout)";
+    let told = "stuck: stdout_stream.class = streams_of_a_shop.Patient: it has not returned within 3 s (hooks_timeout)";
     wait_until(PATIENCE, "the call is given up", || {
         let log = said(&stack);
         if log.contains(told) { Ok(()) } else { Err(log) }
