@@ -14,6 +14,8 @@ pub(super) struct Rig {
     pub next_pid: i32,
     /// Programs whose spawn fails.
     pub broken: bool,
+    /// Output of processes is captured, so that their last words are waited for.
+    pub captures: bool,
     pub events: Vec<(String, Value)>,
     pub replies: Vec<Value>,
     pub signals: Vec<(i32, i32, Target)>,
@@ -79,6 +81,7 @@ impl Rig {
             now: Now { mono: Duration::ZERO, wall: 1000.0 },
             next_pid: 100,
             broken: false,
+            captures: false,
             events: Vec::new(),
             replies: Vec::new(),
             signals: Vec::new(),
@@ -168,7 +171,9 @@ impl Rig {
         } else {
             self.next_pid += 1;
             self.launches.insert(self.next_pid, launch.clone());
-            Ok(Box::new(info(self.next_pid, &launch.spawn.name, &launch.spawn.note, self.now.wall)))
+            let mut info = info(self.next_pid, &launch.spawn.name, &launch.spawn.note, self.now.wall);
+            info.streams.iter_mut().for_each(|stream| stream.captured = self.captures);
+            Ok(Box::new(info))
         };
         self.event(Event::Spawned { ticket: launch.ticket, result });
     }

@@ -36,6 +36,33 @@ fn a_process_that_lived_is_replaced_at_once() {
 }
 
 #[test]
+fn an_end_is_announced_with_the_last_words_whichever_is_told_first() {
+    for last_words_first in [false, true] {
+        let mut rig = Rig::new(Vec::new());
+        rig.captures = true;
+        rig.call(json!({"command": "add", "properties": {"name": "a", "cmd": "sleep 60", "start": true}}));
+        rig.pass(10.0);
+        rig.topics();
+        let pid = rig.next_pid;
+        let drained = Event::Drained(process(pid));
+        if last_words_first {
+            rig.event(drained);
+            rig.exit(pid, ExitStatus::Signal(9));
+        } else {
+            rig.exit(pid, ExitStatus::Signal(9));
+            assert_eq!(rig.topics(), Vec::<String>::new());
+            rig.event(drained);
+        }
+        assert_eq!(rig.topics(), ["a.reap", "a.spawn"], "{last_words_first}");
+        assert_eq!(
+            (rig.forgotten.clone(), rig.arbiter.announced().len()),
+            (vec![process(pid)], 0),
+            "{last_words_first}"
+        );
+    }
+}
+
+#[test]
 fn a_process_that_dies_at_once_is_retried_with_growing_pauses() {
     let mut rig = Rig::new(vec![watcher("a", 1)]);
     for _ in 0..9 {

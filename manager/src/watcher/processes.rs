@@ -390,17 +390,23 @@ impl Watcher {
         let Some(process) = self.processes.all.by_id(id) else {
             return false;
         };
-        if let ProcessState::Ended(started, ended) = process.state {
-            if started.greeted == Greeted::Waiting {
+        match process.state {
+            ProcessState::Ended(started, ended) if started.greeted == Greeted::Waiting => {
                 // Its end is announced after its beginning; then nothing is left to wait for.
                 let started = Started { captured: false, ..started };
                 let ended = Ended { announce_by: turn.now.mono, ..ended };
                 self.processes.all.put(Process { state: ProcessState::Ended(started, ended), ..process });
-                return true;
             }
-            self.conclude(process.wid, turn);
-            self.processes.let_go(id);
-            turn.effects.push(Effect::Forget(id));
+            ProcessState::Ended(..) => {
+                self.conclude(process.wid, turn);
+                self.processes.let_go(id);
+                turn.effects.push(Effect::Forget(id));
+            }
+            // The core's answer that brought its output told of its end, too, and was faster than the notice of it; or its output
+            // cannot be read. Either way there is nothing to wait for.
+            ProcessState::Running(_) | ProcessState::Stopping(..) | ProcessState::Spawning(_) => {
+                self.processes.change(id, |started| started.captured = false);
+            }
         }
         true
     }
