@@ -39,10 +39,14 @@ impl Signals {
     }
 }
 
-/// Ends at the first of the three signals from now on. Where they cannot be caught, never: then they still end the process.
-pub async fn signalled() {
-    match Signals::catch() {
-        Ok(mut signals) => signals.any().await,
-        Err(_) => pending().await,
+/// Ends at the first of the three signals from this call on, also one that comes before somebody waits. Where they cannot be caught,
+/// never: then they still end the process. Needs a runtime around it.
+pub fn signalled() -> impl Future<Output = ()> {
+    let signals = Signals::catch();
+    async {
+        match signals {
+            Ok(mut signals) => signals.any().await,
+            Err(_) => pending().await,
+        }
     }
 }

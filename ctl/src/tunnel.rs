@@ -93,6 +93,8 @@ impl Tunnel {
     /// # Errors
     /// See [`TunnelError`].
     pub async fn open(ssh: &Ssh, endpoint: &Endpoint) -> Result<Self, TunnelError> {
+        // From here on there is something to take down.
+        let signalled = interrupt::signalled();
         let folder = Folder::make()?;
         let arguments = arguments(ssh, endpoint, &folder.socket())?;
         let appears = folder.watch()?;
@@ -114,7 +116,7 @@ impl Tunnel {
                 Ok(status) => Err(TunnelError::Ended { server: server(), status }),
                 Err(reason) => Err(TunnelError::Program(reason)),
             },
-            () = interrupt::signalled() => Err(TunnelError::Interrupted { server: server() }),
+            () = signalled => Err(TunnelError::Interrupted { server: server() }),
             () = over(Some(LOGIN_LIMIT)) => Err(TunnelError::TimedOut { server: server() }),
         }
     }
