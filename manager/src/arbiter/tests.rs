@@ -291,17 +291,6 @@ fn quit_finishes_a_stop_of_a_persistent_watcher() {
 }
 
 #[test]
-fn a_signal_to_end_outdoes_a_restart_under_way() {
-    let mut rig = Rig::new(vec![watcher("a", 1)]);
-    rig.call(json!({"command": "restart"}));
-    rig.event(Event::Signal(OwnSignal::Hup));
-    rig.event(Event::Signal(OwnSignal::Term));
-    assert_eq!(rig.finished, None);
-    rig.exit(101, ExitStatus::Signal(15));
-    assert_eq!(rig.finished, Some(Ending::Quit));
-}
-
-#[test]
 fn quit_answers_those_who_wait_for_something_else() {
     let mut rig = Rig::new(vec![watcher("a", 1)]);
     rig.call(json!({"id": "one", "command": "stop", "properties": {"name": "a", "waiting": true}}));
