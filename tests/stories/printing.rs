@@ -63,7 +63,7 @@ fn a_complaint_that_nobody_can_read_leaves_the_exit_status() -> Result<()> {
         (Program::Circusd, &["missing.ini"], 1),
         (Program::Circusd, &["--nonsense"], 2),
         (Program::Papa, &["--nonsense"], 2),
-        (Program::Papa, &["status"], 2),
+        (Program::Papa, &["status"], 3),
         (Program::Circusctl, &["nonsense"], 2),
         (Program::CircusdStats, &["--nonsense"], 2),
         (Program::CircusdStats, &["--ssh", "somebody@somewhere"], 1),

@@ -119,6 +119,8 @@ fn processes_that_were_started_otherwise_than_the_file_says_now_are_named_and_le
     let named =
         |line: &String| line.contains("2 processes of a ") && line.contains("(cmd)") && line.contains("restart a");
     ensure!(lines.len() == 1 && lines.iter().all(named), "{lines:?}");
+    let (options, complained, code) = crate::upgrade::ctl(&stack, &["options", "a"])?;
+    ensure!(code == 0 && options.contains("\n# cmd: was another when ["), "{options}{complained}");
     stack.call("restart", &json!({"name": "a", "waiting": true}))?;
     stack.kill_daemon()?;
     stack.start()?;

@@ -75,7 +75,7 @@ pub fn main() -> ExitCode {
 
 fn ask(arguments: &Arguments) -> Result<(), TopError> {
     if arguments.version {
-        return Ok(show(&ringmaster_manager::cli::Arguments::version_text())?);
+        return Ok(show(ringmaster_manager::cli::Arguments::version_text())?);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(TopError::Runtime)?;
     let outcome = runtime.block_on(run(arguments));

@@ -91,8 +91,10 @@ impl Arbiter {
                 leave(&info, effects);
                 continue;
             };
-            if let Some(watcher) = self.watchers.get(&id) {
-                outdated.look(watcher, &info, &self.world.environment);
+            if let Some(watcher) = self.watchers.get_mut(&id)
+                && let Some(then) = outdated.look(watcher, &info, &self.world.environment)
+            {
+                watcher.outdated.insert(info.id, then);
             }
             let told = self.chronicle.told(info.id);
             self.owners.insert(info.id, id);

@@ -19,11 +19,14 @@ struct Seen {
 }
 
 impl Outdated {
-    /// One process of the watcher.
-    pub(super) fn look(&mut self, watcher: &Watcher, info: &ProcessInfo, circusd_env: &BTreeMap<String, String>) {
-        let Some(then) = Making::noted(&info.note).filter(|_| info.exit.is_none()) else {
-            return;
-        };
+    /// One process of the watcher. Gives what it was made of when the watcher makes others now.
+    pub(super) fn look(
+        &mut self,
+        watcher: &Watcher,
+        info: &ProcessInfo,
+        circusd_env: &BTreeMap<String, String>,
+    ) -> Option<Making> {
+        let then = Making::noted(&info.note).filter(|_| info.exit.is_none())?;
         let seen = self.0.entry(watcher.id).or_insert_with(|| Seen {
             name: watcher.options.name.clone(),
             now: Making::of(&watcher.options, circusd_env),
@@ -31,10 +34,12 @@ impl Outdated {
             pids: Vec::new(),
         });
         let differences = seen.now.differences(&then);
-        if !differences.is_empty() {
-            seen.differences.extend(differences.into_iter().map(str::to_owned));
-            seen.pids.push(info.pid);
+        if differences.is_empty() {
+            return None;
         }
+        seen.differences.extend(differences.into_iter().map(str::to_owned));
+        seen.pids.push(info.pid);
+        Some(then)
     }
 
     /// A warning for each watcher.

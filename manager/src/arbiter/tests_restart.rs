@@ -1,6 +1,6 @@
 //! `restart` of everything, and what is asked for while circusd goes.
 
-use super::test_rig::{Rig, watcher};
+use super::test_rig::{Rig, info, watcher};
 use super::tests_next::listed;
 use super::tests_reload_config::config;
 use super::*;
@@ -108,6 +108,15 @@ fn a_process_is_noted_with_what_it_is_made_of() {
     assert!(Making::of(&changed, &Rig::world().environment).differences(&made_of).is_empty());
     changed.cmd = "other".to_owned();
     assert_eq!(Making::of(&changed, &Rig::world().environment).differences(&made_of).len(), 1);
+    // The next circusd, with another file, takes it back and says what is old about it, until it is replaced.
+    let note = rig.launches[&101].spawn.note.clone();
+    let mut rig = Rig::unstarted(vec![changed]);
+    rig.event(Event::Attached(vec![info(101, "circus.a.1", &note, 1000.0)]));
+    let ask = json!({"command": "options", "properties": {"name": "a"}});
+    assert_eq!(rig.call(ask.clone()).unwrap()["outdated"], json!({"cmd": [101]}));
+    rig.exit(101, ExitStatus::Code(0));
+    assert_ne!(rig.pids("a"), [101]);
+    assert_eq!(rig.call(ask).unwrap().get("outdated"), None);
     // One of an older circusd says nothing, and is taken back.
     let mut rig = Rig::unstarted(vec![watcher("a", 1)]);
     rig.event(Event::Attached(vec![listed(101, "a", 1, None)]));

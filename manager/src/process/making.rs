@@ -33,7 +33,7 @@ impl Making {
         let rows = FOR_LIFE.iter().filter_map(|name| WatcherOption::find(name));
         let values = rows.filter_map(|row| {
             let value = match row.name {
-                "env" => own(&options.env, circusd_env),
+                "env" if options.copy_env => own(&options.env, circusd_env),
                 _ => row.kind.get(options),
             };
             says_something(&value)
@@ -94,6 +94,7 @@ mod tests {
         let circusd = env(&[("HOME", "/root"), ("INVOCATION_ID", "1")]);
         let mut options = WatcherOptions::new("web");
         options.cmd = "serve".to_owned();
+        options.copy_env = true;
         options.env = env(&[("HOME", "/root"), ("INVOCATION_ID", "1"), ("SECRET", "s3cret")]);
         let before = Making::of(&options, &circusd);
         let note = before.clone().note("web", Wid(3));
