@@ -21,10 +21,10 @@ use rustyline::{Context, Helper};
 
 use crate::failure::{Exit, Failure};
 use crate::kernel::{KernelError, connect};
-use crate::print::{prompt, show};
+use crate::print::{complain, prompt, show};
 use crate::run::Lookup;
 use crate::shell::editor::LineEditor;
-use crate::shell::input::Input;
+use crate::shell::input::{GARBLED, Input};
 
 /// Bytes taken at a time. More than the buffer of standard input, which is therefore not used: it would hide bytes from poll.
 const PORTION: usize = 64 << 10;
@@ -52,6 +52,10 @@ pub fn run(socket: &Path, lookup: Lookup<'_>) -> Result<Exit, Failure> {
     while let Some(sign) = talk.listen().map_err(broken)? {
         match editor.next(&sign)? {
             Input::Line(line) => talk.say(&line).map_err(broken)?,
+            Input::Garbled => {
+                complain(GARBLED);
+                talk.rest.extend_from_slice(sign.as_bytes());
+            }
             Input::Dropped => talk.rest.extend_from_slice(sign.as_bytes()),
             Input::End | Input::Interrupted => {
                 show("").map_err(Failure::Stdout)?;

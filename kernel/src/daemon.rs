@@ -1,5 +1,6 @@
 //! Going to the background: the starter returns when the core can be reached, or says why it cannot.
 
+use crate::print::complain;
 use crate::sys::{self, Fork};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
@@ -69,11 +70,11 @@ fn hear(pipe: OwnedFd) -> u8 {
     match said.split_first() {
         Some((0, _)) => 0,
         Some((code, text)) => {
-            eprintln!("papa: {}", String::from_utf8_lossy(text));
+            complain(&String::from_utf8_lossy(text));
             *code
         }
         None => {
-            eprintln!("papa: the core ended before it could be reached");
+            complain("the core ended before it could be reached");
             1
         }
     }

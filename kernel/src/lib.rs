@@ -7,7 +7,7 @@
 //! * [`core`]: what a request, a byte or a death means. Pure: closed [`core::Input`] in, [`core::Effect`]s out, the
 //!   time given with each input.
 //! * [`keeper`]: the half that owns the children and starts the other one anew.
-//! * [`say`]: what is told to people.
+//! * [`say`], [`print`](mod@print): what is told to people, by a core that serves and by one that was asked.
 //! * [`shell`]: the loop that waits, reads, writes and spawns.
 //! * [`state`]: the file in which everything is found again after any death.
 //! * [`sys`]: the only unsafe code.
@@ -18,6 +18,7 @@ pub mod instance;
 pub mod keeper;
 pub mod limits;
 pub mod policy;
+pub mod print;
 pub mod say;
 pub mod shell;
 pub mod state;

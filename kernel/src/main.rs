@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use ringmaster_kernel::limits::RING_MEMORY;
+use ringmaster_kernel::print::{complain, show as put};
 use ringmaster_kernel::shell::{Options, Place, ServeError, Verbosity};
 use ringmaster_kernel::status::{self, StatusError};
 use ringmaster_kernel::{daemon, instance::InstanceError, keeper, policy::POLICY};
@@ -9,7 +10,6 @@ use ringmaster_protocol::circus::to_json;
 use ringmaster_protocol::instance::{InstanceName, instance_directory, socket_path};
 use ringmaster_protocol::limits::MIN_RING;
 use ringmaster_protocol::status as show;
-use std::io::{ErrorKind, Write as _};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -98,14 +98,14 @@ fn main() -> ExitCode {
     let arguments = match parse(std::env::args_os().skip(1)) {
         Ok(arguments) => arguments,
         Err(text) => {
-            eprintln!("papa: {text}\nTry `papa --help`.");
+            complain(&format!("{text}\nTry `papa --help`."));
             return ExitCode::from(USAGE);
         }
     };
     let name = match instance_name(&arguments) {
         Ok(name) => name,
         Err(text) => {
-            eprintln!("papa: {text}");
+            complain(&text);
             return ExitCode::from(USAGE);
         }
     };
@@ -152,7 +152,7 @@ fn resume(words: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     match keeper::resume(words) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("papa: {error}");
+            complain(&error.to_string());
             ExitCode::from(FAILED)
         }
     }
@@ -162,7 +162,7 @@ fn finish(result: Result<u8, ServeError>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("papa: {error}");
+            complain(&error.to_string());
             ExitCode::from(code(&error))
         }
     }
@@ -189,7 +189,7 @@ fn daemonize(options: &Options, umask: u32) -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("papa: going to the background failed: {error}");
+            complain(&format!("going to the background failed: {error}"));
             ExitCode::from(FAILED)
         }
     }
@@ -206,19 +206,18 @@ fn tell_status(socket: &Path, output: &Output) -> ExitCode {
 }
 
 fn refused(error: &StatusError) -> ExitCode {
-    eprintln!("papa: {error}");
+    complain(&error.to_string());
     ExitCode::from(if error.is_absence() { OTHERWISE } else { FAILED })
 }
 
-/// `text` on stdout. A reader that has had enough, such as `head`, is no failure.
+/// `text` on stdout; a failure is said.
 fn print(text: &str) -> ExitCode {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            eprintln!("papa: cannot write to stdout: {error}");
+    match put(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("cannot write to stdout: {error}"));
             ExitCode::from(FAILED)
         }
-        Ok(()) | Err(_) => ExitCode::SUCCESS,
     }
 }
 
@@ -242,7 +241,7 @@ fn attach(socket: &Path) -> ExitCode {
     let beside = std::env::current_exe().ok().map(|own| own.with_file_name(CIRCUSCTL)).filter(|path| path.exists());
     let program = beside.unwrap_or_else(|| CIRCUSCTL.into());
     let error = Command::new(&program).args(["attach", "--socket"]).arg(socket).exec();
-    eprintln!("papa: {}: {error}; `nc -U {}` does the same without an editor", program.display(), socket.display());
+    complain(&format!("{}: {error}; `nc -U {}` does the same without an editor", program.display(), socket.display()));
     ExitCode::from(FAILED)
 }
 

@@ -12,7 +12,7 @@ use crate::config::{self, Config, ConfigErrors, Problem};
 use crate::daemon::LogFile;
 use crate::process::Heritage;
 use crate::run::{BEFORE_START, STARTS, environment};
-use crate::shell::{self, Door, Knock, Plan, Signals, StartError};
+use crate::shell::{self, Door, Ended, Knock, Plan, Signals, StartError};
 use ringmaster_protocol::circus::to_json;
 use serde_json::{Map, Value, json};
 use std::io;
@@ -180,22 +180,23 @@ fn ended(thread: JoinHandle<Result<(), EmbeddedError>>) -> Result<(), EmbeddedEr
     thread.join().unwrap_or(Err(EmbeddedError::Defect))
 }
 
-/// One life after another, as `run` has them: `restart` of everything reads the file again.
+/// One life after another, as `run` has them: before a `restart` of everything the file is read again.
 fn lives(mut config: Config, mut door: Door) -> Result<(), EmbeddedError> {
-    let path = config.path.clone();
     let mut starts = 0;
     loop {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        match runtime.block_on(shell::run(plan(config), &mut Some(Signals::None), Some(&mut door))) {
-            Ok(Ending::Quit | Ending::Upgrade) => return Ok(()),
-            Ok(Ending::Restart) => starts = 0,
+        match runtime.block_on(shell::run(plan(config.clone()), &mut Some(Signals::None), Some(&mut door))) {
+            Ok(Ended { ending: Ending::Restart, file }) => {
+                starts = 0;
+                config = file.map_or(config, |file| *file);
+            }
+            Ok(Ended { ending: Ending::Quit | Ending::Upgrade | Ending::CalledOff, .. }) => return Ok(()),
             Err(error) if error.is_core_gone() && starts < STARTS => {
                 starts += 1;
                 runtime.block_on(async { tokio::time::sleep(BEFORE_START).await });
             }
             Err(error) => return Err(error.into()),
         }
-        config = config::load(&path, &environment())?;
     }
 }
 

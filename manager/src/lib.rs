@@ -21,6 +21,7 @@ pub mod hooks;
 pub mod kernel_link;
 pub mod metrics;
 pub mod options;
+pub mod pidfd;
 pub mod plugins;
 pub mod print;
 pub mod process;

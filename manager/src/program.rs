@@ -2,10 +2,9 @@
 //! Services are never started here; they are the core's children.
 
 use crate::daemon::DAEMONIZED;
+use crate::pidfd::has_ended;
 use crate::stand_by::STAND_BY;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::ffi::OsString;
 use std::fs::File;
@@ -57,18 +56,10 @@ fn run_until(command: &mut Command, timeout: Duration, kill: fn(&mut Child)) -> 
     Ok(Run { status, words: quoted(&words) })
 }
 
-/// Waits for the end of a child: its pidfd becomes readable (pidfd_open(2)). `None`: it took too long and was killed.
+/// Waits for the end of a child. `None`: it took too long and was killed.
 fn ended(child: &mut Child, timeout: Duration, kill: fn(&mut Child)) -> std::io::Result<Option<ExitStatus>> {
     let pidfd: OwnedFd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
-    let timeout = Timespec::try_from(timeout).map_err(std::io::Error::other)?;
-    let mut waiting = [PollFd::new(&pidfd, PollFlags::IN)];
-    let ready = loop {
-        match poll(&mut waiting, Some(&timeout)) {
-            Err(Errno::INTR) => {}
-            outcome => break outcome?,
-        }
-    };
-    if ready == 0 {
+    if !has_ended(&pidfd, timeout)? {
         // It may have ended just now; then there is nothing to kill.
         kill(child);
         child.wait()?;

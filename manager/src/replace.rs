@@ -17,6 +17,9 @@ pub enum ReplaceError {
     /// A zero byte in an argument.
     #[error("an argument cannot be passed on: {0}")]
     Argument(#[from] NulError),
+    /// Somebody has asked circusd to end.
+    #[error("circusd was asked to end")]
+    CalledOff,
     /// execve(2) failed.
     #[error("it cannot be executed: {0}")]
     Exec(#[from] nix::errno::Errno),
@@ -29,6 +32,8 @@ pub struct Beginning {
     pub program: Program,
     umask: Mode,
     files: Limit,
+    /// Another circusd was in this process before.
+    is_upgrade: bool,
 }
 
 impl Beginning {
@@ -37,7 +42,12 @@ impl Beginning {
         // The umask can only be read by setting it.
         let umask = rustix::process::umask(Mode::from_raw_mode(0o77));
         rustix::process::umask(umask);
-        Self { program: Program::own(), umask, files: getrlimit(Resource::Nofile) }
+        Self { program: Program::own(), umask, files: getrlimit(Resource::Nofile), is_upgrade: holds_signals_back() }
+    }
+
+    /// Whether another circusd was in this process before, and may stand by.
+    pub fn is_upgrade(&self) -> bool {
+        self.is_upgrade
     }
 
     /// The limit of open files as it was, for the children.
@@ -62,11 +72,11 @@ impl Beginning {
     }
 
     /// The program on disk takes over, with the same arguments, in this process; this one stands by in another. Comes back only
-    /// when it cannot.
+    /// when it cannot, or is not to: `asked_to_end` is asked last, when no signal is lost any more.
     ///
     /// # Errors
     /// See [`ReplaceError`]; everything is as it was then.
-    pub fn replace(&self) -> Result<std::convert::Infallible, ReplaceError> {
+    pub fn replace(&self, asked_to_end: impl FnOnce() -> bool) -> Result<std::convert::Infallible, ReplaceError> {
         let text = |text: &OsString| CString::new(text.clone().into_vec());
         let path = text(&self.program.path.clone().into_os_string())?;
         let words = std::iter::once(&self.program.name).chain(&self.program.arguments);
@@ -78,14 +88,20 @@ impl Beginning {
         if let Err(error) = stand_by::post(&self.program) {
             tracing::warn!("no circusd stands by in case that the new one fails: {error}");
         }
-        // A reload or another upgrade that is asked for now waits for the next program instead of killing it.
+        // What is asked for from now on waits for the next program instead of killing it.
         if let Err(errno) = asked_for().thread_block() {
             tracing::debug!("signals are not held back: {errno}");
         }
-        let failed = nix::unistd::execv(&path, &arguments);
+        let failed = if asked_to_end() {
+            stand_by::dismiss();
+            ReplaceError::CalledOff
+        } else {
+            let Err(errno) = nix::unistd::execv(&path, &arguments);
+            errno.into()
+        };
         self.raise_file_limit();
         listen_to_signals();
-        Ok(failed?)
+        Err(failed)
     }
 }
 
@@ -98,5 +114,10 @@ pub fn listen_to_signals() {
 
 /// Signals that ask circusd for something and would kill a program without handlers.
 fn asked_for() -> SigSet {
-    [Signal::SIGHUP, Signal::SIGUSR2].into_iter().collect()
+    [Signal::SIGHUP, Signal::SIGUSR2, Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT].into_iter().collect()
+}
+
+/// Whether an earlier program in this process has held signals back and nobody has listened to them yet: it was upgraded to this one.
+pub fn holds_signals_back() -> bool {
+    SigSet::thread_get_mask().is_ok_and(|mask| mask.contains(Signal::SIGUSR2))
 }

@@ -8,15 +8,14 @@ use crate::daemon::{
     LineFormat, LogFile, LogTarget, LoggerConfig, Outlet, Pidfile, PidfileError, leave_terminal, read_logger_config,
     start_in_background, start_logging,
 };
-use crate::print::show;
+use crate::print::{arguments, complain, show};
 use crate::process::Heritage;
 use crate::program::Program;
-use crate::replace::Beginning;
-use crate::shell::{self, Plan, Signals};
+use crate::replace::{Beginning, ReplaceError};
+use crate::shell::{self, Ended, Plan, Signals};
 use crate::stand_by::{self, Outcome};
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -31,7 +30,10 @@ pub(crate) const BEFORE_START: Duration = Duration::from_millis(100);
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments: Arguments = match arguments() {
+        Ok(arguments) => arguments,
+        Err(status) => return status,
+    };
     let config = arguments.config.clone();
     let outcome = match (&arguments, &config) {
         (arguments, _) if arguments.version => tell(&format!("{}\n", Arguments::version_text())),
@@ -41,8 +43,7 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            // Where nobody reads it, the status still tells.
-            let _ = writeln!(std::io::stderr(), "circusd: {error}");
+            complain(&format!("circusd: {error}"));
             ExitCode::from(FAILURE)
         }
     }
@@ -106,25 +107,53 @@ fn trial(arguments: &Arguments, path: &Path) -> Result<ExitCode, Box<dyn std::er
 /// `--stand-by`: goes on when the program that takes the place of another circusd does not come to serve.
 fn stand_by(arguments: &Arguments, path: &Path, replaced: i32) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let replaced = rustix::process::Pid::from_raw(replaced).ok_or("--stand-by: expected the number of a process")?;
-    let endpoint = load(path)?.circus.endpoint;
+    let config = load(path)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(stand_by::wait(&Program::own(), replaced, &endpoint))?;
+    let outcome = runtime.block_on(stand_by::wait(&Program::own(), replaced, &config.circus.endpoint))?;
     drop(runtime);
     match outcome {
         Outcome::Over => Ok(ExitCode::SUCCESS),
-        Outcome::Failed(failure) => serve(arguments, path, Some(failure)),
+        Outcome::Failed(failure) => serve(arguments, path, Some(Instead { failure, config })),
     }
 }
 
+/// Why and with what a circusd goes on that has stood by.
+struct Instead {
+    failure: stand_by::Failure,
+    /// The file as it was when this one began to stand by.
+    config: Config,
+}
+
+/// What circusd begins with.
+struct Start {
+    config: Config,
+    /// Why it goes on, if it has stood by.
+    failure: Option<stand_by::Failure>,
+    /// Why the file could not be read again then.
+    unread: Option<Box<dyn std::error::Error>>,
+}
+
+impl Start {
+    fn new(path: &Path, instead: Option<Instead>) -> Result<Self, Box<dyn std::error::Error>> {
+        let Some(Instead { failure, config }) = instead else {
+            return Ok(Self { config: load(path)?, failure: None, unread: None });
+        };
+        let (config, unread) = match load(path) {
+            Ok(config) => (config, None),
+            Err(error) => (config, Some(error)),
+        };
+        Ok(Self { config, failure: Some(failure), unread })
+    }
+}
+
+/// Said after what is wrong with a file that services go on without.
+const AS_IT_WAS: &str = "circusd goes on with the configuration as it was";
+
 /// Serves, in the stead of a program that failed to, if that is why.
-fn serve(
-    arguments: &Arguments,
-    path: &Path,
-    instead: Option<stand_by::Failure>,
-) -> Result<ExitCode, Box<dyn std::error::Error>> {
+fn serve(arguments: &Arguments, path: &Path, instead: Option<Instead>) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let path = &std::path::absolute(path)?;
     let beginning = Beginning::now();
-    let mut config = load(path)?;
+    let Start { config, failure, unread } = Start::new(path, instead)?;
     let Logging { outlets, notes } = logging(arguments, &config)?;
     if arguments.daemon {
         start_in_background()?;
@@ -137,8 +166,11 @@ fn serve(
     for note in notes {
         tracing::warn!("{note}");
     }
-    if let Some(failure) = instead {
+    if let Some(failure) = failure {
         tracing::error!("upgrade: {failure}");
+    }
+    if let Some(error) = unread {
+        tracing::error!("{error}; {AS_IT_WAS}");
     }
     let pidfile = arguments.pidfile.clone().or_else(|| config.circus.pidfile.clone());
     let _pidfile = match pidfile.map(|path| Pidfile::create(&path)).transpose() {
@@ -150,23 +182,51 @@ fn serve(
         Err(error) => return Err(error.into()),
     };
     beginning.raise_file_limit();
+    lives(path, config, &log, &beginning)
+}
+
+/// One life after another. A file that breaks ends none: each begins with the file as it was last read without errors.
+fn lives(
+    path: &Path,
+    mut config: Config,
+    log: &LogFile,
+    beginning: &Beginning,
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let (mut starts, mut signals) = (0, None);
     report_problems(&config);
     loop {
-        match live(plan(config, &log, &beginning), &mut signals)? {
+        let ending = match live(plan(config.clone(), log, beginning), &mut signals)? {
             Life::CoreGone if starts < STARTS => {
                 starts += 1;
-                config = load(path)?;
                 continue;
             }
-            Life::Over(Ending::Quit) => return Ok(ExitCode::SUCCESS),
-            Life::Over(Ending::Restart) => config = load(path)?,
-            Life::Over(Ending::Upgrade) => {
-                let Err(error) = beginning.replace();
-                tracing::error!("{}: {error}; this circusd goes on", beginning.program.path.display());
-                config = load(path)?;
+            Life::Failed | Life::CoreGone => {
+                if signals.as_ref().is_some_and(Signals::is_to_end) {
+                    stand_by::dismiss();
+                }
+                return Ok(ExitCode::from(FAILURE));
             }
-            Life::Failed | Life::CoreGone => return Ok(ExitCode::from(FAILURE)),
+            Life::Over(Ended { ending, file }) => {
+                config = file.map_or(config, |file| *file);
+                ending
+            }
+        };
+        match ending {
+            Ending::Quit => {
+                if beginning.is_upgrade() {
+                    stand_by::dismiss();
+                }
+                return Ok(ExitCode::SUCCESS);
+            }
+            Ending::Restart => {}
+            Ending::CalledOff => end_next_life(&mut signals),
+            Ending::Upgrade => {
+                upgrade(beginning, &mut signals)?;
+                config = load(path).unwrap_or_else(|error| {
+                    tracing::error!("{error}; {AS_IT_WAS}");
+                    config
+                });
+            }
         }
         starts = 0;
         report_problems(&config);
@@ -184,14 +244,37 @@ fn plan(config: Config, log: &LogFile, beginning: &Beginning) -> Plan {
     }
 }
 
+fn end_next_life(signals: &mut Option<Signals>) {
+    tracing::info!("no upgrade: circusd was asked to end");
+    if let Some(signals) = signals {
+        signals.end_next_life();
+    }
+}
+
+/// Another program takes over. Comes back when it cannot, or when circusd is to end instead.
+fn upgrade(beginning: &Beginning, signals: &mut Option<Signals>) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let replaced = beginning.replace(|| signals.as_mut().is_some_and(|signals| runtime.block_on(signals.has_end())));
+    match replaced {
+        Err(ReplaceError::CalledOff) => end_next_life(signals),
+        Err(error @ (ReplaceError::Argument(_) | ReplaceError::Exec(_))) => {
+            tracing::error!("{}: {error}; this circusd goes on", beginning.program.path.display());
+            if let Some(signals) = signals {
+                signals.wait_for_life();
+            }
+        }
+    }
+    Ok(())
+}
+
 /// One life, on a runtime of its own: nothing of an earlier one is left when the next begins.
 fn live(plan: Plan, signals: &mut Option<Signals>) -> Result<Life, Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match runtime.block_on(shell::run(plan, signals, None)) {
-        Ok(ending) => Ok(Life::Over(ending)),
+        Ok(ended) => Ok(Life::Over(ended)),
         Err(error) if error.is_wanted() => {
             tracing::info!("{error}");
-            Ok(Life::Over(Ending::Quit))
+            Ok(Life::Over(Ended { ending: Ending::Quit, file: None }))
         }
         Err(error) => {
             tracing::error!("{error}");
@@ -207,7 +290,7 @@ fn live(plan: Plan, signals: &mut Option<Signals>) -> Result<Life, Box<dyn std::
 
 /// How a life went; a failure has been logged.
 enum Life {
-    Over(Ending),
+    Over(Ended),
     Failed,
     /// The core went away before the life had begun.
     CoreGone,

@@ -5,17 +5,16 @@
 //! which may be of any version, and whose listening socket the core keeps meanwhile.
 
 use crate::client::{CallError, Caller};
+use crate::pidfd::ended;
 use crate::program::Program;
 use crate::readiness::watched;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_signal};
 use serde_json::json;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::Duration;
-use tokio::io::unix::AsyncFd;
 
 /// The hidden option; its value is the process whose program is replaced.
 pub const STAND_BY: &str = "--stand-by";
@@ -26,6 +25,9 @@ const LONGEST_START: Duration = Duration::from_secs(20);
 
 /// Between two requests that could not be made.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// `starttime` of `/proc/PID/stat`, among the fields after the name (proc_pid_stat(5)).
+const START_TIME: usize = 19;
 
 /// The program of this process, also when its file has been replaced (proc_pid_exe(5)).
 const OURSELVES: &str = "/proc/self/exe";
@@ -66,8 +68,46 @@ pub fn post(program: &Program) -> io::Result<()> {
 
 fn stand_by(program: &Program, replaced: u32) -> Command {
     let mut command = Command::new(OURSELVES);
-    command.arg0(&program.name).args(&program.arguments).arg(format!("{STAND_BY}={replaced}"));
+    command.arg0(&program.name).args(&program.arguments).arg(option(replaced));
     command
+}
+
+fn option(replaced: u32) -> String {
+    format!("{STAND_BY}={replaced}")
+}
+
+/// In the process for which another one stands by: ends the latter, because circusd was asked to end. A stand-by sees only that
+/// a process has ended, not that it was to. Does nothing when nobody stands by.
+pub fn dismiss() {
+    let own = std::process::id();
+    let (wanted, since) = (option(own), started(own));
+    for pid in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let pid = pid.file_name().to_str().and_then(|name| name.parse().ok());
+        let Some(process) = pid.and_then(Pid::from_raw) else {
+            continue;
+        };
+        // Opened first: what is read then is about this process, or it has ended and gets no signal.
+        let Ok(pidfd) = pidfd_open(process, PidfdFlags::empty()) else {
+            continue;
+        };
+        let number = process.as_raw_nonzero().get().unsigned_abs();
+        // An older one stands by for an earlier process of the same number, or has done so and serves.
+        if has_argument(number, &wanted) && started(number) >= since {
+            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+        }
+    }
+}
+
+fn has_argument(pid: u32, wanted: &str) -> bool {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.split(|byte| *byte == 0).any(|argument| argument == wanted.as_bytes())
+}
+
+/// When a process was started, in ticks since the system was (proc_pid_stat(5)).
+fn started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(START_TIME)?.parse().ok()
 }
 
 /// In the process that stands by: waits until the program of `replaced` serves at `endpoint`, or does not.
@@ -98,11 +138,6 @@ pub async fn wait(program: &Program, replaced: Pid, endpoint: &str) -> io::Resul
         }
     }
     Ok(Outcome::Failed(failure))
-}
-
-/// Until the process ends: its pidfd is readable then (pidfd_open(2)).
-async fn ended(process: &AsyncFd<OwnedFd>) -> io::Result<()> {
-    process.readable().await.map(drop)
 }
 
 /// Until a circusd answers.

@@ -373,3 +373,71 @@ fn a_virtualenv_goes_before_what_is_there() {
     let sentence = "[watcher:a] virtualenv = /no/such/venv: expected a folder with lib/python3.9/site-packages";
     assert!(problem.contains(sentence), "{problem}");
 }
+
+#[test]
+fn negative_numbers_that_circus_takes_leave_nobody_out() {
+    let folder = Folder::with(&[(
+        "t.ini",
+        "[circus]\nwarmup_delay = -1\n[watcher:a]\ncmd = x\nnumprocesses = -2\nwarmup_delay = -1\nmax_age = -3\n\
+         max_age_variance = -4\ngraceful_timeout = -0.5\nmax_retry = -7\nrlimit_nofile = -9\n[watcher:b]\ncmd = x\nmax_retry = -1\n",
+    )]);
+    let config = folder.load(&[]).unwrap();
+    let [a, b] = config.watchers.as_slice() else { panic!("{:?}", config.problems) };
+    assert_eq!((a.numprocesses, a.max_age, a.max_age_variance, a.max_retry), (0, 0, 0, Retries::Times(0)));
+    assert!(a.graceful_timeout.duration().is_zero() && a.warmup_delay.duration().is_zero());
+    assert_eq!((b.max_retry, config.circus.warmup_delay), (Retries::Unlimited, 0));
+    let told: Vec<String> = config.problems.iter().map(|problem| folder.plain(&problem.to_string())).collect();
+    assert_eq!(told.len(), 8, "{told:?}");
+    assert_eq!(told[0], "t.ini:2: [circus] warmup_delay = -1: a negative number counts as 0");
+    assert_eq!(told[7], "t.ini:11: [watcher:a] rlimit_nofile = -9: a negative number counts as -1");
+}
+
+#[test]
+fn a_zero_byte_leaves_its_watcher_out() {
+    assert_eq!(
+        problems("[watcher:a]\ncmd = x\nargs = a\0b\n[watcher:c]\ncmd = x\n[env:c]\nKEY = a\0b\n"),
+        [
+            "t.ini:3: [watcher:a] args = a\0b: expected no zero byte (this watcher is left out)",
+            "t.ini:4: [watcher:c] the variable \"KEY\" of its environment, or its value, has a zero byte (this watcher is left out)",
+        ]
+    );
+}
+
+/// Ten times as many watchers take about ten times as long: a search through all sections for each takes a hundred times.
+#[test]
+fn a_file_with_thousands_of_watchers_is_read_in_proportion() {
+    let seconds = |watchers: usize| {
+        let text: String = (0..watchers).map(|n| format!("[watcher:w{n}]\ncmd = sleep {n}\n")).collect();
+        let folder = Folder::with(&[("t.ini", &text)]);
+        let once = || {
+            let before = own_seconds();
+            assert_eq!(folder.load(&[]).unwrap().watchers.len(), watchers);
+            own_seconds() - before
+        };
+        (0..3).map(|_| once()).fold(f64::INFINITY, f64::min)
+    };
+    let (few, many) = (seconds(800), seconds(8000));
+    assert!(many < 20.0 * few, "{few} s of processor time for 800, {many} s for 8000");
+}
+
+/// Processor time of this thread.
+fn own_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    std::time::Duration::try_from(time).unwrap().as_secs_f64()
+}
+
+#[test]
+fn names_that_no_watcher_can_have_leave_it_out() {
+    let long = "n".repeat(300);
+    let told = problems(&format!("[watcher:{long}]\ncmd = x\n[watcher:b]\ncmd = x\nname = b\n  forged\n"));
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].ends_with("] the name of a watcher has at most 182 bytes (this watcher is left out)"),
+        "{}",
+        told[0]
+    );
+    assert_eq!(
+        told[1],
+        "t.ini:5: [watcher:b] the name of a watcher has no line breaks and no other control characters (this watcher is left out)"
+    );
+}

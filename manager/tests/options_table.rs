@@ -188,3 +188,23 @@ fn rows_are_unique_helpful_and_true() {
     assert!(CIRCUS_OPTIONS.iter().all(|row| !row.help.is_empty()));
     assert!(SOCKET_OPTIONS.iter().all(|row| !row.help.is_empty()));
 }
+
+#[test]
+fn what_no_program_can_be_given_is_refused_before_it_is_tried() {
+    let refused = |key: &str, value: Value| {
+        let mut watcher = alpha();
+        let before = watcher.clone();
+        let error = set(&mut watcher, key, &value).unwrap_err();
+        assert_eq!(watcher, before);
+        (error.errno(), error.to_string())
+    };
+    let zero = |key: &str| (OptionErrno::Message, format!("'{key}' has a zero byte"));
+    assert_eq!(refused("cmd", json!("x\0y")), zero("cmd"));
+    assert_eq!(refused("args", json!(["a", "\0"])), zero("args"));
+    assert_eq!(refused("working_dir", json!("/tmp\0")), zero("working_dir"));
+    assert_eq!(refused("env", json!({"KEY": "a\0b"})), zero("env"));
+    assert_eq!(refused("env", json!({"K\0": "a"})), zero("env"));
+    assert_eq!(refused("stdout_stream", json!({"class": "FileStream", "filename": "\0"})), zero("stdout_stream"));
+    let name = (OptionErrno::Message, "illegal environment variable name 'A=B'".to_owned());
+    assert_eq!(refused("env", json!({"A=B": "c"})), name);
+}

@@ -134,8 +134,8 @@ fn plain_tcp(endpoint: &str) -> Option<String> {
     (plain && name.len() <= MAX_INSTANCE).then_some(name)
 }
 
-/// FNV-1a, 32 bits: enough to keep apart the few endpoints of one host, and never changes.
-fn fnv1a(bytes: &[u8]) -> u32 {
+/// FNV-1a, 32 bits: enough to keep apart the few endpoints of one host, or the values of an option; it never changes.
+pub fn fnv1a(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 

@@ -80,7 +80,7 @@ pub const DIFFERENCES: &[Difference] = &[
     always("reloadconfig", &[56], What::Reply, "__name__ is missing", "no-name-in-env"),
     always("reloadconfig", &[77], What::Events, "", "reload-what-differs"),
     by_ctl("quit_ctl", &[1, 2], What::Stderr, "cannot reach circusd", "unreachable-at-once"),
-    always("start_stop_restart", &[16], What::Reply, "regex parse error", "regex-words"),
+    always("start_stop_restart", &[16], What::Reply, "invalid pattern", "regex-words"),
     by_ctl("circusctl_cli", &[0], What::Stdout, "Ringmaster", "version"),
     by_ctl("circusctl_cli", &[17], What::Stderr, "cannot reach circusd", "unreachable-at-once"),
     by_ctl("circusctl_cli", &[19], What::Stdout, "kernel", "more-commands"),

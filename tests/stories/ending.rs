@@ -31,3 +31,27 @@ fn a_signal_during_a_restart_ends_circusd() -> Result<()> {
     }
     stack.end()
 }
+
+/// Whoever serves at the moment of the signal ends, and nobody comes in its stead: neither the program that takes over nor the
+/// one that stands by.
+#[test]
+fn a_signal_during_an_upgrade_ends_circusd() -> Result<()> {
+    let mut dice = Dice::new();
+    println!("RINGMASTER_SEED={}", dice.seed);
+    let mut stack = Stack::new("called-off", "", "[watcher:a]\ncmd = sleep 3600\n")?;
+    for round in 0..8 {
+        stack.start()?;
+        let mut daemon = stack.daemon.take().context("circusd was started")?;
+        daemon.signal(Signal::USR2)?;
+        let moment = Duration::from_millis(dice.below(500));
+        pass(moment);
+        daemon.signal(Signal::TERM)?;
+        let code = daemon.wait(PATIENCE)?;
+        ensure!(code == 0, "round {round}, {moment:?} after SIGUSR2: status {code}\n{}", daemon.stderr());
+        wait_until(PATIENCE, "nothing is left", || match stack.sandbox.processes() {
+            left if left.is_empty() => Ok(()),
+            left => Err(format!("round {round}, {moment:?}: {left:?}\n{}", daemon.stderr())),
+        })?;
+    }
+    stack.end()
+}

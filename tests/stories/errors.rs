@@ -185,3 +185,30 @@ fn as_nobody(sandbox: &Sandbox) -> Result<std::process::Command> {
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(work.join("circusd"));
     Ok(command)
 }
+
+#[test]
+fn a_restart_while_the_file_is_broken_is_refused_before_anything_stops() -> Result<()> {
+    let mut stack = Stack::new("broken-restart", "", HEALTHY)?;
+    stack.start()?;
+    let before = stack.pids("well")?;
+    let file = stack.sandbox.work().join("circus.ini");
+    let good = fs::read_to_string(&file)?;
+    for (broken, parts) in [
+        (good.replace("[watcher:well]", "check_delay = soon\n[watcher:well]"), ["check_delay", "soon"]),
+        (format!("{good}numprocesses = many\n"), ["numprocesses", "many"]),
+    ] {
+        fs::write(&file, broken)?;
+        let line = line_of(&stack, parts[0])?;
+        let (said, complained, code) = crate::upgrade::ctl(&stack, &["restart"])?;
+        let named = parts.iter().chain([&line.as_str()]).all(|part| complained.contains(part));
+        ensure!(code == 3 && named && complained.lines().count() == 1, "{code} {said}{complained}");
+        ensure!(stack.pids("well")? == before);
+    }
+    fs::write(&file, good)?;
+    let (said, complained, code) = crate::upgrade::ctl(&stack, &["restart", "--waiting"])?;
+    ensure!(code == 0, "{code} {said}{complained}");
+    stack.await_answer()?;
+    let after = stack.await_count("well", 1)?;
+    ensure!(after != before, "{after:?}");
+    stack.end()
+}

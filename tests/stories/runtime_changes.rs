@@ -100,3 +100,30 @@ fn a_socket_moves_with_those_who_hold_it_or_nothing_changes() -> Result<()> {
     ensure!(stack.pids("a")? == a && stack.pids("server")? != server);
     stack.end()
 }
+
+#[test]
+fn processes_that_were_started_otherwise_than_the_file_says_now_are_named_and_left_alone() -> Result<()> {
+    const FILE: &str = "[watcher:a]\ncmd = sleep 3600\nnumprocesses = 2\nuse_papa = True\n[watcher:b]\ncmd = sleep 3600\ncopy_env = True\n";
+    let said = |stack: &Stack| -> Vec<String> {
+        let log = stack.daemon.as_ref().map(|daemon| daemon.stderr()).unwrap_or_default();
+        log.lines().filter(|line| line.contains("started with other options")).map(str::to_owned).collect()
+    };
+    let mut stack = Stack::new("outdated", "", FILE)?;
+    stack.start()?;
+    let before = (stack.pids("a")?, stack.pids("b")?);
+    stack.kill_daemon()?;
+    stack.configure("", &FILE.replacen("sleep 3600", "sleep 7200", 1))?;
+    stack.start()?;
+    ensure!((stack.pids("a")?, stack.pids("b")?) == before);
+    let lines = said(&stack);
+    let named =
+        |line: &String| line.contains("2 processes of a ") && line.contains("(cmd)") && line.contains("restart a");
+    ensure!(lines.len() == 1 && lines.iter().all(named), "{lines:?}");
+    let (options, complained, code) = crate::upgrade::ctl(&stack, &["options", "a"])?;
+    ensure!(code == 0 && options.contains("\n# cmd: was another when ["), "{options}{complained}");
+    stack.call("restart", &json!({"name": "a", "waiting": true}))?;
+    stack.kill_daemon()?;
+    stack.start()?;
+    ensure!(said(&stack).is_empty(), "{:?}", said(&stack));
+    stack.end()
+}

@@ -18,8 +18,20 @@ pub(super) const COMMAND: Command = Command {
     action: Action::Ask(Ask { properties: optional_name, answer: marked }),
 };
 
-/// Text of options: as of get, with a mark where the file says otherwise.
+/// Text of options: as of get, with a mark where the file says otherwise, and with what is old about processes.
 fn marked(reply: &Reply) -> Answer {
+    match (as_in_file(reply), reply.object("outdated")) {
+        (Answer::Done(text), Some(outdated)) => {
+            let line = |(key, pids): (&String, &Value)| {
+                format!("\n# {key}: was another when {} started; restart applies it", python::text(pids))
+            };
+            Answer::Done(text + &outdated.iter().map(line).collect::<String>())
+        }
+        (answer, _) => answer,
+    }
+}
+
+fn as_in_file(reply: &Reply) -> Answer {
     let Some(changed) = reply.object("changed").filter(|_| reply.is_ok()) else {
         let added = reply.get("added").is_some();
         let note = if added { "\n# added at run time; reloadconfig removes it" } else { "" };

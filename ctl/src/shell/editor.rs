@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs::DirBuilder;
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -67,6 +68,7 @@ impl<H: Helper> LineEditor<H> {
             }
             Err(ReadlineError::Interrupted) => Ok(Input::Dropped),
             Err(ReadlineError::Eof) => Ok(Input::End),
+            Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => Ok(Input::Garbled),
             Err(error) => Err(failed(error)),
         }
     }

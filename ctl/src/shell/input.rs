@@ -1,7 +1,7 @@
 //! Where the shell's lines come from: a person at a terminal, or anything else.
 
 use std::cell::RefCell;
-use std::io::{self, IsTerminal};
+use std::io::{self, BufRead as _, IsTerminal};
 
 use tokio::runtime::Runtime;
 
@@ -12,6 +12,9 @@ use crate::print::prompt;
 use crate::run::Lookup;
 use crate::shell::editor::{LineEditor, TabKey};
 
+/// What is said of a line that is no text.
+pub const GARBLED: &str = "error: the line is not UTF-8 and is left out";
+
 /// What came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
@@ -19,6 +22,8 @@ pub enum Input {
     Line(String),
     /// A line that was given up with Ctrl-C.
     Dropped,
+    /// A line that is no text.
+    Garbled,
     /// Nothing more comes.
     End,
     /// A signal ended the wait.
@@ -66,13 +71,13 @@ impl<'a> Lines<'a> {
 /// In a thread of its own, because signals have to be waited for, too.
 async fn plain_line(signals: &mut Signals) -> Result<Input, Failure> {
     let reader = tokio::task::spawn_blocking(|| {
-        let mut line = String::new();
-        io::stdin().read_line(&mut line).map(|count| (count, line))
+        let mut line = Vec::new();
+        io::stdin().lock().read_until(b'\n', &mut line).map(|_count| line)
     });
     tokio::select! {
         read = reader => match read.map_err(io::Error::other).flatten() {
-            Ok((0, _)) => Ok(Input::End),
-            Ok((_, line)) => Ok(Input::Line(line)),
+            Ok(line) if line.is_empty() => Ok(Input::End),
+            Ok(line) => Ok(String::from_utf8(line).map_or(Input::Garbled, Input::Line)),
             Err(reason) => Err(Failure::Input(reason.to_string())),
         },
         () = signals.any() => Ok(Input::Interrupted),

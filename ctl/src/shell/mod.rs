@@ -19,7 +19,7 @@ use crate::print::{complain, show};
 use crate::request::Arguments;
 use crate::run::Lookup;
 use crate::session;
-use input::{Input, Lines};
+use input::{GARBLED, Input, Lines};
 
 /// Circus's prompt.
 const PROMPT: &str = "(circusctl) ";
@@ -44,6 +44,7 @@ pub fn run(runtime: &tokio::runtime::Runtime, settings: Settings, lookup: Lookup
                 }
             }
             Input::Dropped => {}
+            Input::Garbled => complain(GARBLED),
             Input::End => break,
             Input::Interrupted => return Ok(Exit::Failed),
         }

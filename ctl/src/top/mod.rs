@@ -18,8 +18,8 @@ pub use view::View;
 
 use crate::client::{ClientError, connect};
 use crate::endpoint::Endpoint;
+use crate::print::{complain, show};
 use crate::tunnel::{Ssh, Tunnel, TunnelError};
-use clap::Parser as _;
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -48,6 +48,9 @@ pub enum TopError {
         /// Where.
         endpoint: Endpoint,
     },
+    /// The operating system gives us no event loop.
+    #[error("error: cannot start: {0}")]
+    Runtime(#[source] io::Error),
     /// The terminal.
     #[error("error: cannot write to stdout: {0}")]
     Stdout(#[from] io::Error),
@@ -55,26 +58,29 @@ pub enum TopError {
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    if arguments.version {
-        println!("{}", ringmaster_manager::cli::Arguments::version_text());
-        return ExitCode::SUCCESS;
-    }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&format!("error: {error}")),
+    let arguments: Arguments = match ringmaster_manager::print::arguments() {
+        Ok(arguments) => arguments,
+        Err(status) => return status,
     };
-    let outcome = runtime.block_on(run(&arguments));
-    runtime.shutdown_background();
-    match outcome {
+    match ask(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error.to_string()),
+        // A reader that has had enough, such as `head`.
+        Err(TopError::Stdout(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::FAILURE
+        }
     }
 }
 
-fn failed(text: &str) -> ExitCode {
-    eprintln!("{text}");
-    ExitCode::FAILURE
+fn ask(arguments: &Arguments) -> Result<(), TopError> {
+    if arguments.version {
+        return Ok(show(ringmaster_manager::cli::Arguments::version_text())?);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(TopError::Runtime)?;
+    let outcome = runtime.block_on(run(arguments));
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn run(arguments: &Arguments) -> Result<(), TopError> {
@@ -125,10 +131,11 @@ async fn once(arguments: &Arguments, endpoint: &Endpoint) -> Result<(), TopError
     }
     let view = View::new(arguments);
     if arguments.json {
-        println!("{}", table.to_json(&view));
+        show(&table.to_json(&view).to_string())?;
     } else {
         let lines = picture::title(&table, &view).into_iter().chain(picture::body(&table, &view));
-        lines.for_each(|line| println!("{}", line.text));
+        let lines: Vec<String> = lines.map(|line| line.text).collect();
+        show(&lines.join("\n"))?;
     }
     Ok(())
 }

@@ -11,10 +11,10 @@ use crate::stage::{PATIENCE, circusctl, circusd, router, serve, texts};
 /// What the shell prints before anything is typed.
 const BEGIN: &str = "circusctl 0.19.0\nBeta: active\nidle: stopped\nwith space: active\n";
 
-async fn fed(mut command: Command, input: &str) -> Output {
+async fn fed(mut command: Command, input: &[u8]) -> Output {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    let write = async move { stdin.write_all(input.as_bytes()).await.unwrap() };
+    let write = async move { stdin.write_all(input).await.unwrap() };
     let (output, ()) = tokio::time::timeout(PATIENCE, async { tokio::join!(child.wait_with_output(), write) })
         .await
         .expect("the shell does not end");
@@ -22,7 +22,7 @@ async fn fed(mut command: Command, input: &str) -> Output {
 }
 
 /// Runs the shell with `input`: exit status, stdout behind the beginning, stderr, and the requests after the first.
-async fn shell(options: &[&str], input: &str) -> (i32, String, String, Vec<Value>) {
+async fn shell(options: &[&str], input: impl AsRef<[u8]>) -> (i32, String, String, Vec<Value>) {
     let (router, endpoint) = router().await;
     let mut requests = Vec::new();
     let mut arguments = vec!["--endpoint", &endpoint];
@@ -33,7 +33,7 @@ async fn shell(options: &[&str], input: &str) -> (i32, String, String, Vec<Value
             circusd(request)
         });
         tokio::select! {
-            output = fed(circusctl(&arguments), input) => output,
+            output = fed(circusctl(&arguments), input.as_ref()) => output,
             () = serve => unreachable!("serve never ends"),
         }
     };
@@ -57,6 +57,14 @@ async fn an_empty_line_repeats_the_last_one() {
     let incr = json!(["incr", {"name": "with space", "nb": 2, "waiting": false}]);
     assert_eq!(requests, [incr.clone(), incr.clone(), incr]);
     assert_eq!(stdout.matches("*** Unknown syntax: nosuch\n").count(), 2, "{stdout}");
+}
+
+#[tokio::test]
+async fn a_line_that_is_no_text_is_left_out() {
+    let (code, stdout, stderr, requests) = shell(&[], b"list \xff\xfe\nnumwatchers\n").await;
+    assert_eq!((code, requests.len()), (0, 1), "{stdout}{stderr}");
+    assert_eq!(stderr, "error: the line is not UTF-8 and is left out\n");
+    assert!(stdout.ends_with("(circusctl) 3\n(circusctl) \n"), "{stdout}");
 }
 
 #[tokio::test]
@@ -98,7 +106,7 @@ async fn nobody_there_is_told_for_each_line() {
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("tcp://{}", gone.local_addr().unwrap());
     drop(gone);
-    let output = fed(circusctl(&["--endpoint", &endpoint]), "numwatchers\nstatus idle\n").await;
+    let output = fed(circusctl(&["--endpoint", &endpoint]), b"numwatchers\nstatus idle\n").await;
     let (code, stdout, stderr) = texts(&output);
     let expected = "circusctl 0.19.0\n(circusctl) (circusctl) (circusctl) \n";
     assert_eq!((code, stdout.as_str()), (0, expected));

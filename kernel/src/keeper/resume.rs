@@ -7,6 +7,7 @@ use super::{Keeper, Original, Ward, start};
 use crate::instance::Instance;
 use crate::limits::RING_MEMORY;
 use crate::policy::POLICY;
+use crate::print::show;
 use crate::say::say;
 use crate::shell::{Options, Place, ServeError, Verbosity};
 use crate::state::StateFile;
@@ -36,6 +37,9 @@ pub enum ResumeError {
     /// The instance or its state.
     #[error("{0}")]
     Serve(#[from] ServeError),
+    /// The trial cannot say that all is well.
+    #[error("cannot write to stdout: {0}")]
+    Stdout(#[source] std::io::Error),
 }
 
 /// Options that have a value.
@@ -205,7 +209,7 @@ fn dry_run(words: &Words, copy: &Path) -> Result<u8, ResumeError> {
     let folder = std::fs::File::open(folder).map_err(|_missing| wrong("a file that can be read"))?;
     let state: StateFile = crate::shell::open_state_at(&folder, name)?;
     let slots = state.used().len();
-    println!("{READY}{} ({slots} processes)", env!("CARGO_PKG_VERSION"));
+    show(&format!("{READY}{} ({slots} processes)\n", env!("CARGO_PKG_VERSION"))).map_err(ResumeError::Stdout)?;
     Ok(0)
 }
 

@@ -1,6 +1,7 @@
 //! The start of everything: processes that the core still has are taken back, then watchers start in the order of
 //! their priority (spec b.6, k). What `reloadconfig` does to watchers goes the same way.
 
+use super::outdated::Outdated;
 use super::{Arbiter, Effect, Phase, Standing, Told};
 use crate::clock::Now;
 use crate::process::Wid;
@@ -75,6 +76,7 @@ impl Arbiter {
         self.miss(&processes, now, effects, touched);
         let processes = self.in_order(processes);
         let mut found: BTreeSet<WatcherId> = BTreeSet::new();
+        let mut outdated = Outdated::default();
         for info in processes {
             if let (Some(id), Some(exit)) = (self.owners.get(&info.id).copied(), &info.exit) {
                 self.with_watcher(id, now, effects, |watcher, turn| watcher.exited(info.id, exit, turn));
@@ -89,6 +91,11 @@ impl Arbiter {
                 leave(&info, effects);
                 continue;
             };
+            if let Some(watcher) = self.watchers.get_mut(&id)
+                && let Some(then) = outdated.look(watcher, &info, &self.world.environment)
+            {
+                watcher.outdated.insert(info.id, then);
+            }
             let told = self.chronicle.told(info.id);
             self.owners.insert(info.id, id);
             let open = self.watchers.get(&id).is_some_and(|watcher| watcher.processes.is_over());
@@ -103,13 +110,14 @@ impl Arbiter {
             }
             touched.insert(id);
         }
+        outdated.tell();
         let starts = self.start_plan(&found, now, effects, touched);
         match &mut self.phase {
             Phase::Booting(boot) => boot.waiting.extend(starts),
             Phase::Serving => {
                 self.phase = Phase::Booting(Boot { waiting: starts, ..Boot::default() });
             }
-            Phase::Ending(_) | Phase::Ended => {}
+            Phase::Ending(_) | Phase::Ended(_) => {}
         }
     }
 

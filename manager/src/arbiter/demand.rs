@@ -43,7 +43,7 @@ impl Arbiter {
         self.awaited.stale = true;
         match &self.phase {
             Phase::Booting(_) | Phase::Serving => {}
-            Phase::Ending(_) | Phase::Ended => return,
+            Phase::Ending(_) | Phase::Ended(_) => return,
         }
         let waiting = self.awaited.by_watcher.iter().filter(|(_, sockets)| sockets.iter().any(|name| name == socket));
         for id in waiting.map(|(id, _)| *id).collect::<Vec<_>>() {

@@ -75,6 +75,8 @@ pub enum Ending {
     Restart,
     /// Nothing ends but this program, which another one replaces in the same process.
     Upgrade,
+    /// Everything was left to another program, when somebody asked circusd to end: a further life is to do that.
+    CalledOff,
 }
 
 /// Everything that the arbiter can want.

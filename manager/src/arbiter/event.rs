@@ -34,6 +34,14 @@ pub enum OwnSignal {
 }
 
 impl OwnSignal {
+    /// Whether it asks circusd to end.
+    pub fn ends(self) -> bool {
+        match self {
+            Self::Term | Self::Int | Self::Quit => true,
+            Self::Hup | Self::Winch | Self::Usr2 => false,
+        }
+    }
+
     /// As Circus logs it.
     pub fn name(self) -> &'static str {
         match self {

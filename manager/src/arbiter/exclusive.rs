@@ -38,8 +38,8 @@ impl Arbiter {
     /// What excludes the end of circusd: only that it has begun.
     pub fn end_under_way(&self) -> Option<Exclusive> {
         match &self.phase {
-            Phase::Ending(Ending::Quit) => Some(Exclusive::Stopping),
-            Phase::Ending(Ending::Restart | Ending::Upgrade) | Phase::Ended => Some(Exclusive::Restarting),
+            Phase::Ending(Ending::Quit) | Phase::Ended(Ending::Quit) => Some(Exclusive::Stopping),
+            Phase::Ending(_) | Phase::Ended(_) => Some(Exclusive::Restarting),
             Phase::Booting(_) | Phase::Serving => None,
         }
     }

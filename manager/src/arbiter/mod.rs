@@ -16,7 +16,9 @@ mod hooks;
 mod kept;
 mod ledger;
 mod listeners;
+mod outdated;
 mod reload_config;
+mod restart;
 mod roster;
 mod signals;
 mod socket_table;
@@ -35,6 +37,8 @@ mod tests_next;
 #[cfg(test)]
 mod tests_reload_config;
 #[cfg(test)]
+mod tests_restart;
+#[cfg(test)]
 mod tests_runtime;
 mod upgrade;
 
@@ -49,11 +53,13 @@ pub use hooks::HookTickets;
 pub use kept::{KEPT_PREFIX, LEFT, keep, left, restore};
 pub use ledger::{Stored, Write};
 pub use reload_config::Rebound;
+pub use restart::AnswerAt;
 pub use roster::Left;
 pub use socket_table::{BoundSocket, SOCKET_PREFIX, SocketPlace, SocketTable};
 
 use crate::clock::Now;
 use crate::commands::{self, Incoming};
+use crate::config::Config;
 use crate::metrics::Histogram;
 use crate::options::{CircusOptions, SocketOptions};
 use crate::process::SpawnTicket;
@@ -62,6 +68,8 @@ use boot::Boot;
 use demand::Awaited;
 use ledger::Ledger;
 use reload_config::Reconfiguring;
+use restart::Restarting;
+use ringmaster_protocol::circus::{self, Errno};
 use ringmaster_protocol::message::{Exit, Exited, ProcessId, ProcessInfo};
 use serde_json::Map;
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,7 +86,7 @@ pub enum Phase {
     /// Everything is being stopped.
     Ending(Ending),
     /// The last effect has been handed out.
-    Ended,
+    Ended(Ending),
 }
 
 /// What an arbiter begins with.
@@ -114,6 +122,9 @@ pub struct Arbiter {
     /// The `[socket:]` sections whose sockets are bound.
     sockets: Vec<SocketOptions>,
     reconfiguring: Option<Reconfiguring>,
+    restarting: Option<Restarting>,
+    /// See [`Arbiter::take_file`].
+    file: Option<Box<Config>>,
     upgrading: Option<Upgrading>,
     owners: BTreeMap<ProcessId, WatcherId>,
     tickets: BTreeMap<SpawnTicket, WatcherId>,
@@ -153,6 +164,8 @@ impl Arbiter {
             left_before: roster.left,
             sockets: roster.sockets,
             reconfiguring: None,
+            restarting: None,
+            file: None,
             upgrading: None,
             owners: BTreeMap::new(),
             tickets: BTreeMap::new(),
@@ -280,7 +293,7 @@ impl Arbiter {
         let watchers = self.deadlines.first().map(|(at, _)| *at);
         let boot = match &self.phase {
             Phase::Booting(boot) => boot.deadline(),
-            Phase::Serving | Phase::Ending(_) | Phase::Ended => None,
+            Phase::Serving | Phase::Ending(_) | Phase::Ended(_) => None,
         };
         let told = [self.chronicle.deadline(), self.listeners_deadline(), self.upgrade_deadline()];
         [watchers, boot].into_iter().chain(told).flatten().min()
@@ -345,6 +358,7 @@ impl Arbiter {
         tracing::info!("Arbiter exiting");
         self.drop_reconfiguring(now, effects);
         self.drop_upgrade(now, effects);
+        self.drop_restart(now, effects);
         if let Phase::Booting(boot) = &mut self.phase {
             for waiter in boot.abandon() {
                 self.batches.fail(waiter, Exclusive::Stopping, now, effects);
@@ -405,7 +419,7 @@ impl Arbiter {
         if let Phase::Ending(ending) = self.phase
             && self.all_gone()
         {
-            self.phase = Phase::Ended;
+            self.phase = Phase::Ended(ending);
             effects.push(Effect::Finish(ending));
         }
     }
@@ -463,5 +477,13 @@ impl Arbiter {
             self.batches.finish(batch, outcome, now, effects);
         }
         Some(result)
+    }
+}
+
+/// Tells whoever waits that it is not done, and why.
+fn refuse(asker: &Asker, now: Now, reason: &str, effects: &mut Vec<Effect>) {
+    if let Some(client) = asker.client {
+        let payload = circus::error(&asker.id, now.wall, Errno::Command, reason, None);
+        effects.push(Effect::Reply { client, payload, timing: asker.timing });
     }
 }

@@ -6,7 +6,7 @@
 
 use super::difference::{SocketChange, Verdict, circus_differences, verdict};
 use super::kept::drop_kept;
-use super::{Arbiter, Asker, BoundSocket, Effect, Exclusive, Phase, ReplyShape};
+use super::{Arbiter, Asker, BoundSocket, Effect, Exclusive, Phase, ReplyShape, refuse};
 use crate::clock::Now;
 use crate::config::{Config, substituted_env};
 use crate::options::WatcherOptions;
@@ -113,11 +113,8 @@ impl Arbiter {
     pub(super) fn drop_reconfiguring(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if self.is_reading()
             && let Some(Reconfiguring { asker, .. }) = self.reconfiguring.take()
-            && let Some(client) = asker.client
         {
-            let reason = Exclusive::Stopping.to_string();
-            let payload = circus::error(&asker.id, now.wall, Errno::Command, &reason, None);
-            effects.push(Effect::Reply { client, payload, timing: asker.timing });
+            refuse(&asker, now, &Exclusive::Stopping.to_string(), effects);
         }
     }
 
@@ -129,11 +126,16 @@ impl Arbiter {
         effects: &mut Vec<Effect>,
         touched: &mut BTreeSet<WatcherId>,
     ) {
-        let Some(Reconfiguring { asker, stage: Stage::Reading }) = self.reconfiguring.take() else {
+        if let Some(restarting) = self.restarting.take() {
+            return self.restart_with(restarting, result, now, effects, touched);
+        }
+        let Some(Reconfiguring { asker, stage: Stage::Reading }) =
+            self.reconfiguring.take_if(|reconfiguring| matches!(reconfiguring.stage, Stage::Reading))
+        else {
             return;
         };
         let config = match result {
-            Ok(config) => *config,
+            Ok(config) => config,
             Err(errors) => {
                 tracing::error!("reloadconfig changes nothing, because the file has errors:\n{errors}");
                 fail(&asker, now, effects);
@@ -149,7 +151,7 @@ impl Arbiter {
                 touched.insert(*id);
             }
         }
-        let reread = Box::new(Reread { config, sockets, freed });
+        let reread = Box::new(Reread { config: *config, sockets, freed });
         self.reconfiguring = Some(Reconfiguring { asker, stage: Stage::Freeing(reread) });
         self.free_sockets(now, effects, touched);
     }
@@ -246,6 +248,7 @@ impl Arbiter {
             }
         }
         self.roll_out(steps, batch);
+        self.file = Some(Box::new(config));
         tracing::info!("reloadconfig: {account}");
         self.reconfiguring = Some(Reconfiguring { asker: Asker::nobody(), stage: Stage::Applying(batch) });
         // The one beyond the steps, so that a reload of nothing ends, too.
@@ -327,7 +330,7 @@ impl Arbiter {
                 boot.extend(steps, batch);
                 self.phase = Phase::Booting(boot);
             }
-            Phase::Ending(_) | Phase::Ended => {}
+            Phase::Ending(_) | Phase::Ended(_) => {}
         }
     }
 }

@@ -67,9 +67,10 @@ impl Arbiter {
 
     /// A signal that ends circusd while it stops everything to start anew: it does not start again.
     fn end_for_good(&mut self, signal: OwnSignal) {
-        let ends = matches!(signal, OwnSignal::Term | OwnSignal::Int | OwnSignal::Quit);
-        if ends && matches!(self.phase, Phase::Ending(Ending::Restart)) {
+        if signal.ends() && matches!(self.phase, Phase::Ending(Ending::Restart)) {
             self.phase = Phase::Ending(Ending::Quit);
+        } else if signal.ends() {
+            self.call_off_upgrade();
         }
     }
 }

@@ -14,8 +14,8 @@ pub(super) struct Rig {
     pub next_pid: i32,
     /// Programs whose spawn fails.
     pub broken: bool,
-    /// Output of processes is captured, so that their last words are waited for.
-    pub captures: bool,
+    /// What the core says of each stream of a new process.
+    pub state: StreamState,
     pub events: Vec<(String, Value)>,
     pub replies: Vec<Value>,
     pub signals: Vec<(i32, i32, Target)>,
@@ -81,7 +81,7 @@ impl Rig {
             now: Now { mono: Duration::ZERO, wall: 1000.0 },
             next_pid: 100,
             broken: false,
-            captures: false,
+            state: StreamState::default(),
             events: Vec::new(),
             replies: Vec::new(),
             signals: Vec::new(),
@@ -172,7 +172,7 @@ impl Rig {
             self.next_pid += 1;
             self.launches.insert(self.next_pid, launch.clone());
             let mut info = info(self.next_pid, &launch.spawn.name, &launch.spawn.note, self.now.wall);
-            info.streams.iter_mut().for_each(|stream| stream.captured = self.captures);
+            info.streams = [self.state; 2];
             Ok(Box::new(info))
         };
         self.event(Event::Spawned { ticket: launch.ticket, result });

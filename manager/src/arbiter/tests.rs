@@ -39,7 +39,7 @@ fn a_process_that_lived_is_replaced_at_once() {
 fn an_end_is_announced_with_the_last_words_whichever_is_told_first() {
     for last_words_first in [false, true] {
         let mut rig = Rig::new(Vec::new());
-        rig.captures = true;
+        rig.state.captured = true;
         rig.call(json!({"command": "add", "properties": {"name": "a", "cmd": "sleep 60", "start": true}}));
         rig.pass(10.0);
         rig.topics();
@@ -315,17 +315,6 @@ fn quit_finishes_a_stop_of_a_persistent_watcher() {
     rig.exit(101, ExitStatus::Signal(9));
     assert_eq!(rig.finished, Some(Ending::Quit));
     assert_eq!(rig.signals.last(), Some(&(101, 9, Target::Tree)));
-}
-
-#[test]
-fn a_signal_to_end_outdoes_a_restart_under_way() {
-    let mut rig = Rig::new(vec![watcher("a", 1)]);
-    rig.call(json!({"command": "restart"}));
-    rig.event(Event::Signal(OwnSignal::Hup));
-    rig.event(Event::Signal(OwnSignal::Term));
-    assert_eq!(rig.finished, None);
-    rig.exit(101, ExitStatus::Signal(15));
-    assert_eq!(rig.finished, Some(Ending::Quit));
 }
 
 #[test]

@@ -10,7 +10,7 @@ fn note(name: &str, wid: u32) -> Vec<u8> {
     json!({"watcher": name, "wid": wid}).to_string().into_bytes()
 }
 
-fn listed(pid: i32, name: &str, wid: u32, ended: Option<f64>) -> ProcessInfo {
+pub(super) fn listed(pid: i32, name: &str, wid: u32, ended: Option<f64>) -> ProcessInfo {
     let mut info = info(pid, &format!("circus.{name}.{wid}"), &note(name, wid), 1000.0);
     info.exit = ended.map(|at| exit(ExitStatus::Code(3), at));
     info

@@ -8,7 +8,7 @@ use ringmaster_protocol::message::ExitStatus;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-fn config(watchers: Vec<WatcherOptions>, sockets: Vec<SocketOptions>) -> Config {
+pub(super) fn config(watchers: Vec<WatcherOptions>, sockets: Vec<SocketOptions>) -> Config {
     Config {
         path: PathBuf::from("circus.ini"),
         files: Vec::new(),

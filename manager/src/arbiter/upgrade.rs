@@ -4,9 +4,8 @@
 //! waits for an answer is cut off; then it ends like a circusd that is killed, only politely: the next one takes
 //! everything back. A program that fails its trial changes nothing.
 
-use super::{Arbiter, Asker, Effect, Ending, Exclusive, Phase, batch};
+use super::{Arbiter, Asker, Effect, Ending, Exclusive, Phase, batch, refuse};
 use crate::clock::Now;
-use ringmaster_protocol::circus::{self, Errno};
 use serde_json::Map;
 use std::time::Duration;
 
@@ -84,8 +83,23 @@ impl Arbiter {
         properties.insert("to".into(), version.into());
         properties.insert("pid".into(), std::process::id().into());
         batch::answer(&asker, now, properties, effects);
-        self.phase = Phase::Ended;
+        self.phase = Phase::Ended(Ending::Upgrade);
         effects.push(Effect::Finish(Ending::Upgrade));
+    }
+
+    /// Somebody wants circusd to end while it goes for the sake of another program, which is not to begin then. Gives whether it was
+    /// going so.
+    pub fn call_off_upgrade(&mut self) -> bool {
+        let going = self.is_called_off() || matches!(self.phase, Phase::Ended(Ending::Upgrade));
+        if going {
+            self.phase = Phase::Ended(Ending::CalledOff);
+        }
+        going
+    }
+
+    /// Whether the upgrade for which circusd goes is called off.
+    pub fn is_called_off(&self) -> bool {
+        matches!(self.phase, Phase::Ended(Ending::CalledOff))
     }
 
     /// Nobody waits for anything that would be cut off.
@@ -104,12 +118,5 @@ impl Arbiter {
             Some(Upgrading::Waiting { until, .. }) => Some(*until),
             Some(Upgrading::Trial(_)) | None => None,
         }
-    }
-}
-
-fn refuse(asker: &Asker, now: Now, reason: &str, effects: &mut Vec<Effect>) {
-    if let Some(client) = asker.client {
-        let payload = circus::error(&asker.id, now.wall, Errno::Command, reason, None);
-        effects.push(Effect::Reply { client, payload, timing: asker.timing });
     }
 }

@@ -16,6 +16,7 @@ fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer,
     };
     super::owner::check_add(context.arbiter, &wanted)?;
     let name = properties.name()?.ok_or(Refusal::Missing("name"))?;
+    options::check_name(name).map_err(Refusal::Name)?;
     if context.arbiter.watcher(name).is_some() {
         let quoted = python::repr_str(name);
         return Err(Refusal::Exception(format!("{quoted} already exist")));

@@ -49,11 +49,18 @@ fn matcher(name: &str, properties: &Properties<'_>) -> Result<Matcher, Refusal> 
             let regex = regex::RegexBuilder::new(&format!("^(?:{pattern})"))
                 .size_limit(PATTERN_SIZE)
                 .build()
-                .map_err(|error| Refusal::Exception(error.to_string()))?;
+                .map_err(|error| Refusal::Exception(in_one_line(&error)))?;
             Ok(Box::new(move |name| regex.is_match(name)))
         }
         other => Err(Refusal::UnknownMatch(other.to_owned())),
     }
+}
+
+/// Without the picture of the pattern, which takes lines of its own: the reason is the last one.
+fn in_one_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let reason = text.lines().last().unwrap_or_default().trim();
+    format!("invalid pattern: {}", reason.strip_prefix("error: ").unwrap_or(reason))
 }
 
 /// Bytes that a compiled pattern may take: names are short, so are patterns.

@@ -1,7 +1,7 @@
 //! Every way in which a command says no, with Circus's texts and error numbers (spec c.3).
 
 use crate::arbiter::Exclusive;
-use crate::options::{OptionErrno, OptionError};
+use crate::options::{NameError, OptionErrno, OptionError};
 use ringmaster_protocol::circus::{self, Errno};
 use serde_json::Value;
 
@@ -20,6 +20,9 @@ pub enum Refusal {
     /// No such watcher.
     #[error("program {0} not found")]
     NoWatcher(String),
+    /// A name that no watcher can have.
+    #[error("{0}")]
+    Name(NameError),
     /// No such process in the watcher.
     #[error("process {pid} not found in '{watcher}'")]
     NoProcess {
@@ -91,6 +94,7 @@ impl Refusal {
             Self::UnknownCommand(_) => Errno::UnknownCommand,
             Self::Missing(_)
             | Self::NoWatcher(_)
+            | Self::Name(_)
             | Self::NoProcess { .. }
             | Self::NoOption(_)
             | Self::NoGlobalOption(_)

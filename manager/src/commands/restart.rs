@@ -2,7 +2,7 @@
 
 use super::matching::select;
 use super::{Answer, Command, Context, Properties, Refusal};
-use crate::arbiter::Ending;
+use crate::arbiter::AnswerAt;
 use crate::watcher::Operation;
 
 pub(super) const COMMAND: Command =
@@ -10,7 +10,9 @@ pub(super) const COMMAND: Command =
 
 fn run(context: &mut Context<'_>, properties: &Properties<'_>) -> Result<Answer, Refusal> {
     if properties.name()?.is_none() {
-        return super::quit::end(context, Ending::Restart, properties.waiting());
+        let answer = if properties.waiting() { AnswerAt::End } else { AnswerAt::Beginning };
+        let begun = context.arbiter.restart(context.asker.clone(), answer, context.effects);
+        return begun.map(|()| Answer::Later).map_err(Refusal::Conflict);
     }
     let selection = select(context, properties)?;
     context.queue(&selection.ids, &Operation::Restart, selection.shape, properties.waiting())

@@ -7,6 +7,9 @@ use crate::options::WatcherOptions;
 use crate::options::python::strip;
 use std::collections::BTreeMap;
 
+/// How the title of a section begins that names watchers for its variables.
+const LIST: &str = "env:";
+
 /// Variables by name.
 pub type Environment = BTreeMap<String, String>;
 
@@ -36,6 +39,8 @@ pub struct Environments {
     pub local: Environment,
     /// circusd's environment overlaid by `[env]`.
     pub global: Variables,
+    /// Which sections are `[env:LIST]`, in the order of the file.
+    lists: Vec<usize>,
 }
 
 impl Environments {
@@ -47,7 +52,9 @@ impl Environments {
             Some(section) => pairs(document, section).map(|(name, value)| (name, own.expand(&value))).collect(),
         };
         let global = Variables::new(&[process, &local]);
-        Self { process: process.clone(), local, global }
+        let named = document.sections.iter().enumerate();
+        let lists = named.filter(|(_, section)| section.name.starts_with(LIST)).map(|(index, _)| index).collect();
+        Self { process: process.clone(), local, global, lists }
     }
 
     /// A watcher's environment before `$NAME` substitution: circusd's if copied, `[env]`, then every `[env:LIST]` that
@@ -55,10 +62,8 @@ impl Environments {
     pub fn of_watcher(&self, document: &Document, name: &str, copy_env: bool) -> Environment {
         let mut environment = if copy_env { self.process.clone() } else { Environment::new() };
         environment.extend(self.local.clone());
-        for section in &document.sections {
-            let Some(list) = section.name.strip_prefix("env:") else {
-                continue;
-            };
+        for section in self.lists.iter().filter_map(|index| document.sections.get(*index)) {
+            let list = section.name.strip_prefix(LIST).unwrap_or_default();
             if list.split(',').any(|pattern| fnmatch::matches(name, strip(pattern))) {
                 environment.extend(pairs(document, section));
             }

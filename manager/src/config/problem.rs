@@ -2,7 +2,7 @@
 //!
 //! The texts are made here and nowhere else. Each is one line that names file, line, section and key.
 
-use crate::options::Expected;
+use crate::options::{Expected, NameError};
 use crate::python::TrialError;
 use crate::streams::StreamError;
 use std::fmt;
@@ -109,6 +109,22 @@ pub enum ProblemKind {
         /// The value.
         value: String,
     },
+    /// A negative number of what there is none less than none of. Circus takes it.
+    #[error("{key} = {value}: a negative number counts as {taken}")]
+    TakenAs {
+        /// The key.
+        key: String,
+        /// As written.
+        value: String,
+        /// What is done.
+        taken: &'static str,
+    },
+    /// A name that no watcher can have.
+    #[error("{0}")]
+    Name(NameError),
+    /// A variable that cannot be given to a program.
+    #[error("the variable {0:?} of its environment, or its value, has a zero byte")]
+    ZeroInVariable(String),
     /// A key that Circus documents but never reads.
     #[error("{0}: has no effect, neither here nor in Circus")]
     NeverRead(String),
@@ -282,6 +298,9 @@ pub enum ConfigError {
         /// The line.
         line: String,
     },
+    /// A byte order mark, which nobody sees. Circus, too, takes it for text before the first section.
+    #[error("{0}: the file begins with a byte order mark; save it as UTF-8 without one")]
+    ByteOrderMark(Place),
     /// A line that is neither section, option, comment nor continuation.
     #[error("{place}: expected 'key = value' instead of '{line}'")]
     NoDelimiter {

@@ -5,6 +5,7 @@
 
 use super::problem::{ConfigError, Place};
 use crate::options::python::{is_space, strip};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -64,6 +65,8 @@ pub struct Document {
     pub defaults: Vec<Entry>,
     /// Ignored repetitions.
     pub repeats: Vec<Repeat>,
+    /// Where each section is, by its name: a file may have thousands.
+    places: HashMap<String, usize>,
 }
 
 impl Document {
@@ -79,7 +82,7 @@ impl Document {
 
     /// The section of that name.
     pub fn section(&self, name: &str) -> Option<&Section> {
-        self.sections.iter().find(|section| section.name == name)
+        self.sections.get(*self.places.get(name)?)
     }
 
     /// What a section holds: its own entries and those of `[DEFAULT]` that it does not override.
@@ -133,7 +136,10 @@ impl Reader<'_> {
                 None => self.errors.push(ConfigError::NoDelimiter { place, line: strip(line).to_owned() }),
             }
         } else {
-            self.errors.push(ConfigError::NoSection { place, line: strip(line).to_owned() });
+            self.errors.push(match line.starts_with('\u{feff}') {
+                true => ConfigError::ByteOrderMark(place),
+                false => ConfigError::NoSection { place, line: strip(line).to_owned() },
+            });
             self.target = Some(Target::Nowhere);
         }
     }
@@ -154,11 +160,12 @@ impl Reader<'_> {
             self.target = Some(Target::Defaults);
             return;
         }
-        let sections = &mut self.document.sections;
-        let known = sections.iter().position(|section| section.name == name);
-        let index = known.unwrap_or_else(|| {
+        let Document { sections, places, .. } = &mut *self.document;
+        let index = places.get(name).copied().unwrap_or_else(|| {
+            let index = sections.len();
+            places.insert(name.to_owned(), index);
             sections.push(Section { name: name.to_owned(), place, entries: Vec::new() });
-            sections.len().saturating_sub(1)
+            index
         });
         self.target = Some(Target::Section(index));
     }
@@ -290,7 +297,7 @@ mod tests {
     #[test]
     fn a_byte_order_mark_is_no_section() {
         let (_, errors) = read("\u{feff}[watcher:a]\ncmd = x\n");
-        assert!(matches!(errors.as_slice(), [ConfigError::NoSection { .. }]));
+        assert!(matches!(errors.as_slice(), [ConfigError::ByteOrderMark(_)]));
     }
 
     proptest! {

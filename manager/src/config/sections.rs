@@ -55,6 +55,11 @@ impl<'a> Reading<'a> {
         self.note(entry, severity, kind);
     }
 
+    pub(super) fn taken_as(&mut self, entry: &Entry, value: &str, taken: &'static str) {
+        let kind = ProblemKind::TakenAs { key: entry.key.clone(), value: value.to_owned(), taken };
+        self.note(entry, Severity::Warning, kind);
+    }
+
     pub(super) fn no_effect(&mut self, entry: &Entry, value: &str) {
         let kind = ProblemKind::NoEffectYet { key: entry.key.clone(), value: value.to_owned() };
         self.note(entry, Severity::Warning, kind);
@@ -100,7 +105,11 @@ impl<'a> Reading<'a> {
                 }
                 continue;
             };
-            if let Err(expected) = row.read(&mut circus, &text) {
+            let instead = row.kind.instead_of_negative(&text);
+            if let Some(instead) = instead {
+                self.taken_as(entry, &text, instead);
+            }
+            if let Err(expected) = row.read(&mut circus, instead.unwrap_or(&text)) {
                 self.bad_value(entry, Severity::Fatal, &text, expected);
                 continue;
             }
@@ -132,7 +141,11 @@ impl<'a> Reading<'a> {
             match SocketOption::find(&entry.key) {
                 None => self.unknown(item, &SOCKET_OPTIONS.iter().map(|row| row.name).collect::<Vec<_>>()),
                 Some(row) => {
-                    if let Err(expected) = row.read(&mut draft, &text) {
+                    let instead = row.kind.instead_of_negative(&text);
+                    if let Some(instead) = instead {
+                        self.taken_as(entry, &text, instead);
+                    }
+                    if let Err(expected) = row.read(&mut draft, instead.unwrap_or(&text)) {
                         self.bad_value(entry, Severity::LeftOut, &text, expected);
                     }
                 }

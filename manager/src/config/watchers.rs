@@ -7,7 +7,7 @@ use super::reader::{Document, Item};
 use super::sections::Reading;
 use super::words;
 use crate::options::{
-    Args, Effect, Expected, HOOK_NAMES, Overflow, WATCHER_OPTIONS, WatcherOption, WatcherOptions, python,
+    Args, Effect, Expected, HOOK_NAMES, Overflow, WATCHER_OPTIONS, WatcherOption, WatcherOptions, check_name, python,
 };
 use crate::streams;
 use std::cell::RefCell;
@@ -60,7 +60,14 @@ impl Reading<'_> {
             true => variables.expand(&entry.value),
             false => variables.expand(&environments.global.expand(&entry.value)),
         };
-        if let Err(expected) = row.read(watcher, &entry.key, &text) {
+        if text.contains('\0') {
+            return self.bad_value(entry, Severity::LeftOut, &text, Expected::NoZero);
+        }
+        let instead = row.kind.instead_of_negative(&text);
+        if let Some(instead) = instead {
+            self.taken_as(entry, &text, instead);
+        }
+        if let Err(expected) = row.read(watcher, &entry.key, instead.unwrap_or(&text)) {
             return self.bad_value(entry, Severity::LeftOut, &text, expected);
         }
         if entry.key == "use_papa" {
@@ -91,6 +98,13 @@ impl Reading<'_> {
         }
         if watcher.overflow == Overflow::Spill && watcher.spill_dir.is_none() {
             self.note_at("overflow", Severity::LeftOut, ProblemKind::NeedsSpillDir);
+        }
+        if let Err(error) = check_name(&watcher.name) {
+            self.note_at("name", Severity::LeftOut, ProblemKind::Name(error));
+        }
+        let has_zero = |(name, value): &(&String, &String)| name.contains('\0') || value.contains('\0');
+        if let Some((name, _)) = watcher.env.iter().find(has_zero) {
+            self.note_at("env", Severity::LeftOut, ProblemKind::ZeroInVariable(name.clone()));
         }
         self.limits(watcher);
         self.streams(watcher);

@@ -1,12 +1,13 @@
 //! The pid file (spec b.5).
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::pidfd::has_ended;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Why there is no pid file. The first two texts are Circus's and go to standard output.
 #[derive(Debug, thiserror::Error)]
@@ -81,8 +82,7 @@ fn read(path: &Path) -> Option<i32> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// The process that the file names, if it lives. One that has ended and whose parent has not taken notice does not: its pidfd
-/// is readable (pidfd_open(2)).
+/// The process that the file names, if it lives. One that has ended and whose parent has not taken notice does not.
 fn living(path: &Path) -> Option<i32> {
     let pid = Pid::from_raw(read(path)?)?;
     let process = match pidfd_open(pid, PidfdFlags::empty()) {
@@ -90,8 +90,8 @@ fn living(path: &Path) -> Option<i32> {
         Err(Errno::SRCH) => return None,
         Err(_) => return Some(pid.as_raw_nonzero().get()),
     };
-    let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&Timespec::default()));
-    (ended != Ok(1)).then_some(pid.as_raw_nonzero().get())
+    let ended = has_ended(&process, Duration::ZERO).unwrap_or(false);
+    (!ended).then_some(pid.as_raw_nonzero().get())
 }
 
 fn own_pid() -> i32 {

@@ -18,6 +18,7 @@ impl<S> Kind<S> {
     /// Circus's texts of errno 3.
     pub fn check(&self, key: &str, value: &Value) -> Result<(), OptionError> {
         let name = || key.to_owned();
+        refuse_unless(!has_zero(value) && !key.contains('\0'), || OptionError::ZeroByte(name()))?;
         match self {
             // A JSON boolean passes as an integer, as in Python.
             Self::Count(_)
@@ -116,6 +117,16 @@ impl<S> Kind<S> {
     }
 }
 
+/// Whether a text of it has a zero byte, which no system call takes.
+fn has_zero(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_zero),
+        Value::Object(entries) => entries.iter().any(|(name, value)| name.contains('\0') || has_zero(value)),
+    }
+}
+
 fn refuse_unless(fine: bool, error: impl FnOnce() -> OptionError) -> Result<(), OptionError> {
     if fine { Ok(()) } else { Err(error()) }
 }
@@ -192,8 +203,11 @@ fn check_env(key: &str, value: &Value) -> Result<(), OptionError> {
     let Some(entries) = value.as_object() else {
         return Err(OptionError::NotObject(key.to_owned()));
     };
-    match entries.iter().find(|(_, value)| !value.is_string()) {
-        Some((name, _)) => Err(OptionError::NotString(name.clone())),
+    if let Some((name, _)) = entries.iter().find(|(_, value)| !value.is_string()) {
+        return Err(OptionError::NotString(name.clone()));
+    }
+    match entries.keys().find(|name| name.contains('=')) {
+        Some(name) => Err(OptionError::VariableName(name.clone())),
         None => Ok(()),
     }
 }

@@ -78,6 +78,9 @@ pub enum Expected {
     /// `metrics_endpoint` on an address that is not this host's alone.
     #[error("expected an address of this host alone, such as 127.0.0.1, or metrics_remote = True beside it")]
     LocalMetrics,
+    /// A zero byte, which ends a text for the system (execve(2)).
+    #[error("expected no zero byte")]
+    NoZero,
     /// A key that a file cannot give.
     #[error("expected no such key here: it is set by [env] and [env:NAME] sections")]
     EnvSection,
@@ -147,6 +150,12 @@ pub enum OptionError {
         /// What would do.
         expected: Expected,
     },
+    /// What no program can be given: a zero byte ends a text there (execve(2)).
+    #[error("{} has a zero byte", python::repr_str(.0))]
+    ZeroByte(String),
+    /// The name of a variable of the environment; Python's words.
+    #[error("illegal environment variable name {}", python::repr_str(.0))]
+    VariableName(String),
     /// No such signal.
     #[error(transparent)]
     Signal(#[from] SignalError),
@@ -182,7 +191,9 @@ impl OptionError {
             | Self::NotHooks(_)
             | Self::UnknownHook(_)
             | Self::NotRlimit(_)
-            | Self::NotRlimitValue(_) => OptionErrno::Message,
+            | Self::NotRlimitValue(_)
+            | Self::ZeroByte(_)
+            | Self::VariableName(_) => OptionErrno::Message,
             Self::Singleton
             | Self::TooManyForSingleton(_)
             | Self::Stream(_)

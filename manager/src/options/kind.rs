@@ -146,6 +146,41 @@ impl<S> Kind<S> {
         Ok(())
     }
 
+    /// What a negative number in a file counts as, where Circus takes one although there is no such amount. `None`: it is not
+    /// negative, or has a meaning, or is refused.
+    pub fn instead_of_negative(&self, text: &str) -> Option<&'static str> {
+        let less_than = |least: i64| python::to_int(text).is_some_and(|number| number < least);
+        match self {
+            Self::Count(_) | Self::Processes(_) | Self::Whole(_) | Self::WholeSeconds(_) => less_than(0).then_some("0"),
+            Self::FloatSeconds(_) => python::to_float(text).is_some_and(|number| number < 0.0).then_some("0"),
+            // -1 is no limit.
+            Self::Retries(_) => less_than(-1).then_some("0"),
+            Self::Rlimits(_) => less_than(-1).then_some("-1"),
+            Self::Flag(_)
+            | Self::MaybeFlag(_)
+            | Self::Integer(_)
+            | Self::Port(_)
+            | Self::Octal(_)
+            | Self::Period(_)
+            | Self::Text(_)
+            | Self::MaybeText(_)
+            | Self::TextUnlessEmpty(_)
+            | Self::MaybePath(_)
+            | Self::Directory(_)
+            | Self::Args(_)
+            | Self::Identity(_)
+            | Self::Signal(_)
+            | Self::Size(..)
+            | Self::Overflow(_)
+            | Self::Metrics(_)
+            | Self::Env(_)
+            | Self::Stream(..)
+            | Self::Hooks(_)
+            | Self::Family(_)
+            | Self::SocketKind(_) => None,
+        }
+    }
+
     /// The value as `options` and `get` show it (spec c.8): JSON with Circus's types.
     pub fn get(&self, source: &S) -> Value {
         match self {

@@ -25,7 +25,8 @@ pub use arguments::Arguments;
 pub use settings::{SettingError, Settings};
 
 use crate::client::{Caller, Events};
-use clap::{CommandFactory as _, Parser as _};
+use crate::print;
+use clap::CommandFactory as _;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -155,23 +156,17 @@ pub enum PluginError {
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    if arguments.attendant.version {
-        println!("{}", crate::cli::Arguments::version_text());
-        return ExitCode::SUCCESS;
-    }
-    let Some(class) = arguments.plugin.clone() else {
-        println!("{}", Arguments::command().render_help());
-        return ExitCode::SUCCESS;
+    let arguments: Arguments = match print::arguments() {
+        Ok(arguments) => arguments,
+        Err(status) => return status,
     };
-    match start(&arguments, class) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error}");
-            eprintln!("circus-plugin: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let show = |text: String| print::show(&text).map_err(Into::into);
+    let outcome = match arguments.plugin.clone() {
+        _ if arguments.attendant.version => show(format!("{}\n", crate::cli::Arguments::version_text())),
+        None => show(format!("{}\n", Arguments::command().render_help())),
+        Some(class) => start(&arguments, class).inspect_err(|error| tracing::error!("{error}")),
+    };
+    print::status_of("circus-plugin", outcome)
 }
 
 fn start(arguments: &Arguments, class: String) -> Result<(), Box<dyn std::error::Error>> {

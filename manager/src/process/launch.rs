@@ -3,7 +3,7 @@
 //! Pure. User and group names stay names here, because looking them up may block; the shell resolves them.
 
 use super::heritage::{Heritage, NOFILE, rlimit};
-use super::{SpawnTicket, Wid};
+use super::{Making, SpawnTicket, Wid};
 use crate::arbiter::SocketTable;
 use crate::config::{expand, words};
 use crate::options::{self, Args, Identity, Seconds, WatcherOptions};
@@ -75,6 +75,8 @@ pub struct Place<'a> {
     pub options: &'a WatcherOptions,
     /// The environment of its children, complete.
     pub environment: &'a BTreeMap<String, String>,
+    /// circusd's own environment.
+    pub circusd_env: &'a BTreeMap<String, String>,
     /// All sockets.
     pub sockets: &'a SocketTable,
     /// Directory for watchers that name none.
@@ -121,7 +123,7 @@ impl Place<'_> {
                     Overflow::DropOldest
                 }
             },
-            note: note(&options.name, self.wid),
+            note: Making::of(options, self.circusd_env).note(&options.name, self.wid),
             ext: self.keeping()?,
         };
         Ok(Launch { ticket: self.ticket, spawn, uid: options.uid.clone(), gid: options.gid.clone(), inherited })
@@ -275,10 +277,6 @@ pub fn process_name(watcher: &str, wid: Wid) -> String {
     format!("circus.{}.{}", watcher.to_lowercase(), wid.0)
 }
 
-fn note(watcher: &str, wid: Wid) -> Vec<u8> {
-    serde_json::json!({ "watcher": watcher, "wid": wid.0 }).to_string().into_bytes()
-}
-
 fn pass(which: Inherited, inherited: &mut Vec<Inherited>) -> u8 {
     let position = inherited.len();
     inherited.push(which);
@@ -306,6 +304,7 @@ mod tests {
         Place {
             options,
             environment,
+            circusd_env: environment,
             sockets,
             working_dir,
             wid: Wid(3),

@@ -2,9 +2,11 @@
 
 mod heritage;
 mod launch;
+mod making;
 
 pub use heritage::{Heritage, NOFILE};
-pub use launch::{Inherited, Launch, LaunchError, Place};
+pub use launch::{Inherited, Launch, LaunchError, Place, process_name};
+pub use making::Making;
 
 use ringmaster_protocol::message::{ExitStatus, ProcessId};
 use std::time::Duration;

@@ -3,6 +3,7 @@
 use super::attach::{BUILD, PROCESS_PREFIX};
 use super::sockets;
 use crate::arbiter::{Ending, KEPT_PREFIX, SOCKET_PREFIX};
+use crate::config::Config;
 use crate::kernel_link::{KernelLink, LinkError};
 use ringmaster_protocol::message::{FORGET_AT_END, Lifetime, ProcessId, ProcessInfo, Refusal, SetLifetime};
 use std::collections::BTreeSet;
@@ -14,6 +15,15 @@ const VALUE_PREFIX: &str = "circusd.";
 /// How long processes that `rm` with `nostop` has left running live on without a circusd at a core that does not know how to
 /// give them away for good (`SetLifetime`): the longest that it grants.
 const LEFT_ALONE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How a life has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// What follows.
+    pub ending: Ending,
+    /// The file as it was last read without errors in this life, if it was.
+    pub file: Option<Box<Config>>,
+}
 
 /// How circusd goes.
 #[derive(Debug, Clone, PartialEq, Eq)]

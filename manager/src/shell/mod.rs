@@ -14,6 +14,8 @@ mod leave;
 mod metrics;
 mod outbox;
 mod output;
+mod present;
+mod recall;
 mod sampler;
 mod signals;
 mod sockets;
@@ -21,6 +23,8 @@ mod upgrade;
 
 pub use attach::StartError;
 pub use door::{Announcement, Door, Knock};
+pub use leave::Ended;
+pub use present::present_watchers;
 pub use signals::Signals;
 pub use upgrade::{TRIAL, trial};
 
@@ -32,12 +36,13 @@ use crate::endpoints::{
     ControlHandle, ControlRequest, Discovery, Listening, MetricsHandle, Names, PublisherHandle, Site, serve_control,
     serve_metrics, serve_publisher,
 };
-use crate::kernel_link::{CoreAddress, KernelEvent, look};
+use crate::kernel_link::{CoreAddress, KernelEvent};
 use crate::metrics::Detail;
 use crate::options::{CircusOptions, MetricsPlace};
 use crate::process::Heritage;
 use crate::program::Program;
-use crate::watcher::{Seed, World, respawn_limit};
+use crate::replace::{holds_signals_back, listen_to_signals};
+use crate::watcher::{World, respawn_limit};
 use attach::Attached;
 use door::Inside;
 use effects::{Hands, Home};
@@ -45,6 +50,7 @@ use journal::Journal;
 use leave::Departure;
 use metrics::{Gatherer, Shown, WAITING_ASKS};
 use output::OutputReport;
+use recall::Recall;
 use ringmaster_protocol::message::{LeaseLost, Notice, ProcessInfo};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -94,28 +100,6 @@ pub struct Plan {
     pub program: Option<Program>,
 }
 
-/// The watchers of a configuration as they would run now: with what clients of a running circusd have changed, when the
-/// instance has a core that tells. Nothing is started.
-pub async fn present_watchers(config: &Config, environment: BTreeMap<String, String>) -> Result<Vec<Seed>, StartError> {
-    let circus = &config.circus;
-    let address = core_address(circus)?;
-    let changes = match look(&address, attach::BUILD).await? {
-        Some(link) => attach::noted(&link).await?.changes,
-        None => Vec::new(),
-    };
-    let files = ringmaster_protocol::message::Rlimit { resource: crate::process::NOFILE, soft: 0, hard: 0 };
-    let world = World {
-        sockets: SocketTable::default(),
-        working_dir: PathBuf::new(),
-        check_delay: respawn_limit(circus.check_delay),
-        hooks_timeout: crate::hooks::DEFAULT_TIMEOUT,
-        session: 0,
-        heritage: Heritage { umask: 0, files },
-        environment,
-    };
-    Ok(restore(config.watchers.clone(), &changes, &world))
-}
-
 fn core_address(circus: &CircusOptions) -> Result<CoreAddress, StartError> {
     let (instance, papa) = (circus.instance.as_deref(), circus.papa_path.as_deref());
     Ok(CoreAddress::new(instance, &circus.endpoint, circus.papa_endpoint.as_deref(), papa)?)
@@ -127,7 +111,7 @@ pub async fn run(
     mut plan: Plan,
     signals: &mut Option<Signals>,
     mut door: Option<&mut Door>,
-) -> Result<Ending, StartError> {
+) -> Result<Ended, StartError> {
     let circus = plan.config.circus.clone();
     let address = core_address(&circus)?;
     tracing::info!("Starting master on pid {}", std::process::id());
@@ -136,7 +120,10 @@ pub async fn run(
         None => signals.insert(Signals::new().map_err(StartError::Signals)?),
     };
     if door.is_none() {
-        crate::replace::listen_to_signals();
+        if holds_signals_back() {
+            signals.wait_for_life();
+        }
+        listen_to_signals();
     }
     let attached = reach(&address, &plan.config.path, signals).await?;
     let bound = signals.interrupt(async {
@@ -185,26 +172,16 @@ pub async fn run(
         hands.show_to(shown);
     }
     let noted = attach::noted(&attached.link).await?;
+    let watchers = plan.config.watchers_to_run();
+    // Whoever runs this life keeps the whole.
+    drop(std::mem::take(&mut plan.config.watchers));
     let mut world = world(plan.working_dir, &circus, plan.heritage, plan.environment);
     world.sockets = bound.table;
-    let roster = Roster {
-        seeds: restore(plan.config.watchers_to_run(), &noted.changes, &world),
-        sockets: plan.config.sockets,
-        left: noted.left,
-        chronicle,
-    };
+    let Config { path: config, sockets, .. } = plan.config;
+    let roster = Roster { seeds: restore(watchers, &noted.changes, &world), sockets, left: noted.left, chronicle };
     let arbiter = Arbiter::new(circus, world, roster);
     let mut inputs = Inputs { requests, incoming, output, kernel: attached.events };
-    let mut life = Life {
-        started: Instant::now(),
-        arbiter,
-        hands,
-        control,
-        publisher,
-        metrics,
-        address,
-        config: plan.config.path,
-    };
+    let mut life = Life { started: Instant::now(), arbiter, hands, control, publisher, metrics, address, config };
     life.attached(attached.processes);
     if let Some(open) = door.as_mut().and_then(|door| door.open.take()) {
         // There is room for one, and nobody has told before.
@@ -214,8 +191,7 @@ pub async fn run(
     if let Some(door) = door {
         door.subscribers = life.hands.inside.take_subscribers();
     }
-    life.take_down(ending, &mut inputs.output).await;
-    Ok(ending)
+    Ok(life.take_down(ending, &mut inputs, signals).await)
 }
 
 /// Reaches the core, which may have to be started for it. A signal ends that, but no core is left behind that nobody wants.
@@ -303,6 +279,12 @@ struct Inputs {
 }
 
 impl Inputs {
+    /// A request, in a life that began then.
+    fn event(request: &ControlRequest, started: Instant) -> Event {
+        let arrived = Some(request.arrived.saturating_duration_since(started));
+        Event::Request { client: request.from, payload: request.payload.to_vec(), arrived }
+    }
+
     /// What comes in crowds while children write much, and is there already.
     fn at_hand(&mut self) -> Option<Woken> {
         let report = self.output.try_recv().ok().map(Woken::Output);
@@ -332,8 +314,7 @@ struct Life {
 
 impl Life {
     fn now(&self) -> Now {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono: self.started.elapsed(), wall: wall.as_secs_f64() }
+        now(self.started)
     }
 
     /// One event after another, until the arbiter says how it ends.
@@ -349,10 +330,7 @@ impl Life {
             }
             let deadline = self.arbiter.deadline();
             let woken = tokio::select! {
-                Some(request) = inputs.requests.recv() => {
-                    let arrived = request.arrived.saturating_duration_since(self.started);
-                    Woken::Event(Event::Request { client: request.from, payload: request.payload.to_vec(), arrived: Some(arrived) })
-                }
+                Some(request) = inputs.requests.recv() => Woken::Event(Inputs::event(&request, self.started)),
                 Some(event) = inputs.incoming.recv() => Woken::Event(event),
                 Some(report) = inputs.output.recv() => Woken::Output(report),
                 event = inputs.kernel.recv() => Woken::Kernel(event.unwrap_or_else(attach::silence)),
@@ -460,11 +438,18 @@ impl Life {
     }
 
     /// Takes everything down, in the order in which others depend on it.
-    async fn take_down(self, ending: Ending, reports: &mut mpsc::Receiver<OutputReport>) {
+    async fn take_down(self, ending: Ending, inputs: &mut Inputs, signals: &mut Signals) -> Ended {
         let departure = Departure { ending, left: self.arbiter.left_alone() };
         let told = self.arbiter.announced();
-        let Self { hands, control, publisher, metrics, .. } = self;
-        hands.take_down(departure, told, reports).await;
+        let Self { hands, control, publisher, metrics, arbiter, started, .. } = self;
+        let Inputs { requests, output, .. } = inputs;
+        let mut recall = Recall { arbiter, started };
+        let down = hands.take_down(departure, told, output);
+        if ending == Ending::Upgrade {
+            recall.watch(down, &control, requests, signals).await;
+        } else {
+            down.await;
+        }
         let flush = if ending == Ending::Upgrade { SHORT_FLUSH } else { FLUSH };
         let deadline = tokio::time::Instant::now() + flush;
         publisher.flush_and_close(deadline).await;
@@ -472,7 +457,18 @@ impl Life {
         if let Some(metrics) = metrics {
             metrics.flush_and_close(deadline).await;
         }
+        if ending == Ending::Upgrade {
+            recall.last(requests);
+        }
+        let ending = if recall.arbiter.is_called_off() { Ending::CalledOff } else { ending };
+        Ended { ending, file: recall.arbiter.take_file() }
     }
+}
+
+/// The time in a life that began then.
+fn now(started: Instant) -> Now {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now { mono: started.elapsed(), wall: wall.as_secs_f64() }
 }
 
 /// Sleeps until a moment of our monotonic clock; for ever without one.

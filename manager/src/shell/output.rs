@@ -312,7 +312,9 @@ impl Output {
             while !flushed || !told.is_empty() {
                 match reports.recv().await {
                     None => return,
-                    Some(OutputReport::Scribe(ScribeReport::Flushed { token: u64::MAX })) => flushed = true,
+                    // What a class in Python does not take now, the next circusd gives to it.
+                    Some(OutputReport::Scribe(ScribeReport::Flushed { token: u64::MAX, untaken: true })) => return,
+                    Some(OutputReport::Scribe(ScribeReport::Flushed { token: u64::MAX, .. })) => flushed = true,
                     Some(report) => {
                         if let Some(Event::Drained(process)) = self.take(report, link)
                             && told.remove(&process)

@@ -16,9 +16,9 @@ pub use roster::canonical;
 
 use crate::client::{CallError, Caller, Events, Heard};
 use crate::endpoints::{PublisherHandle, serve_publisher};
+use crate::print;
 use crate::sampling::Sampler;
 use backlog::Backlog;
-use clap::Parser as _;
 use frames::Frame;
 use ringmaster_protocol::circus::to_json;
 use roster::Roster;
@@ -36,18 +36,16 @@ const PROCESSES_KEPT: usize = 8192;
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    if arguments.attendant.version {
-        println!("{}", crate::cli::Arguments::version_text());
-        return ExitCode::SUCCESS;
-    }
-    match start(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("circusd-stats: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let arguments: Arguments = match print::arguments() {
+        Ok(arguments) => arguments,
+        Err(status) => return status,
+    };
+    let outcome = if arguments.attendant.version {
+        print::show(&format!("{}\n", crate::cli::Arguments::version_text())).map_err(Into::into)
+    } else {
+        start(&arguments)
+    };
+    print::status_of("circusd-stats", outcome)
 }
 
 fn start(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {

@@ -135,6 +135,8 @@ pub enum ScribeReport {
     Flushed {
         /// As ordered.
         token: u64,
+        /// Some class in Python has been given what it does not take: it hangs, is slow, or is in trouble.
+        untaken: bool,
     },
     /// The thread ends; the last report.
     Stopped {

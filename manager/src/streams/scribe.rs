@@ -193,7 +193,7 @@ mod tests {
         // The unfinished line comes by the thread's own timer.
         until(&reports, |report| matches!(report, ScribeReport::Consumed { offset, .. } if *offset == head));
         scribe.order(Order::Flush { token: 1 });
-        until(&reports, |report| matches!(report, ScribeReport::Flushed { token: 1 }));
+        until(&reports, |report| matches!(report, ScribeReport::Flushed { token: 1, .. }));
         assert_eq!(std::fs::read(&path).unwrap(), text);
         scribe.stop();
         until(&reports, |report| matches!(report, ScribeReport::Stopped { by_panic: false }));

@@ -27,9 +27,10 @@ pub use tally::Tally;
 use crate::arbiter::{About, Effect, HookTickets, SocketTable, Standing};
 use crate::clock::Now;
 use crate::options::WatcherOptions;
-use crate::process::{Heritage, SpawnTicket};
+use crate::process::{Heritage, Making, SpawnTicket};
 use demand::Demand;
 use operation::{Current, Step};
+use ringmaster_protocol::message::ProcessId;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -127,6 +128,8 @@ pub struct Watcher {
     pub hooks: Hooks,
     /// What has happened to it.
     pub tally: Tally,
+    /// What those processes were made of that were taken back and would be made otherwise now; some have ended since.
+    pub outdated: BTreeMap<ProcessId, Making>,
     current: Option<Current>,
     queue: VecDeque<Current>,
     demand: Demand,
@@ -148,6 +151,7 @@ impl Watcher {
             processes: Processes::default(),
             hooks: Hooks::default(),
             tally: Tally::default(),
+            outdated: BTreeMap::new(),
             current: None,
             queue: VecDeque::new(),
             demand: Demand::default(),

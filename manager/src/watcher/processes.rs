@@ -171,6 +171,7 @@ impl Watcher {
         let place = Place {
             options: &self.options,
             environment: &self.options.env,
+            circusd_env: &turn.world.environment,
             sockets: &turn.world.sockets,
             working_dir: &turn.world.working_dir,
             wid,

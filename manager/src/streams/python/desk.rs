@@ -1,7 +1,7 @@
 //! Where the scribe and a keeper meet: one batch lies there at most, and neither side ever waits for the other.
 
 use super::keeper::Keeper;
-use super::{ClassWord, News, PythonSpec};
+use super::{ClassWord, News, Pace, PythonSpec};
 use crate::streams::mailbox::Mailbox;
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
@@ -26,28 +26,46 @@ pub(super) struct Desk {
 #[derive(Debug, Default)]
 struct Content {
     frames: Option<Vec<u8>>,
-    closed: bool,
+    closed: Option<Closing>,
+}
+
+/// Why a stream is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::streams) enum Closing {
+    /// It is not wanted any more; nobody waits.
+    InPassing,
+    /// circusd ends and waits for it.
+    AtTheEnd,
 }
 
 impl Desk {
     /// What lies there, and whether the stream is to be closed.
-    pub(super) fn take(&self) -> (Option<Vec<u8>>, bool) {
+    pub(super) fn take(&self) -> (Option<Vec<u8>>, Option<Closing>) {
         let mut content = self.lock();
         (content.frames.take(), content.closed)
     }
 
     /// The batch is dealt with.
     pub(super) fn taken(&self) {
-        self.tell(true, Vec::new());
+        self.tell(News { taken: true, ..self.news() });
     }
 
     /// Something that people are to know.
     pub(super) fn say(&self, word: ClassWord) {
-        self.tell(false, vec![word]);
+        self.tell(News { words: vec![word], ..self.news() });
     }
 
-    fn tell(&self, taken: bool, words: Vec<ClassWord>) {
-        self.mailbox.tell(self.serial, News { spec: Arc::clone(&self.spec), taken, words });
+    /// Whether what is under way takes long.
+    pub(super) fn pace(&self, pace: Pace) {
+        self.tell(News { pace: Some(pace), ..self.news() });
+    }
+
+    fn news(&self) -> News {
+        News { spec: Arc::clone(&self.spec), taken: false, pace: None, words: Vec::new() }
+    }
+
+    fn tell(&self, news: News) {
+        self.mailbox.tell(self.serial, news);
     }
 
     fn put(&self, change: impl FnOnce(&mut Content)) {
@@ -95,14 +113,16 @@ impl PythonStream {
 
     /// Has the object closed and the worker end; a batch that is under way is given up. Gives the thread that does it: it has
     /// ended within some seconds.
-    pub(in crate::streams) fn close(&mut self) -> Option<JoinHandle<()>> {
-        self.desk.put(|content| content.closed = true);
+    pub(in crate::streams) fn close(&mut self, closing: Closing) -> Option<JoinHandle<()>> {
+        self.desk.put(|content| content.closed = Some(closing));
         self.thread.take()
     }
 }
 
 impl Drop for PythonStream {
     fn drop(&mut self) {
-        self.close();
+        if self.thread.is_some() {
+            self.close(Closing::InPassing);
+        }
     }
 }

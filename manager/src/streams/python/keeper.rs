@@ -3,10 +3,11 @@
 //! It waits in one place, [`Keeper::wait`]; everything else is done at once. No panic of it can lose output: a batch that is
 //! never told as taken is read again from the core by the next circusd.
 
-use super::desk::Desk;
+use super::desk::{Closing, Desk};
 use super::running::Running;
 use super::wire::{Answer, first_frame};
-use super::{ClassWord, PythonError, PythonSpec};
+use super::{ClassWord, Pace, PythonError, PythonSpec};
+use crate::pidfd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::Read as _;
 use std::os::unix::net::UnixStream;
@@ -18,6 +19,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Whoever has just mended the module waits no longer than this.
 const LAST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A call that takes longer is not waited for when circusd ends: what it was given is given to the next circusd.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// How long `close` of an object may take at the end, with the call that it is in.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -59,6 +63,8 @@ pub(super) struct Keeper {
     /// When the next worker starts, while there is none.
     start_at: Instant,
     pause: Duration,
+    /// The scribe was told that what is under way takes long.
+    slow: bool,
     /// This worker has taken something.
     progress: bool,
     /// A trouble was told.
@@ -79,6 +85,7 @@ impl Keeper {
             deadline: None,
             start_at: Instant::now(),
             pause: FIRST_PAUSE,
+            slow: false,
             progress: false,
             told: false,
             raised: Raised::default(),
@@ -112,8 +119,8 @@ impl Keeper {
             self.job = Some(Job { frames, done: 0, sent: 0 });
             self.deadline = self.deadline.or(Some(now + self.spec.limit()));
         }
-        if closed && self.closing.is_none() {
-            self.closing = Some(now + CLOSE);
+        if let (Some(closing), None) = (closed, self.closing) {
+            self.closing = Some(if self.slow && closing == Closing::AtTheEnd { now } else { now + CLOSE });
             self.job = None;
             self.running.iter().for_each(Running::finish);
         }
@@ -123,6 +130,10 @@ impl Keeper {
     fn keep_running(&mut self, now: Instant) {
         if self.raised.calls > 0 && self.raised.tell_at.is_none_or(|at| at <= now) {
             self.tell_raised(Some(now));
+        }
+        if !self.slow && self.slow_at().is_some_and(|at| at <= now) {
+            self.slow = true;
+            self.desk.pace(Pace::Slow);
         }
         let limit = self.spec.limit();
         match &self.running {
@@ -148,11 +159,18 @@ impl Keeper {
         }
     }
 
+    /// When the start or the call that is under way takes long.
+    fn slow_at(&self) -> Option<Instant> {
+        let since = self.deadline.filter(|_| self.job.is_some())?.checked_sub(self.spec.limit())?;
+        Some(since + SLOW)
+    }
+
     fn next_wake(&self) -> Option<Instant> {
         let start = self.running.is_none().then_some(self.start_at);
         let raised = self.raised.tell_at.filter(|_| self.raised.calls > 0);
         let deadline = self.deadline.filter(|_| self.running.is_some());
-        [start, raised, deadline].into_iter().flatten().chain(self.closing).min()
+        let slow = self.slow_at().filter(|_| !self.slow && self.running.is_some());
+        [start, raised, deadline, slow].into_iter().flatten().chain(self.closing).min()
     }
 
     /// Until there is something to do.
@@ -230,6 +248,9 @@ impl Keeper {
         let frame = job.frames.get(job.done..job.sent).and_then(first_frame);
         job.done += frame.ok_or_else(|| PythonError::Nonsense("an answer to no call".to_owned()))?;
         (self.progress, self.pause) = (true, FIRST_PAUSE);
+        if std::mem::take(&mut self.slow) {
+            self.desk.pace(Pace::Going);
+        }
         if job.done == job.frames.len() {
             (self.job, self.deadline) = (None, None);
             self.desk.taken();
@@ -278,6 +299,5 @@ impl Keeper {
 }
 
 fn has_ended(running: &Running) -> bool {
-    let mut waiting = [PollFd::new(&running.pidfd, PollFlags::IN)];
-    matches!(poll(&mut waiting, Some(&Timespec::default())), Ok(1..))
+    pidfd::has_ended(&running.pidfd, Duration::ZERO).unwrap_or(false)
 }

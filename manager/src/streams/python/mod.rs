@@ -21,7 +21,7 @@ mod wire;
 
 pub use error::{ClassReport, ClassWord, PythonError};
 
-pub(super) use desk::PythonStream;
+pub(super) use desk::{Closing, PythonStream};
 pub(super) use wire::{LONGEST_CALL, call};
 
 use super::mailbox::WatcherKey;
@@ -70,14 +70,26 @@ pub(super) struct News {
     pub(super) spec: Arc<PythonSpec>,
     /// The batch that was handed over is dealt with.
     pub(super) taken: bool,
+    /// Whether what is under way takes long, when that has changed.
+    pub(super) pace: Option<Pace>,
     /// What people are to know.
     pub(super) words: Vec<ClassWord>,
+}
+
+/// Whether a call, or the start of a worker, takes so long that nobody waits for it at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// It does.
+    Slow,
+    /// It has returned.
+    Going,
 }
 
 impl News {
     /// Takes in what came later.
     pub(super) fn fold(&mut self, later: Self) {
         self.taken |= later.taken;
+        self.pace = later.pace.or(self.pace);
         self.words.extend(later.words);
         let too_many = self.words.len().saturating_sub(MOST_WORDS);
         self.words.drain(..too_many);

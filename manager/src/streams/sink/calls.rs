@@ -5,7 +5,7 @@ use super::{Kind, Sink};
 use crate::streams::compose::Commit;
 use crate::streams::journal::Batch;
 use crate::streams::mailbox::Mailbox;
-use crate::streams::python::{PythonSpec, PythonStream};
+use crate::streams::python::{Closing, PythonSpec, PythonStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -57,6 +57,11 @@ impl Sink {
         matches!(self.kind, Kind::Python { handed: Some(_), stuck: false, .. })
     }
 
+    /// Whether the object has a batch that it does not take: it hangs, is slow, or is in trouble.
+    pub(in crate::streams) fn is_held_up(&self) -> bool {
+        matches!(self.kind, Kind::Python { handed: Some(_), stuck: true, .. })
+    }
+
     /// The object is in trouble, or works again.
     pub(in crate::streams) fn note_stuck(&mut self, now_stuck: bool) {
         if let Kind::Python { stuck, .. } = &mut self.kind {
@@ -73,9 +78,9 @@ impl Sink {
     }
 
     /// Has an object in Python closed; the thread that does it has ended within some seconds.
-    pub(in crate::streams) fn close_object(&mut self) -> Option<JoinHandle<()>> {
+    pub(in crate::streams) fn close_object(&mut self, closing: Closing) -> Option<JoinHandle<()>> {
         match &mut self.kind {
-            Kind::Python { stream, .. } => stream.close(),
+            Kind::Python { stream, .. } => stream.close(closing),
             Kind::File { .. } | Kind::Socket { .. } | Kind::Inherited { .. } | Kind::Gone => None,
         }
     }

@@ -6,7 +6,7 @@ use crate::streams::compose::Commit;
 use crate::streams::journal::Batch;
 use crate::streams::mailbox::WatcherKey;
 use crate::streams::moment::Moment;
-use crate::streams::python::{ClassReport, ClassWord, News, PythonSpec};
+use crate::streams::python::{ClassReport, ClassWord, Closing, News, Pace, PythonSpec};
 use crate::streams::report::ScribeReport;
 use crate::streams::sink::{Handed, Sink, SinkKey};
 use ringmaster_protocol::message::ProcessId;
@@ -49,8 +49,11 @@ impl<R: Fn(ScribeReport)> Worker<R> {
 
     /// Takes in what the keeper of a stream tells.
     pub(super) fn hear(&mut self, serial: u64, news: News, now: Moment) {
-        let News { spec, taken, words } = news;
+        let News { spec, taken, pace, words } = news;
         let mut found = self.sinks.values_mut().find(|sink| sink.is_python(serial));
+        if let (Some(sink), Some(pace)) = (&mut found, pace) {
+            sink.note_stuck(pace == Pace::Slow);
+        }
         for word in &words {
             if let (Some(sink), ClassWord::Trouble(_) | ClassWord::Works) = (&mut found, word) {
                 sink.note_stuck(*word != ClassWord::Works);
@@ -92,15 +95,20 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         self.sinks.values().any(Sink::is_taking)
     }
 
+    /// Whether some object has a batch and does not take it.
+    pub(super) fn has_untaken(&self) -> bool {
+        self.sinks.values().any(Sink::is_held_up)
+    }
+
     /// Closes an object that nobody writes to any more, without waiting for that.
     pub(super) fn close_object(&mut self, sink: &mut Sink) {
         self.leaving.retain(|thread| !thread.is_finished());
-        self.leaving.extend(sink.close_object());
+        self.leaving.extend(sink.close_object(Closing::InPassing));
     }
 
     /// The end: has all objects closed and waits for them, some seconds at most.
     pub(in crate::streams) fn close_objects(&mut self) {
-        self.leaving.extend(self.sinks.values_mut().filter_map(Sink::close_object));
+        self.leaving.extend(self.sinks.values_mut().filter_map(|sink| sink.close_object(Closing::AtTheEnd)));
         for thread in self.leaving.drain(..) {
             // A panic is told by the runtime; there is nothing left to do for it.
             let _ = thread.join();

@@ -259,7 +259,10 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             self.tell_taken();
             let flushed = !self.awaits_objects();
             match self.flush.take_if(|_| flushed) {
-                Some(token) => (self.report)(ScribeReport::Flushed { token }),
+                Some(token) => {
+                    let untaken = self.has_untaken();
+                    (self.report)(ScribeReport::Flushed { token, untaken });
+                }
                 None => self.compress(),
             }
             return;

@@ -204,7 +204,7 @@ fn a_flush_writes_unfinished_lines_and_answers() {
     rig.orders([Order::Flush { token: 7 }]);
     assert_eq!(rig.text("log"), "no end");
     let others = rig.settle(&mut process);
-    assert!(matches!(others[..], [ScribeReport::Flushed { token: 7 }]), "{others:?}");
+    assert!(matches!(others[..], [ScribeReport::Flushed { token: 7, .. }]), "{others:?}");
 }
 
 #[test]

@@ -225,7 +225,7 @@ fn an_object_that_hangs_is_given_up_and_hinders_no_file() {
     assert_eq!(rig.text("other"), "hello\n");
     rig.orders([Order::Flush { token: 7 }]);
     let flushed =
-        |rig: &Rig| rig.reports.borrow().iter().any(|report| matches!(report, ScribeReport::Flushed { token: 7 }));
+        |rig: &Rig| rig.reports.borrow().iter().any(|report| matches!(report, ScribeReport::Flushed { token: 7, .. }));
     assert!(!flushed(&rig), "a batch is with the object");
     until(&mut rig, "it is given up", |rig| !words(rig).is_empty());
     assert_eq!(words(&rig), [ClassWord::Trouble(PythonError::TimedOut { limit })]);
