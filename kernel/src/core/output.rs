@@ -253,10 +253,9 @@ impl Core {
 
     /// The manager has gone or come: nobody waits for it in vain.
     pub(super) fn resume_all(&mut self, out: &mut Effects) {
-        let held = |(id, process): (&ProcessId, &Box<super::process::Process>)| {
-            process.captures.held().map(|stream| (*id, stream)).collect::<Vec<_>>()
-        };
-        for (id, stream) in self.processes.iter().flat_map(held).collect::<Vec<_>>() {
+        let processes = self.processes.values();
+        let held = processes.flat_map(|process| process.captures.held().map(|stream| (process.id, stream)));
+        for (id, stream) in held.collect::<Vec<_>>() {
             self.resume(id, stream, out);
         }
     }
