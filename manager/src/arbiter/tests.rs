@@ -212,7 +212,7 @@ fn a_large_start_asks_for_some_at_a_time() {
 
 #[test]
 fn many_that_have_ended_are_replaced_some_at_a_time() {
-    let mut rig = Rig::new(vec![watcher("a", 200)]);
+    let mut rig = Rig::new(vec![watcher("a", 600)]);
     rig.hold = true;
     for pid in rig.pids("a") {
         rig.exit(pid, ExitStatus::Code(1));
@@ -221,7 +221,7 @@ fn many_that_have_ended_are_replaced_some_at_a_time() {
     assert_eq!(rig.held.len(), ASKED_AT_ONCE);
     assert_eq!(rig.arbiter.deadline(), None, "an answer is waited for, not a time");
     rig.release();
-    assert_eq!(rig.pids("a").len(), 200);
+    assert_eq!(rig.pids("a").len(), 600);
 }
 
 #[test]
