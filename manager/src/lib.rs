@@ -35,4 +35,5 @@ pub mod shell;
 pub mod stand_by;
 pub mod statsd;
 pub mod streams;
+pub mod time_zone;
 pub mod watcher;

@@ -75,6 +75,7 @@ fn stack(peer: Peer, count: u32) -> Result<Figures> {
     let file = stack.sandbox.work().join("records");
     let command = format!("{} {}", program()?.display(), file.display());
     stack.configure("", &format!("[watcher:a]\ncmd = {command}\nnumprocesses = {count}\n"))?;
+    stack.driver.await_ready()?;
     let begin = now();
     stack.spawn()?;
     let last = await_records(&file, usize::try_from(count)?)?.iter().map(|record| record.at).max();

@@ -23,6 +23,7 @@ pub fn measure(peer: Peer) -> Result<Vec<Figure>> {
             let file = stack.sandbox.work().join("records");
             let command = format!("{} {}", program()?.display(), file.display());
             stack.configure("", &format!("[watcher:a]\ncmd = {command}\nnumprocesses = {COUNT}\n"))?;
+            stack.driver.await_ready()?;
             let begin = now();
             stack.spawn()?;
             let last = await_records(&file, usize::try_from(COUNT)?)?.iter().map(|record| record.at).max();

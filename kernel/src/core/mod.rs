@@ -128,7 +128,7 @@ pub struct Core {
     now: Now,
     begun: Now,
     clients: BTreeMap<ClientId, Client>,
-    processes: BTreeMap<ProcessId, Process>,
+    processes: BTreeMap<ProcessId, Box<Process>>,
     names: HashMap<String, ProcessId>,
     /// Those whose lease has run out: each end of somebody may be the last of their trees.
     condemned: BTreeSet<ProcessId>,
@@ -263,12 +263,12 @@ impl Core {
 
     /// One process, as clients see it.
     pub fn process(&self, process: ProcessId) -> Option<ProcessInfo> {
-        self.processes.get(&process).map(Process::info)
+        self.processes.get(&process).map(|process| process.info())
     }
 
     /// All processes, as clients see them.
     pub fn processes(&self) -> impl Iterator<Item = ProcessInfo> + '_ {
-        self.processes.values().map(Process::info)
+        self.processes.values().map(|process| process.info())
     }
 
     /// All sockets: what was asked for, what came of it.

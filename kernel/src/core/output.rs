@@ -9,10 +9,10 @@ use crate::limits::{PROGRESS, RETRY};
 use ringmaster_protocol::message::{Ack, ProcessId, StreamState};
 use ringmaster_protocol::ring::Stream;
 
-/// The captured streams of one process.
+/// The captured streams of one process. One that is not captured takes no room: most processes of a large instance have none.
 #[derive(Debug)]
 pub(super) struct Captures {
-    streams: [Option<Capturing>; 2],
+    streams: [Option<Box<Capturing>>; 2],
     seq: u64,
     /// Which stream had the newest record.
     newest: Option<Stream>,
@@ -62,13 +62,15 @@ pub(super) enum Pipe {
 impl Captures {
     pub fn new(rings: [Option<(Ring, bool)>; 2], seq: u64) -> Self {
         let streams = rings.map(|ring| {
-            ring.map(|(ring, open)| Capturing {
-                ring,
-                pipe: if open { Pipe::Watched } else { Pipe::Ended },
-                pace: Pace::new(),
-                news: News::default(),
-                order: Order::Mixed,
-                asked: 0,
+            ring.map(|(ring, open)| {
+                Box::new(Capturing {
+                    ring,
+                    pipe: if open { Pipe::Watched } else { Pipe::Ended },
+                    pace: Pace::new(),
+                    news: News::default(),
+                    order: Order::Mixed,
+                    asked: 0,
+                })
             })
         });
         Self { streams, seq, newest: None }
@@ -77,16 +79,16 @@ impl Captures {
     pub fn get(&self, stream: Stream) -> Option<&Capturing> {
         let [stdout, stderr] = &self.streams;
         match stream {
-            Stream::Stdout => stdout.as_ref(),
-            Stream::Stderr => stderr.as_ref(),
+            Stream::Stdout => stdout.as_deref(),
+            Stream::Stderr => stderr.as_deref(),
         }
     }
 
     pub fn get_mut(&mut self, stream: Stream) -> Option<&mut Capturing> {
         let [stdout, stderr] = &mut self.streams;
         match stream {
-            Stream::Stdout => stdout.as_mut(),
-            Stream::Stderr => stderr.as_mut(),
+            Stream::Stdout => stdout.as_deref_mut(),
+            Stream::Stderr => stderr.as_deref_mut(),
         }
     }
 
@@ -251,10 +253,9 @@ impl Core {
 
     /// The manager has gone or come: nobody waits for it in vain.
     pub(super) fn resume_all(&mut self, out: &mut Effects) {
-        let held = |(id, process): (&ProcessId, &super::process::Process)| {
-            process.captures.held().map(|stream| (*id, stream)).collect::<Vec<_>>()
-        };
-        for (id, stream) in self.processes.iter().flat_map(held).collect::<Vec<_>>() {
+        let processes = self.processes.values();
+        let held = processes.flat_map(|process| process.captures.held().map(|stream| (process.id, stream)));
+        for (id, stream) in held.collect::<Vec<_>>() {
             self.resume(id, stream, out);
         }
     }

@@ -150,7 +150,7 @@ impl Core {
         };
         let info = process.info();
         self.names.insert(spawn.name.clone(), made.id);
-        self.processes.insert(made.id, process);
+        self.processes.insert(made.id, Box::new(process));
         self.enter_rings(made.id, out);
         self.mark_all(made.id);
         // An adopted process of a lease that has run out already.
@@ -205,7 +205,7 @@ impl Core {
             .range((std::ops::Bound::Excluded(list.after), std::ops::Bound::Unbounded))
             .map(|(_, process)| process)
             .filter(|process| process.name.starts_with(&list.prefix));
-        let processes = matching.by_ref().take(page).map(Process::info).collect();
+        let processes = matching.by_ref().take(page).map(|process| process.info()).collect();
         let more = matching.next().is_some();
         Listing { processes, more, ext: Vec::new() }.into()
     }
@@ -369,7 +369,7 @@ impl Core {
 
     pub(super) fn find(&self, id: ProcessId) -> Result<&Process, Refusal> {
         let missing = || Refusal::NotFound { what: "process".into(), name: id.0.to_string() };
-        self.processes.get(&id).ok_or_else(missing)
+        self.processes.get(&id).map(Box::as_ref).ok_or_else(missing)
     }
 }
 

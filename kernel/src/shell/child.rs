@@ -198,3 +198,14 @@ impl RingStore for Files<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of the 2.5 KiB that a process may cost the core (docs/PERFORMANCE.md).
+    #[test]
+    fn a_process_without_captured_output_takes_little_room() {
+        assert!(size_of::<Child>() <= 240, "{}", size_of::<Child>());
+    }
+}

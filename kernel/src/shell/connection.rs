@@ -5,7 +5,7 @@
 //! skips the greeting ([`FrameReader`]), and is understood all the same.
 
 use super::poll::Interest;
-use crate::limits::{CLIENT_BACKLOG, CLIENT_READ};
+use crate::limits::CLIENT_BACKLOG;
 use ringmaster_protocol::frame::{Frame, FrameError, FrameReader, GREETING, PREFACE};
 use ringmaster_protocol::limits::{MAX_FDS, MAX_LINE};
 use ringmaster_protocol::text::Session;
@@ -161,12 +161,11 @@ impl Connection {
         }
     }
 
-    /// Reads what is there, at most a portion.
-    pub fn receive(&mut self) -> Result<Received, Dropped> {
-        let mut bytes = vec![0; CLIENT_READ];
+    /// Reads what is there, at most as much as `portion` holds.
+    pub fn receive(&mut self, portion: &mut [u8]) -> Result<Received, Dropped> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let mut parts = [IoSliceMut::new(portion)];
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
         let got = match rustix::net::recvmsg(&self.socket, &mut parts, &mut control, flags) {
             Ok(got) => got,
@@ -185,7 +184,8 @@ impl Connection {
             self.finished = true;
             return Ok(Received::Nothing);
         }
-        let mut rest = bytes.get(..got.bytes).unwrap_or_default();
+        let got = got.bytes;
+        let mut rest = portion.get(..got).unwrap_or_default();
         self.tell_apart(rest);
         if self.speech == Speech::Text {
             self.descriptors.clear();

@@ -28,7 +28,7 @@ impl Shell {
             self.by_pid.insert(child.facts.pid, id);
             child.group.iter().for_each(|group| self.groups.lives(group, true));
         }
-        self.children.insert(id, child);
+        self.children.insert(id, Box::new(child));
     }
 
     /// The keeper has noted and reaped children since it said so last. Those without a record were somebody's orphans.

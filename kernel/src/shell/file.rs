@@ -19,11 +19,14 @@ use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-/// An open process file.
+/// An open process file. `None`: nothing is captured, as of most processes of a large instance.
 #[derive(Debug)]
-pub struct ProcessFile {
-    /// `None`: nothing of it is captured.
-    file: Option<File>,
+pub struct ProcessFile(Option<Box<Opened>>);
+
+/// A file and what its header says.
+#[derive(Debug)]
+struct Opened {
+    file: File,
     entries: [StreamEntry; 2],
 }
 
@@ -58,7 +61,7 @@ impl ProcessFile {
         let (entries, size) = layout(captured, ring.next_multiple_of(PAGE));
         let made = opened.map_err(io::Error::from).map(File::from).and_then(|file| {
             write_new(&file, &entries, size, &body)?;
-            Ok(Self { file: Some(file), entries })
+            Ok(Self::of(file, entries))
         });
         if made.is_err() {
             Self::remove(folder, id);
@@ -99,33 +102,36 @@ impl ProcessFile {
             return Err(io::ErrorKind::InvalidData.into());
         }
         let spawn = read_spawn(&file, request_at(&entries))?;
-        let file = Some(file);
-        Ok((Self { file, entries }, spawn))
+        Ok((Self::of(file, entries), spawn))
     }
 
     /// Notes another lifetime in the kept request. One byte of it differs, so that a death in between leaves either.
     pub fn save_lifetime(&self, ledger: &Ledger, index: usize, id: ProcessId, lifetime: Lifetime) -> io::Result<()> {
-        let Some(file) = &self.file else {
+        let Some(Opened { file, entries }) = self.0.as_deref() else {
             let spawn = ledger.find(index, id).ok_or(io::ErrorKind::NotFound)?;
             return ledger.enter(index, id, &encode(&Spawn { lifetime, ..spawn })).map(drop);
         };
-        let at = request_at(&self.entries);
+        let at = request_at(entries);
         let spawn = read_spawn(file, at)?;
         file.write_all_at(&encode(&Spawn { lifetime, ..spawn }), at + 8)
     }
 
     /// Of a process that is in the ledger.
     fn nowhere() -> Self {
-        Self { file: None, entries: [StreamEntry::default(); 2] }
+        Self(None)
+    }
+
+    fn of(file: File, entries: [StreamEntry; 2]) -> Self {
+        Self(Some(Box::new(Opened { file, entries })))
     }
 
     /// Whether it has a file of its own.
     pub fn is_somewhere(&self) -> bool {
-        self.file.is_some()
+        self.0.is_some()
     }
 
     fn file(&self) -> io::Result<&File> {
-        self.file.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.0.as_ref().map(|opened| &opened.file).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Removes the file of a process; one that is not there is fine.
@@ -149,13 +155,13 @@ impl ProcessFile {
         let records = region.pieces(start * Record::SIZE, end * Record::SIZE);
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         for hole in entry.pieces(holes.bytes.start, holes.bytes.end).chain(records) {
-            let _ = self.file.as_ref().map(|file| rustix::fs::fallocate(file, flags, hole.at, hole.length));
+            let _ = self.file().map(|file| rustix::fs::fallocate(file, flags, hole.at, hole.length));
         }
     }
 
     /// The geometry of a stream; capacity 0 when it is not captured.
     pub fn entry(&self, stream: Stream) -> StreamEntry {
-        of(self.entries, stream)
+        self.0.as_ref().map_or_else(StreamEntry::default, |opened| of(opened.entries, stream))
     }
 
     /// Writes `low` of a stream.
@@ -174,7 +180,7 @@ impl ProcessFile {
     pub fn read_record(&self, stream: Stream, number: u64) -> Option<Record> {
         let mut bytes = [0; 32];
         let at = self.entry(stream).record_position(number);
-        self.file.as_ref()?.read_exact_at(&mut bytes, at).ok()?;
+        self.file().ok()?.read_exact_at(&mut bytes, at).ok()?;
         Some(Record::decode(&bytes))
     }
 

@@ -89,9 +89,12 @@ pub struct Shell {
     /// Who else may use this core; `None` when it is not root's.
     policy: Option<PathBuf>,
     connections: HashMap<ClientId, Connection>,
+    /// What is read from a client lies here until it is in its connection.
+    portion: Vec<u8>,
     text: text::Conversations,
     next_client: u64,
-    children: HashMap<ProcessId, Child>,
+    /// In boxes: half of a hash table is empty.
+    children: HashMap<ProcessId, Box<Child>>,
     /// Processes that have ended and whose end the keeper has not noted yet.
     dying: Vec<ProcessId>,
     /// When the keeper is to have noted them (`CLOCK_BOOTTIME`); `None`: there are none.
@@ -236,7 +239,7 @@ impl Shell {
                 return Ok(());
             };
             let reads = !connection.is_clogged() && !connection.ending;
-            let received = if reads { connection.receive()? } else { Received::Nothing };
+            let received = if reads { connection.receive(&mut self.portion)? } else { Received::Nothing };
             let more = received == Received::Bytes && connection.speech == Speech::Binary;
             self.requests_within(client, &share)?;
             if !more || share.is_over() {

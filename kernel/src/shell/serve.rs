@@ -10,7 +10,7 @@ use super::{Shell, Verbosity, clock, guarantees, home, settle, tree};
 use crate::core::{Conduct, Core, Facts, Inheritance};
 use crate::instance::{InstanceError, SOCKETS};
 use crate::keeper::{UPGRADE_SIGNAL, Ward};
-use crate::limits::RECOVERY;
+use crate::limits::{CLIENT_READ, RECOVERY};
 use crate::say::say;
 use crate::state::{StateError, StateFile};
 use crate::sys;
@@ -234,6 +234,7 @@ fn equip(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct, state: Stat
         socket_store: Store::new(ward.instance.folder(SOCKETS)?),
         policy: rustix::process::geteuid().is_root().then(|| ward.options.policy.clone()),
         connections: HashMap::new(),
+        portion: vec![0; CLIENT_READ],
         text: super::text::Conversations::default(),
         next_client: 1,
         children: HashMap::new(),

@@ -107,7 +107,7 @@ impl Shell {
 
     /// Who belongs to it, without itself: the members of its own group, else those who are found `around`.
     fn members(&mut self, id: ProcessId, around: Around) -> Vec<Identity> {
-        let Some(main) = self.children.get(&id).map(Child::identity) else {
+        let Some(main) = self.children.get(&id).map(|child| child.identity()) else {
             return Vec::new();
         };
         let Some((group, pids)) = self.own_group(id) else {

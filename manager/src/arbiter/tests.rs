@@ -3,6 +3,7 @@
 use super::test_rig::{Rig, exit, info, process, watcher};
 use super::*;
 use crate::options::Seconds;
+use crate::watcher::ASKED_AT_ONCE;
 use ringmaster_protocol::message::{ExitStatus, Lifetime, Target};
 use serde_json::{Value, json};
 
@@ -216,6 +217,51 @@ fn a_stop_during_a_start_stops_what_still_comes() {
     rig.exit(102, ExitStatus::Signal(15));
     assert_eq!(rig.status("a"), "stopped");
     assert_eq!(rig.replies.last().unwrap()["status"], "ok");
+}
+
+#[test]
+fn a_large_start_asks_for_some_at_a_time() {
+    let mut rig = Rig::unstarted(vec![watcher("a", 1000)]);
+    rig.hold = true;
+    rig.event(Event::Attached(Vec::new()));
+    assert_eq!(rig.held.len(), ASKED_AT_ONCE, "the first, before anything is answered");
+    let first = rig.held.remove(0);
+    rig.spawn(first);
+    assert_eq!(rig.held.len(), ASKED_AT_ONCE, "one more for each answer");
+    assert_eq!(rig.arbiter.deadline(), None, "an answer is waited for, not a time");
+    while !rig.held.is_empty() {
+        let next = rig.held.remove(0);
+        rig.spawn(next);
+        assert!(rig.held.len() <= ASKED_AT_ONCE);
+    }
+    assert_eq!((rig.pids("a").len(), rig.status("a")), (1000, "active"));
+}
+
+#[test]
+fn many_that_have_ended_are_replaced_some_at_a_time() {
+    let mut rig = Rig::new(vec![watcher("a", 600)]);
+    rig.hold = true;
+    for pid in rig.pids("a") {
+        rig.exit(pid, ExitStatus::Code(1));
+    }
+    rig.pass(0.2);
+    assert_eq!(rig.held.len(), ASKED_AT_ONCE);
+    assert_eq!(rig.arbiter.deadline(), None, "an answer is waited for, not a time");
+    rig.release();
+    assert_eq!(rig.pids("a").len(), 600);
+}
+
+#[test]
+fn a_warmup_that_is_over_before_its_process_comes_arms_no_timer() {
+    let mut options = watcher("a", 3);
+    options.warmup_delay = Seconds::Whole(2);
+    let mut rig = Rig::unstarted(vec![options]);
+    rig.hold = true;
+    rig.event(Event::Attached(Vec::new()));
+    rig.pass(5.0);
+    assert_eq!((rig.held.len(), rig.arbiter.deadline()), (1, None));
+    rig.release();
+    assert_eq!(rig.spawns.len(), 2, "the second comes at once");
 }
 
 #[test]

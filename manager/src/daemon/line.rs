@@ -74,6 +74,11 @@ pub enum LineFormatError {
     Date(String),
 }
 
+/// In the zone of this machine.
+fn now() -> jiff::Zoned {
+    jiff::Timestamp::now().to_zoned(crate::time_zone::local())
+}
+
 /// One kind of line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineFormat {
@@ -99,7 +104,7 @@ impl LineFormat {
     /// From `format` and `datefmt` of Python; each missing one has Python's default.
     pub fn python(format: Option<&str>, date: Option<&str>) -> Result<Self, LineFormatError> {
         let wanted = date.unwrap_or(CIRCUS_DATE);
-        if jiff::fmt::strtime::format(wanted, &jiff::Zoned::now()).is_err() {
+        if jiff::fmt::strtime::format(wanted, &now()).is_err() {
             return Err(LineFormatError::Date(wanted.to_owned()));
         }
         Ok(Self {
@@ -120,7 +125,7 @@ impl LineFormat {
     }
 
     fn write(&self, out: &mut impl Write, level: Level, message: &str) -> fmt::Result {
-        let now = jiff::Zoned::now();
+        let now = now();
         if let Some(syslog) = &self.syslog {
             write!(out, "<{}>", syslog.priority(level))?;
         }

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 /// A test waits no longer than this for anything.
 const LIMIT: Duration = Duration::from_secs(20);
 
-struct FakeCore {
+pub(crate) struct FakeCore {
     socket: UnixStream,
     incoming: Incoming,
 }
@@ -43,7 +43,7 @@ impl FakeCore {
         }
     }
 
-    async fn request(&mut self) -> (u32, Request) {
+    pub(crate) async fn request(&mut self) -> (u32, Request) {
         let frame = self.next().await;
         assert_eq!(frame.kind, Kind::Request);
         (frame.request, Request::decode(frame.message, &frame.body).unwrap())
@@ -56,7 +56,7 @@ impl FakeCore {
         socket.async_io(Interest::WRITABLE, || outgoing.send(socket)).await.unwrap();
     }
 
-    async fn done(&mut self, request: u32) {
+    pub(crate) async fn done(&mut self, request: u32) {
         self.send(Reply::Done(Done::default()).frame(request), Vec::new()).await;
     }
 }
@@ -89,7 +89,7 @@ fn output(head: u64) -> Notice {
     Notice::Output(Output { process: ProcessId(1), stream: Stream::Stdout, head, records: 1 })
 }
 
-async fn pair() -> (KernelLink, mpsc::Receiver<KernelEvent>, FakeCore) {
+pub(crate) async fn pair() -> (KernelLink, mpsc::Receiver<KernelEvent>, FakeCore) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let core = async {
         let mut core = FakeCore::accept(theirs).await;
@@ -104,7 +104,7 @@ async fn pair() -> (KernelLink, mpsc::Receiver<KernelEvent>, FakeCore) {
     (link, events, core)
 }
 
-fn run(test: impl Future<Output = ()>) {
+pub(crate) fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { tokio::time::timeout(LIMIT, test).await.expect("the test hangs") });
 }

@@ -16,7 +16,7 @@ mod start;
 mod wire;
 
 #[cfg(test)]
-mod fake_core;
+pub(crate) mod fake_core;
 
 pub use calls::{Answer, Call, OpenedProcess, OpenedSocket};
 pub use connection::{CALL_TIMEOUT, KernelEvent, KernelLink, PendingReply, establish};

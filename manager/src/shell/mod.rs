@@ -77,7 +77,7 @@ const REACH_SOON: Duration = Duration::from_millis(10);
 /// Between two attempts in the long run; each pause before is twice the last.
 const REACH_AGAIN: Duration = Duration::from_millis(200);
 
-/// Reports and notices that are taken in a row before all others are looked at again: microseconds for each.
+/// Reports, notices and answers that are taken in a row before all others are looked at again: microseconds for each.
 const AT_HAND: usize = 64;
 
 /// How long a core that is being started may take to be told that nobody needs it: a signal to circusd does not wait for longer.
@@ -285,10 +285,11 @@ impl Inputs {
         Event::Request { client: request.from, payload: request.payload.to_vec(), arrived }
     }
 
-    /// What comes in crowds while children write much, and is there already.
+    /// What comes in crowds while children write much or are made, and is there already.
     fn at_hand(&mut self) -> Option<Woken> {
         let report = self.output.try_recv().ok().map(Woken::Output);
-        report.or_else(|| self.kernel.try_recv().ok().map(Woken::Kernel))
+        let notice = report.or_else(|| self.kernel.try_recv().ok().map(Woken::Kernel));
+        notice.or_else(|| self.incoming.try_recv().ok().map(Woken::Event))
     }
 }
 

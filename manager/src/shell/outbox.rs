@@ -1,6 +1,7 @@
 //! Requests to the core, in order, a bounded number of them under way.
 //!
-//! What waits here is bounded by the arbiter's own state: a process has at most one spawn and a few signals.
+//! What waits here is bounded by the arbiter's own state: a process has at most one spawn and a few signals. The core answers in
+//! order, so one task takes all answers; a task for each request would cost more than the answer.
 
 use crate::arbiter::{AfterSignal, Event, SpawnFailure, Stored, Write};
 use crate::kernel_link::{KernelLink, LinkError, PendingReply};
@@ -56,15 +57,18 @@ pub struct Outgoing {
 #[derive(Debug)]
 pub struct Outbox {
     link: KernelLink,
-    events: mpsc::Sender<Event>,
+    /// To the task that takes answers: at most as many as are under way.
+    asked: mpsc::Sender<(PendingReply, Purpose)>,
     waiting: VecDeque<Outgoing>,
     under_way: usize,
 }
 
 impl Outbox {
-    /// An empty one.
+    /// An empty one. Must be called within the runtime.
     pub fn new(link: KernelLink, events: mpsc::Sender<Event>) -> Self {
-        Self { link, events, waiting: VecDeque::new(), under_way: 0 }
+        let (asked, answers) = mpsc::channel(UNDER_WAY);
+        tokio::spawn(report_all(answers, events));
+        Self { link, asked, waiting: VecDeque::new(), under_way: 0 }
     }
 
     /// Sends now or later, never out of order.
@@ -126,16 +130,25 @@ impl Outbox {
                 return;
             };
             self.under_way += 1;
-            let pending = self.link.submit(request, fds);
-            tokio::spawn(report(pending, purpose, self.events.clone()));
+            // There is room, because each that is under way is counted; and who takes them is there as long as the loop.
+            let _ = self.asked.try_send((self.link.submit(request, fds), purpose));
         }
     }
 }
 
-/// Waits for one answer and tells the loop. The loop outlives its tasks or ends with them, so a failing send is the end.
-async fn report(pending: PendingReply, purpose: Purpose, events: mpsc::Sender<Event>) {
-    let answer = pending.await;
-    let event = match purpose {
+/// Waits for each answer and tells the loop. The loop outlives its tasks or ends with them, so a failing send is the end.
+async fn report_all(mut answers: mpsc::Receiver<(PendingReply, Purpose)>, events: mpsc::Sender<Event>) {
+    while let Some((pending, purpose)) = answers.recv().await {
+        let event = event(pending.await, purpose);
+        if events.send(event).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What an answer is to the loop.
+fn event(answer: Answer, purpose: Purpose) -> Event {
+    match purpose {
         Purpose::Spawn(ticket) => Event::Spawned { ticket, result: spawned(answer) },
         Purpose::SpawnKeeping(ticket) => {
             if let Ok((Reply::Spawned(spawned), _)) = &answer
@@ -153,8 +166,7 @@ async fn report(pending: PendingReply, purpose: Purpose, events: mpsc::Sender<Ev
             Event::Signalled { then: AfterSignal::Ignore, result: Ok(Vec::new()) }
         }
         Purpose::Keep { name, number } => Event::Stored { outcome: stored(&name, answer), name, number },
-    };
-    let _ = events.send(event).await;
+    }
 }
 
 /// A value that the core refuses costs only its survival: the change itself is made.
@@ -205,5 +217,36 @@ fn signalled(answer: Answer) -> Result<Vec<i32>, String> {
         Ok((Reply::Done(_), _)) => Ok(Vec::new()),
         Ok((other, _)) => Err(format!("the core answered with message {}", other.number())),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel_link::fake_core::{pair, run};
+    use tokio::runtime::Handle;
+
+    #[test]
+    fn one_task_takes_all_answers_in_their_order() {
+        const COUNT: usize = UNDER_WAY + 100;
+        run(async {
+            let (link, _notices, mut core) = pair().await;
+            let (events, mut told) = mpsc::channel(2 * UNDER_WAY);
+            let mut outbox = Outbox::new(link, events);
+            let tasks = Handle::current().metrics().num_alive_tasks();
+            for number in 0..u64::try_from(COUNT).unwrap() {
+                outbox.keep(Write { name: "n".to_owned(), value: None, number });
+            }
+            assert_eq!(Handle::current().metrics().num_alive_tasks(), tasks, "a task for a request");
+            assert_eq!((outbox.under_way, outbox.waiting.len()), (UNDER_WAY, 100));
+            for expected in 0..u64::try_from(COUNT).unwrap() {
+                let (id, _) = core.request().await;
+                core.done(id).await;
+                let Some(Event::Stored { number, .. }) = told.recv().await else { panic!("no answer") };
+                assert_eq!(number, expected);
+                outbox.answered();
+            }
+            assert_eq!((outbox.under_way, outbox.waiting.len()), (0, 0));
+        });
     }
 }

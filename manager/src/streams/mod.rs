@@ -224,7 +224,7 @@ mod tests {
             let options = options("TimedRotatingFileStream", &[("rotate_when", "S"), ("utc", text)]);
             let Target::File { upkeep, .. } = setup(&options).unwrap().target else { unreachable!() };
             let rotation::Rotation::ByTime(schedule) = upkeep.rotation else { unreachable!() };
-            let zone = if utc { jiff::tz::TimeZone::UTC } else { jiff::tz::TimeZone::system() };
+            let zone = if utc { jiff::tz::TimeZone::UTC } else { crate::time_zone::local() };
             assert_eq!(schedule.zone, zone, "{text:?}");
         }
     }

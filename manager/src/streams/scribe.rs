@@ -5,7 +5,6 @@ use super::mailbox::{Mailbox, Order, Patience};
 use super::moment::Moment;
 use super::report::ScribeReport;
 use super::worker::Worker;
-use jiff::tz::TimeZone;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -95,7 +94,7 @@ fn run(mailbox: &Arc<Mailbox>, directory: &Path, report: impl Fn(ScribeReport)) 
     let Some(journal) = journal(mailbox, directory, &report) else {
         return;
     };
-    let mut worker = Worker::new(&report, TimeZone::system(), journal, Arc::clone(mailbox));
+    let mut worker = Worker::new(&report, crate::time_zone::local(), journal, Arc::clone(mailbox));
     loop {
         let patience = if worker.has_work() {
             Patience::None

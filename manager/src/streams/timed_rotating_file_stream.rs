@@ -61,7 +61,7 @@ fn build(settings: &Settings<'_>) -> Result<StreamSetup, StreamError> {
         unit,
         interval,
         backup_count: count_of_backups(settings, &BACKUP_COUNT)?,
-        zone: if utc { TimeZone::UTC } else { TimeZone::system() },
+        zone: if utc { TimeZone::UTC } else { crate::time_zone::local() },
     });
     Ok(StreamSetup { target: file(settings, rotation, Moves::Told)?, look: time_prefix(settings)? })
 }

@@ -25,7 +25,7 @@ impl Watcher {
 
     /// Replaces what has ended, at once or after its pause. Those that are being stopped are replaced when they are gone.
     fn respawn(&mut self, turn: &mut Turn<'_>) {
-        while self.vacancies() > 0 && self.processes.pause(turn.now.mono).is_none() {
+        while self.vacancies() > 0 && self.processes.may_ask() && self.processes.pause(turn.now.mono).is_none() {
             if !self.retries_left() {
                 self.give_up();
                 return;
@@ -69,8 +69,9 @@ impl Watcher {
             .aging()
             .filter_map(|process| process.running().and_then(|started| started.expires))
             .min();
-        let respawn =
-            if self.options.respawn && self.vacancies() > 0 { self.processes.pause(Duration::ZERO) } else { None };
+        // While as many are asked for as may be, it is an answer that is waited for.
+        let waits = self.options.respawn && self.vacancies() > 0 && self.processes.may_ask();
+        let respawn = if waits { self.processes.pause(Duration::ZERO) } else { None };
         [expiry, respawn].into_iter().flatten().min()
     }
 }

@@ -22,6 +22,8 @@ pub use hooks::Hooks;
 pub use operation::{BatchId, Operation, Outcome};
 pub use origin::{Changes, Origin, Seed};
 pub use processes::{Backoff, Processes};
+#[cfg(test)]
+pub(crate) use start::ASKED_AT_ONCE;
 pub use tally::Tally;
 
 use crate::arbiter::{About, Effect, HookTickets, SocketTable, Standing};

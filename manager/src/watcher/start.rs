@@ -49,6 +49,11 @@ pub(super) struct Fill {
     seen_failures: u32,
 }
 
+/// Processes of one watcher that are asked for at once. The core makes one after the other, so it always has the next one at hand, and
+/// the requests of a start of thousands do not lie in memory, with copies of descriptors, before the first is made. Less than some 70
+/// would leave the socket to the core three quarters empty, and each request that it reads there would wake circusd to say that there is room.
+pub(crate) const ASKED_AT_ONCE: usize = 256;
+
 /// After that many failures in a row even a watcher with unlimited retries pauses between them.
 const PATIENCE: u32 = 5;
 
@@ -67,7 +72,7 @@ impl Fill {
         Self { missing, next_at: None, seen_failures: 0 }
     }
 
-    /// Asks for what is missing. Without `warmup_delay` all at once, otherwise one at a time.
+    /// Asks for what is missing. Without `warmup_delay` for as many as the core is given at once, otherwise for one at a time.
     pub(super) fn advance(&mut self, watcher: &mut Watcher, turn: &mut Turn<'_>) -> Filled {
         let pause = watcher.options.warmup_delay.duration();
         loop {
@@ -90,12 +95,14 @@ impl Fill {
             if self.next_at.is_some_and(|at| at > turn.now.mono) {
                 return Filled::Wait;
             }
+            // It is over: what is waited for from here on is an answer.
+            self.next_at = None;
             let coming = watcher.processes.spawning();
             if self.missing == 0 {
                 return if coming == 0 { Filled::Complete } else { Filled::Wait };
             }
-            let one_at_a_time = !pause.is_zero() || failures > 0;
-            if one_at_a_time && coming > 0 {
+            let most = if pause.is_zero() && failures == 0 { ASKED_AT_ONCE } else { 1 };
+            if coming >= most {
                 return Filled::Wait;
             }
             self.missing -= 1;
@@ -246,6 +253,11 @@ impl super::Processes {
     /// How many are asked for and not answered, by the core or by a hook.
     pub(super) fn spawning(&self) -> usize {
         self.all.coming()
+    }
+
+    /// Whether the core may be asked for one more.
+    pub(super) fn may_ask(&self) -> bool {
+        self.spawning() < ASKED_AT_ONCE
     }
 }
 
