@@ -10,11 +10,16 @@ use ringmaster_protocol::message::{
 };
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
 use tokio::sync::mpsc;
 
 /// Requests under way at the same time: half of what the link takes, so that it never refuses one.
 pub const UNDER_WAY: usize = 512;
+
+/// Requests without an answer in a row. The next one is answered, whether or not anybody waits for that: the core takes requests in
+/// their order, so its answer tells that those before have left the link.
+const UNANSWERED: usize = 64;
 
 /// Said once in the life of a circusd, however many processes it concerns.
 const OLD_CORE: &str = "this core knows neither overflow = drop-newest nor spill: it keeps ring_size of each stream in memory \
@@ -59,12 +64,16 @@ pub struct Outbox {
     events: mpsc::Sender<Event>,
     waiting: VecDeque<Outgoing>,
     under_way: usize,
+    /// Sent without an answer since the last request that has one.
+    unanswered: usize,
+    /// All that were sent without an answer, and of which no later answer has told yet.
+    casts: Arc<AtomicUsize>,
 }
 
 impl Outbox {
     /// An empty one.
     pub fn new(link: KernelLink, events: mpsc::Sender<Event>) -> Self {
-        Self { link, events, waiting: VecDeque::new(), under_way: 0 }
+        Self { link, events, waiting: VecDeque::new(), under_way: 0, unanswered: 0, casts: Arc::default() }
     }
 
     /// Sends now or later, never out of order.
@@ -90,6 +99,8 @@ impl Outbox {
     pub fn reattach(&mut self, link: KernelLink) {
         self.link = link;
         self.waiting.clear();
+        self.unanswered = 0;
+        self.casts = Arc::default();
     }
 
     /// An answer that does not come from the core will be counted as one.
@@ -121,20 +132,49 @@ impl Outbox {
     }
 
     fn pump(&mut self) {
-        while self.under_way < UNDER_WAY {
+        while self.under_way + self.casts.load(Ordering::Relaxed) < UNDER_WAY {
             let Some(Outgoing { request, fds, purpose }) = self.waiting.pop_front() else {
                 return;
             };
+            if purpose.is_nothing() && self.unanswered < UNANSWERED {
+                self.cast(request);
+                continue;
+            }
             self.under_way += 1;
+            let before = Before { casts: self.casts.clone(), count: std::mem::take(&mut self.unanswered) };
             let pending = self.link.submit(request, fds);
-            tokio::spawn(report(pending, purpose, self.events.clone()));
+            tokio::spawn(report(pending, before, purpose, self.events.clone()));
         }
+    }
+
+    /// Nobody waits for an answer, so there is none. When the link is gone, so is the process that it concerns.
+    fn cast(&mut self, request: Request) {
+        if let Err(reason) = self.link.cast(request) {
+            tracing::debug!("{reason}");
+            return;
+        }
+        self.unanswered += 1;
+        self.casts.fetch_add(1, Ordering::Relaxed);
     }
 }
 
+impl Purpose {
+    /// Whether nothing becomes of the answer.
+    fn is_nothing(&self) -> bool {
+        matches!(self, Self::Signal(AfterSignal::Ignore))
+    }
+}
+
+/// Requests without an answer that were sent before one that has one.
+struct Before {
+    casts: Arc<AtomicUsize>,
+    count: usize,
+}
+
 /// Waits for one answer and tells the loop. The loop outlives its tasks or ends with them, so a failing send is the end.
-async fn report(pending: PendingReply, purpose: Purpose, events: mpsc::Sender<Event>) {
+async fn report(pending: PendingReply, before: Before, purpose: Purpose, events: mpsc::Sender<Event>) {
     let answer = pending.await;
+    before.casts.fetch_sub(before.count, Ordering::Relaxed);
     let event = match purpose {
         Purpose::Spawn(ticket) => Event::Spawned { ticket, result: spawned(answer) },
         Purpose::SpawnKeeping(ticket) => {
