@@ -168,7 +168,7 @@ fn the_core_reads_little_for_each_end_however_many_siblings_there_are() {
     /// A pid and the end of its line.
     const PID: u64 = 8;
     /// What else is read for an end: signals of the keeper's.
-    const REST: u64 = 512;
+    const REST: u64 = 256;
     let rig = Rig::new();
     let mut client = rig.manager();
     if !client.status().guarantees.iter().any(|row| row.name == "trees-are-killed-whole" && row.holds) {
