@@ -149,7 +149,7 @@ impl Shell {
             let Some(pids) = self.groups.pids(group) else {
                 return false;
             };
-            let strangers = pids.iter().any(|pid| !self.by_pid.contains_key(pid));
+            let strangers = pids.iter().any(|pid| !self.by_pid.contains_key(pid) && tree::is_alive(*pid));
             self.company.insert(group.clone(), Company { pids: pids.into_iter().collect(), strangers });
         }
         let lives = child.pidfd.is_some();

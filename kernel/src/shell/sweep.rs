@@ -137,9 +137,9 @@ impl Shell {
             // It was removed, which is done to empty ones only; otherwise it cannot be looked at.
             return if self.groups.is_there(group) { self.look_for(sweeps) } else { nobody };
         };
-        let strangers = pids.iter().filter(|pid| !self.by_pid.contains_key(pid)).count();
-        self.sweeps.saw(group, strangers);
-        if strangers == 0 {
+        let unknown: Vec<i32> = pids.iter().copied().filter(|pid| !self.by_pid.contains_key(pid)).collect();
+        self.sweeps.saw(group, unknown.len());
+        if !unknown.into_iter().any(tree::is_alive) {
             return nobody;
         }
         if self.groups.living(group) > 0 {

@@ -46,6 +46,12 @@ pub fn stat(pid: i32) -> Option<Stat> {
     parse_stat(pid, &String::from_utf8_lossy(buffer.get(..count)?))
 }
 
+/// Whether a process that was listed lives. Linux lists one that has ended in its group until it has left its processor, which may be
+/// after its parent was told.
+pub fn is_alive(pid: i32) -> bool {
+    stat(pid).is_some_and(|stat| !stat.zombie)
+}
+
 fn open(path: &str) -> Option<OwnedFd> {
     rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
 }
