@@ -443,9 +443,10 @@ impl Life {
         for exited in ends {
             self.hands.output.ended(exited.process, exited.exit.heads);
             for effect in self.arbiter.handle(self.now(), Event::Exited(exited)) {
-                match effect {
-                    Effect::Journal(write) => journal = Some(JournalWrite::after(journal, write)),
-                    effect => rest.push(effect),
+                if let Effect::Journal(write) = effect {
+                    journal = Some(JournalWrite::after(journal, write));
+                } else {
+                    rest.push(effect);
                 }
             }
         }
