@@ -166,7 +166,7 @@ mod tests {
         let at = sweeps.deadline().unwrap();
         assert_eq!(at, 7 + u64::try_from(LOOK_PAUSE.as_nanos()).unwrap());
         assert!(sweeps.due(at - 1, |_| usize::MAX).is_empty());
-        assert_eq!(sweeps.due(at, |_| usize::MAX), [group.clone()]);
+        assert_eq!(sweeps.due(at, |_| usize::MAX), std::slice::from_ref(&group));
         assert_eq!(sweeps.take(&group, at).len(), 1);
     }
 
@@ -176,7 +176,7 @@ mod tests {
         for number in 0..100 {
             let name = group(&format!("w{number}.1"));
             sweeps.put(name.clone(), sweep(number));
-            assert_eq!(sweeps.due(u64::from(u32::MAX) * number, |_| 1), [name.clone()]);
+            assert_eq!(sweeps.due(u64::from(u32::MAX) * number, |_| 1), std::slice::from_ref(&name));
             sweeps.take(&name, u64::from(u32::MAX) * number);
         }
         assert_eq!(sweeps.queues.len(), 1);
