@@ -2,6 +2,7 @@
 
 use super::file::ProcessFile;
 use super::groups::GroupName;
+use super::kin::{Kin, Writers};
 use super::tree::{self, Identity};
 use crate::core::of;
 use crate::core::ring::{Capture, Captured, RingStore, Where, carry_out};
@@ -104,28 +105,18 @@ impl Child {
         carry_out(capture, &mut files)
     }
 
-    /// Pids from which its descendants can be found: its own while it lives, and those of orphans that are known.
-    pub fn roots(&self) -> Vec<i32> {
-        let own = self.pidfd.as_ref().map(|_| self.facts.pid);
-        let known = self.remembered.iter().map(|identity| identity.pid);
-        own.into_iter().chain(known).collect()
+    /// By what others are recognised as belonging to it.
+    pub fn kin(&self) -> Kin {
+        let (main, pipes) = (self.identity(), self.facts.pipes);
+        Kin { main, lives: self.pidfd.is_some(), origin: self.origin, pipes, remembered: self.remembered.clone() }
     }
 
-    /// Living members of the tree besides the process itself: descendants, its session, those seen before, and orphans
-    /// that write to its pipes; and what descends from them.
-    pub fn tree(&mut self, snapshot: &tree::Snapshot, core: i32, mains: impl Fn(i32) -> bool) -> Vec<Identity> {
-        let main = self.identity();
-        let pipes = self.facts.pipes;
-        let mut roots = snapshot.session(main);
-        roots.extend(snapshot.still(&self.remembered));
-        let orphans = snapshot.adopted_by(core).into_iter().filter(|orphan| !mains(orphan.pid));
-        roots.extend(orphans.filter(|orphan| tree::writes_to(orphan.pid, pipes)));
-        let mut members = snapshot.descendants([main].into_iter().chain(roots.iter().copied()));
-        members.extend(roots);
-        members.retain(|member| *member != main && !mains(member.pid));
-        members.sort_unstable_by_key(|member| member.pid);
-        members.dedup();
-        self.remembered = members.iter().copied().take(MAX_REMEMBERED).collect();
+    /// Living members of its tree besides the process itself.
+    pub fn tree(&mut self, snapshot: &tree::Snapshot, keeper: i32, mains: impl Fn(i32) -> bool) -> Vec<Identity> {
+        let mut kin = self.kin();
+        let orphans = Writers::find(snapshot, keeper, [&kin], &mains);
+        let members = kin.tree(snapshot, &orphans, mains);
+        self.remembered = kin.remembered;
         members
     }
 

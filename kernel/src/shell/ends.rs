@@ -1,6 +1,6 @@
 //! Ends of processes: the keeper notes and reaps, we drain and keep.
 
-use super::child::{Child, Watch};
+use super::child::{Child, Origin, Watch};
 use super::poll::Token;
 use super::{Shell, clock, tree};
 use crate::core::ring::Captured;
@@ -35,15 +35,31 @@ impl Shell {
     pub(super) fn keeper_has_noted(&mut self) {
         self.noted_by = None;
         for id in std::mem::take(&mut self.dying) {
-            self.process_ended(id);
+            self.note_end(id);
         }
         self.drive(Input::OrphanEnded);
         self.groups.remove_left();
     }
 
-    /// A process has ended: one of the keeper's, whose end is in the slot now or in a moment, or one whose parent the keeper
-    /// is not, because another made it.
+    /// A process has ended. The end of a child of the keeper's is in its slot now or in a moment.
     pub(super) fn process_ended(&mut self, id: ProcessId) {
+        match self.children.get(&id) {
+            Some(child) if child.origin == Origin::Ours && child.slot.end_of(child.facts.pid).is_none() => {
+                child.pidfd.iter().for_each(|pidfd| self.poll.remove(pidfd));
+                self.await_note(id);
+            }
+            Some(_) | None => self.note_end(id),
+        }
+    }
+
+    fn await_note(&mut self, id: ProcessId) {
+        self.dying.push(id);
+        self.noted_by.get_or_insert(deadline(self.now));
+    }
+
+    /// How a process has ended: one of the keeper's, whose end is in the slot as a rule, or one whose parent the keeper
+    /// is not, because another made it.
+    fn note_end(&mut self, id: ProcessId) {
         let Some(child) = self.children.get(&id) else {
             return;
         };
@@ -58,8 +74,7 @@ impl Shell {
         let is_it = |stat: &tree::Stat| stat.identity == identity || identity.start == 0;
         if tree::stat(identity.pid).is_some_and(|stat| is_it(&stat) && stat.parent == self.keeper_pid) {
             self.poll.remove(pidfd);
-            self.dying.push(id);
-            self.noted_by.get_or_insert(deadline(self.now));
+            self.await_note(id);
             return;
         }
         let told = || sys::exit_of_pidfd(pidfd.as_fd());
@@ -78,7 +93,7 @@ impl Shell {
             self.log(&format!("the keeper has not noted an end for {NOTED:?}: it is told to go on"));
             let _ = sys::pidfd_signal(self.keeper.as_fd(), libc::SIGCONT);
             for id in std::mem::take(&mut self.dying) {
-                self.process_ended(id);
+                self.note_end(id);
             }
         }
     }

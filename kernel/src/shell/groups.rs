@@ -11,7 +11,7 @@ use crate::limits::MAX_NESTED_GROUPS;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,9 @@ const LONGEST_STEM: usize = 200;
 
 /// Ends the group of processes that have numbers, so that a process which is called like them, but has none, is not theirs.
 const NUMBERED: char = '.';
+
+/// The room for a list of members at first: some hundred pids.
+const LIST_BYTES: usize = 4096;
 
 /// The variable that, set to `off`, keeps the core from making groups.
 const SWITCH: &str = "CIRCUS_CGROUP";
@@ -115,6 +118,14 @@ impl Groups {
             groups.give_up(Without::System { path: PathBuf::from(GROUPS), action: "noting where groups are", source });
         }
         groups
+    }
+
+    /// Those of an instance with the number 26 in any folder, for tests.
+    #[cfg(test)]
+    pub fn of_folder(folder: PathBuf) -> Self {
+        let prefix = format!("papa-{:016x}-", 26);
+        let (former, users, left) = (Vec::new(), HashMap::new(), BTreeSet::new());
+        Self { prefix, folder: Ok(folder), former, users, last: None, left }
     }
 
     /// Makes no more of them.
@@ -301,12 +312,19 @@ fn parse(directory: &str) -> Option<GroupName> {
 /// Pids in a group and in those that its members made in it; `None` when it is not there. One whose pid cannot be seen from
 /// here is shown as 0.
 fn pids_below(group: &Path) -> Option<Vec<i32>> {
-    let read = |path: &Path| std::fs::read_to_string(path.join("cgroup.procs"));
+    let read = |path: &Path| read_list(&path.join("cgroup.procs"));
     let own = read(group).ok()?;
     let below = nested(group).into_iter().skip(1).filter_map(|path| read(&path).ok());
     let lists: Vec<String> = [own].into_iter().chain(below).collect();
     let pids = lists.iter().flat_map(|list| list.lines()).filter_map(|line| line.parse().ok());
     Some(pids.filter(|pid| *pid > 0).collect())
+}
+
+/// The system tells no size of such a file: it is read in large pieces, which the system fills one page at a time.
+fn read_list(path: &Path) -> io::Result<String> {
+    let mut text = String::with_capacity(LIST_BYTES);
+    std::fs::File::open(path)?.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// A group and those below it, each after its parent.
@@ -390,15 +408,7 @@ mod tests {
     }
 
     fn groups(folder: PathBuf) -> Groups {
-        let prefix = format!("papa-{:016x}-", 26);
-        Groups {
-            prefix,
-            folder: Ok(folder),
-            former: Vec::new(),
-            users: HashMap::new(),
-            last: None,
-            left: BTreeSet::new(),
-        }
+        Groups::of_folder(folder)
     }
 
     #[test]

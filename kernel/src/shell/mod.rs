@@ -13,6 +13,7 @@ pub mod groups;
 pub mod guarantees;
 mod home;
 pub mod inherited;
+mod kin;
 mod later;
 mod launch;
 mod ledger;
@@ -25,6 +26,8 @@ mod settle;
 mod signals;
 mod socket;
 mod store;
+mod sweep;
+mod sweeps;
 pub mod tcp;
 mod text;
 mod tree;
@@ -107,6 +110,8 @@ pub struct Shell {
     snapshot: Option<tree::Snapshot>,
     /// Who is in a group, as seen at most once in a turn.
     company: HashMap<groups::GroupName, groups::Company>,
+    /// Trees of ended processes that are to be killed.
+    sweeps: sweeps::Sweeps,
     /// The last capture and its outcome, for the loop that goes on while there is more.
     last: Option<(Capture, Captured)>,
     /// When accepting goes on after the table of descriptors was full, and `missed` is tried again (`CLOCK_BOOTTIME`).
@@ -129,6 +134,7 @@ impl Shell {
                 None => self.turn()?,
             }
         };
+        self.sweep_all();
         for connection in self.connections.values_mut() {
             let _ = connection.send();
         }
@@ -138,7 +144,7 @@ impl Shell {
     /// Waits once and handles what happened.
     fn turn(&mut self) -> io::Result<()> {
         let deadlines = [self.core.next_deadline(), self.accept_again, self.next_look(), self.upgrade.deadline()];
-        let deadline = deadlines.into_iter().chain([self.noted_by]).flatten().min();
+        let deadline = deadlines.into_iter().chain([self.noted_by, self.sweeps.deadline()]).flatten().min();
         self.now = clock::now();
         let unfinished = self.unfinished();
         let timeout = match deadline {
@@ -167,6 +173,7 @@ impl Shell {
         for event in ready {
             self.handle(event);
         }
+        self.sweep_due();
         self.look_at_clients();
         self.tell_clients();
         self.watch_some();

@@ -67,6 +67,9 @@ impl Shell {
                 self.state.header().set_lease(epoch, leased, grace_ms);
             }
             Effect::Signal { process, signal, target, purpose } => {
+                if self.put_off(process, signal, target, purpose) {
+                    return None;
+                }
                 let outcome = self.send_signal(process, signal, target);
                 return Some(Input::Signalled { process, purpose, outcome });
             }
@@ -150,6 +153,7 @@ impl Shell {
     }
 
     fn start(&mut self, to: ReplyTo, spawn: Box<Spawn>) -> Input {
+        self.sweep_before(&spawn.name);
         let count = usize::from(spawn.passed());
         let connection = self.connections.get_mut(&to.client);
         let descriptors = connection.map(|connection| connection.take_descriptors(count)).unwrap_or_default();

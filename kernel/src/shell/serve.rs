@@ -245,6 +245,7 @@ fn equip(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct, state: Stat
         kinship: tree::Kinship::find(),
         snapshot: None,
         company: HashMap::new(),
+        sweeps: super::sweeps::Sweeps::default(),
         last: None,
         accept_again: None,
         missed: Vec::new(),

@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 /// Rounds of killing a tree that has no group and makes new members meanwhile. Each round sees all members of its moment.
-const KILL_ROUNDS: usize = 10;
+pub(super) const KILL_ROUNDS: usize = 10;
 
 impl Shell {
     /// Sends a signal; gives whom it reached.
@@ -41,7 +41,7 @@ impl Shell {
         }
     }
 
-    fn signal_main(&self, id: ProcessId, signal: i32) -> io::Result<Vec<i32>> {
+    pub(super) fn signal_main(&self, id: ProcessId, signal: i32) -> io::Result<Vec<i32>> {
         let Some(child) = self.children.get(&id) else {
             return Ok(Vec::new());
         };
@@ -138,7 +138,7 @@ impl Shell {
 
     /// Whether there is nobody in the group of a process but those whom we made, itself included while it lives: then nobody
     /// belongs to any of them, and nobody has to be looked for. Its siblings ask the same within the turn.
-    fn is_alone(&mut self, id: ProcessId) -> bool {
+    pub(super) fn is_alone(&mut self, id: ProcessId) -> bool {
         let Some(child) = self.children.get(&id) else {
             return false;
         };
@@ -149,7 +149,7 @@ impl Shell {
             let Some(pids) = self.groups.pids(group) else {
                 return false;
             };
-            let strangers = pids.iter().any(|pid| !self.by_pid.contains_key(pid));
+            let strangers = pids.iter().any(|pid| !self.by_pid.contains_key(pid) && tree::is_alive(*pid));
             self.company.insert(group.clone(), Company { pids: pids.into_iter().collect(), strangers });
         }
         let lives = child.pidfd.is_some();
@@ -175,14 +175,26 @@ impl Shell {
             (Kinship::Parents, _, _) | (Kinship::Lists, Around::Everywhere, Origin::Former) => {
                 ask(child, self.snapshot.get_or_insert_with(Snapshot::take), &self.by_pid)
             }
-            (Kinship::Lists, Around::Below, _) => ask(child, &Snapshot::below(child.roots()), &self.by_pid),
+            (Kinship::Lists, Around::Below, _) => {
+                let snapshot = Snapshot::below(child.kin().roots().collect());
+                ask(child, &snapshot, &self.by_pid)
+            }
             (Kinship::Lists, Around::Everywhere, Origin::Ours) => {
-                let mut roots = child.roots();
-                let unknown = tree::children_of(self.keeper_pid);
-                roots.extend(unknown.iter().filter(|pid| !self.by_pid.contains_key(pid)));
-                ask(child, &Snapshot::below(roots), &self.by_pid)
+                let known: Vec<i32> = child.kin().roots().collect();
+                let snapshot = Snapshot::below(known.into_iter().chain(self.unknown_children()).collect());
+                match self.children.get_mut(&id) {
+                    Some(child) => ask(child, &snapshot, &self.by_pid),
+                    None => Vec::new(),
+                }
             }
         }
+    }
+
+    /// Children of the keeper that are no processes of ours: orphans, and the other half.
+    pub(super) fn unknown_children(&self) -> impl Iterator<Item = i32> {
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        let unknown = move |pid: &i32| *pid != own && !self.by_pid.contains_key(pid);
+        tree::children_of(self.keeper_pid).into_iter().filter(unknown)
     }
 }
 

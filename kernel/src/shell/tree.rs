@@ -46,6 +46,12 @@ pub fn stat(pid: i32) -> Option<Stat> {
     parse_stat(pid, &String::from_utf8_lossy(buffer.get(..count)?))
 }
 
+/// Whether a process that was listed lives. Linux lists one that has ended in its group until it has left its processor, which may be
+/// after its parent was told.
+pub fn is_alive(pid: i32) -> bool {
+    stat(pid).is_some_and(|stat| !stat.zombie)
+}
+
 fn open(path: &str) -> Option<OwnedFd> {
     rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
 }
@@ -99,6 +105,7 @@ fn parse_stat(pid: i32, text: &str) -> Option<Stat> {
 pub struct Snapshot {
     all: HashMap<i32, Stat>,
     children: HashMap<i32, Vec<i32>>,
+    sessions: HashMap<i32, Vec<i32>>,
 }
 
 impl Snapshot {
@@ -129,6 +136,7 @@ impl Snapshot {
     fn add(&mut self, stat: Stat) {
         let pid = stat.identity.pid;
         self.children.entry(stat.parent).or_default().push(pid);
+        self.sessions.entry(stat.session).or_default().push(pid);
         self.all.insert(pid, stat);
     }
 
@@ -162,9 +170,8 @@ impl Snapshot {
         if self.all.get(&main.pid).is_some_and(|stat| stat.identity != main) {
             return Vec::new();
         }
-        let members = self.all.values().filter(|stat| {
-            stat.session == main.pid && stat.identity.pid != main.pid && stat.identity.start >= main.start
-        });
+        let members = self.sessions.get(&main.pid).into_iter().flatten().filter_map(|pid| self.all.get(pid));
+        let members = members.filter(|stat| stat.identity.pid != main.pid && stat.identity.start >= main.start);
         self.living(members.map(|stat| stat.identity.pid))
     }
 
@@ -224,14 +231,18 @@ pub fn signal_all(targets: &[Identity], signal: i32) -> io::Result<Vec<i32>> {
     }
 }
 
-/// Whether descriptor 1 or 2 of a process is one of these pipes (inodes).
-pub fn writes_to(pid: i32, pipes: [u64; 2]) -> bool {
-    let holds = |fd| {
-        let link = std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok();
-        let text = link.as_deref().and_then(|link| link.to_str()).unwrap_or_default().to_owned();
-        pipes.iter().any(|inode| *inode != 0 && text == format!("pipe:[{inode}]"))
+/// The pipes (inodes) that descriptors 1 and 2 of a process are.
+pub fn outputs(pid: i32) -> impl Iterator<Item = u64> {
+    let pipe = move |fd| {
+        let link = std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?;
+        link.to_str()?.strip_prefix("pipe:[")?.strip_suffix(']')?.parse().ok()
     };
-    holds(1) || holds(2)
+    [1, 2].into_iter().filter_map(pipe)
+}
+
+/// Whether descriptor 1 or 2 of a process is one of these pipes (inodes); 0 is none.
+pub fn writes_to(pid: i32, pipes: [u64; 2]) -> bool {
+    outputs(pid).any(|inode| pipes.contains(&inode))
 }
 
 #[cfg(test)]

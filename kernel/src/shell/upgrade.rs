@@ -214,6 +214,7 @@ impl Shell {
 
     /// Lets go, and waits for what becomes of it.
     fn hand_over(&mut self, program: &OwnedFd, version: &str) {
+        self.sweep_all();
         for connection in self.connections.values_mut() {
             let _ = connection.send();
         }

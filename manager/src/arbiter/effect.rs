@@ -188,6 +188,17 @@ pub enum JournalWrite {
     Anew(Vec<u8>),
 }
 
+impl JournalWrite {
+    /// Both in one: what comes after `before`.
+    pub fn after(before: Option<Self>, write: Self) -> Self {
+        match (before, write) {
+            (Some(Self::Append(lines)), Self::Append(more)) => Self::Append([lines, more].concat()),
+            (Some(Self::Anew(lines)), Self::Append(more)) => Self::Anew([lines, more].concat()),
+            (_, write) => write,
+        }
+    }
+}
+
 /// What to do with the core's answer to a signal.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AfterSignal {

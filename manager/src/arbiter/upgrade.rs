@@ -70,6 +70,9 @@ impl Arbiter {
 
     /// Goes when it is quiet, or when that has taken too long.
     pub(super) fn proceed_upgrade(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if self.upgrading.is_none() {
+            return;
+        }
         let quiet = self.is_quiet();
         let Some(Upgrading::Waiting { asker, version, .. }) = self
             .upgrading

@@ -142,6 +142,16 @@ impl Process {
         }
     }
 
+    /// When something of it is overdue without an event: the SIGKILL of one that does not end, or the announcement of one whose
+    /// last words do not come.
+    pub fn due(&self) -> Option<Duration> {
+        match &self.state {
+            ProcessState::Stopping(_, stopping) => stopping.kill_at,
+            ProcessState::Ended(started, ended) if started.greeted != Greeted::Waiting => Some(ended.announce_by),
+            ProcessState::Spawning(_) | ProcessState::Running(_) | ProcessState::Ended(..) => None,
+        }
+    }
+
     /// Whether it runs and nobody has told it to end.
     pub fn running(&self) -> Option<&Started> {
         match &self.state {

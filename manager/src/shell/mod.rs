@@ -8,6 +8,7 @@ mod classes;
 mod door;
 mod doorbells;
 mod effects;
+mod from_core;
 mod identity;
 mod journal;
 mod leave;
@@ -28,7 +29,7 @@ pub use present::present_watchers;
 pub use signals::Signals;
 pub use upgrade::{TRIAL, trial};
 
-use crate::arbiter::{Arbiter, Ending, Event, Roster, SocketTable, restore};
+use crate::arbiter::{Arbiter, Effect, Ending, Event, JournalWrite, Roster, SocketTable, restore};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::daemon::LogFile;
@@ -46,12 +47,13 @@ use crate::watcher::{World, respawn_limit};
 use attach::Attached;
 use door::Inside;
 use effects::{Hands, Home};
+use from_core::FromCore;
 use journal::Journal;
 use leave::Departure;
 use metrics::{Gatherer, Shown, WAITING_ASKS};
 use output::OutputReport;
 use recall::Recall;
-use ringmaster_protocol::message::{LeaseLost, Notice, ProcessInfo};
+use ringmaster_protocol::message::{Exited, LeaseLost, Notice, ProcessInfo};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -180,7 +182,7 @@ pub async fn run(
     let Config { path: config, sockets, .. } = plan.config;
     let roster = Roster { seeds: restore(watchers, &noted.changes, &world), sockets, left: noted.left, chronicle };
     let arbiter = Arbiter::new(circus, world, roster);
-    let mut inputs = Inputs { requests, incoming, output, kernel: attached.events };
+    let mut inputs = Inputs { requests, incoming, output, kernel: FromCore::new(attached.events) };
     let mut life = Life { started: Instant::now(), arbiter, hands, control, publisher, metrics, address, config };
     life.attached(attached.processes);
     if let Some(open) = door.as_mut().and_then(|door| door.open.take()) {
@@ -275,7 +277,7 @@ struct Inputs {
     requests: mpsc::Receiver<ControlRequest>,
     incoming: mpsc::Receiver<Event>,
     output: mpsc::Receiver<OutputReport>,
-    kernel: mpsc::Receiver<KernelEvent>,
+    kernel: FromCore,
 }
 
 impl Inputs {
@@ -285,11 +287,11 @@ impl Inputs {
         Event::Request { client: request.from, payload: request.payload.to_vec(), arrived }
     }
 
-    /// What comes in crowds while children write much or are made, and is there already.
+    /// What comes in crowds while children write much, are made or end together, and is there already.
     fn at_hand(&mut self) -> Option<Woken> {
         let report = self.output.try_recv().ok().map(Woken::Output);
-        let notice = report.or_else(|| self.kernel.try_recv().ok().map(Woken::Kernel));
-        notice.or_else(|| self.incoming.try_recv().ok().map(Woken::Event))
+        let told = report.or_else(|| self.kernel.at_hand());
+        told.or_else(|| self.incoming.try_recv().ok().map(Woken::Event))
     }
 }
 
@@ -298,7 +300,18 @@ enum Woken {
     Event(Event),
     Output(OutputReport),
     Kernel(KernelEvent),
+    Ends(Vec<Exited>),
     Knock(Knock),
+}
+
+impl Woken {
+    /// How many things that is.
+    fn count(&self) -> usize {
+        match self {
+            Self::Ends(ends) => ends.len(),
+            Self::Event(_) | Self::Output(_) | Self::Kernel(_) | Self::Knock(_) => 1,
+        }
+    }
 }
 
 /// Everything that lives between start and end.
@@ -334,20 +347,19 @@ impl Life {
                 Some(request) = inputs.requests.recv() => Woken::Event(Inputs::event(&request, self.started)),
                 Some(event) = inputs.incoming.recv() => Woken::Event(event),
                 Some(report) = inputs.output.recv() => Woken::Output(report),
-                event = inputs.kernel.recv() => Woken::Kernel(event.unwrap_or_else(attach::silence)),
+                told = inputs.kernel.next() => told,
                 signal = signals.next() => Woken::Event(Event::Signal(signal)),
                 knock = Door::next(door) => Woken::Knock(knock),
                 () = sleep_until(self.started, deadline) => Woken::Event(Event::Wake),
             };
+            let mut taken = woken.count();
             self.take(woken, inputs, signals).await?;
-            for _ in 0..AT_HAND {
-                if self.hands.ending().is_some() {
+            while taken < AT_HAND && self.hands.ending().is_none() {
+                let Some(woken) = inputs.at_hand() else {
                     break;
-                }
-                match inputs.at_hand() {
-                    Some(woken) => self.take(woken, inputs, signals).await?,
-                    None => break,
-                }
+                };
+                taken += woken.count();
+                self.take(woken, inputs, signals).await?;
             }
         }
     }
@@ -369,12 +381,13 @@ impl Life {
             Woken::Event(event) => self.act(event),
             Woken::Output(report) => self.output(report),
             Woken::Knock(knock) => self.knock(knock),
+            Woken::Ends(ends) => self.ends(ends),
             Woken::Kernel(KernelEvent::Notice(notice)) => self.notice(notice)?,
             Woken::Kernel(KernelEvent::Lost(reason)) => {
                 tracing::error!("the core is away: {reason}");
                 self.act(Event::Detached);
                 let attached = signals.interrupt(self.reach_again()).await?;
-                inputs.kernel = attached.events;
+                inputs.kernel = FromCore::new(attached.events);
                 self.hands.reattach(attached.link);
                 self.attached(attached.processes);
             }
@@ -403,16 +416,30 @@ impl Life {
         }
     }
 
+    /// The journal of many ends is written at once, before anything that follows from them is done.
+    fn ends(&mut self, ends: Vec<Exited>) {
+        let (mut journal, mut rest) = (None, Vec::new());
+        for exited in ends {
+            self.hands.output.ended(exited.process, exited.exit.heads);
+            for effect in self.arbiter.handle(self.now(), Event::Exited(exited)) {
+                if let Effect::Journal(write) = effect {
+                    journal = Some(JournalWrite::after(journal, write));
+                } else {
+                    rest.push(effect);
+                }
+            }
+        }
+        rest.splice(0..0, journal.map(Effect::Journal));
+        self.hands.carry_out(rest, &self.control, &self.publisher);
+    }
+
     fn notice(&mut self, notice: Notice) -> Result<(), StartError> {
         match notice {
             Notice::Output(output) => {
                 self.hands.output.advance(output.process, output.stream, output.head, output.records)
             }
             Notice::StreamEnd(end) => self.hands.output.stream_ended(&end),
-            Notice::Exited(exited) => {
-                self.hands.output.ended(exited.process, exited.exit.heads);
-                self.act(Event::Exited(exited));
-            }
+            Notice::Exited(exited) => self.ends(vec![exited]),
             Notice::LeaseLost(LeaseLost { epoch, .. }) => return Err(StartError::Superseded { epoch }),
         }
         Ok(())

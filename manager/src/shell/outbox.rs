@@ -11,11 +11,16 @@ use ringmaster_protocol::message::{
 };
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
 use tokio::sync::mpsc;
 
 /// Requests under way at the same time: half of what the link takes, so that it never refuses one.
 pub const UNDER_WAY: usize = 512;
+
+/// Requests without an answer in a row. The next one is answered, whether or not anybody waits for that: the core takes requests in
+/// their order, so its answer tells that those before have left the link.
+const UNANSWERED: usize = 64;
 
 /// Said once in the life of a circusd, however many processes it concerns.
 const OLD_CORE: &str = "this core knows neither overflow = drop-newest nor spill: it keeps ring_size of each stream in memory \
@@ -58,9 +63,13 @@ pub struct Outgoing {
 pub struct Outbox {
     link: KernelLink,
     /// To the task that takes answers: at most as many as are under way.
-    asked: mpsc::Sender<(PendingReply, Purpose)>,
+    asked: mpsc::Sender<Asked>,
     waiting: VecDeque<Outgoing>,
     under_way: usize,
+    /// Sent without an answer since the last request that has one.
+    unanswered: usize,
+    /// All that were sent without an answer, and of which no later answer has told yet.
+    casts: Arc<AtomicUsize>,
 }
 
 impl Outbox {
@@ -68,7 +77,7 @@ impl Outbox {
     pub fn new(link: KernelLink, events: mpsc::Sender<Event>) -> Self {
         let (asked, answers) = mpsc::channel(UNDER_WAY);
         tokio::spawn(report_all(answers, events));
-        Self { link, asked, waiting: VecDeque::new(), under_way: 0 }
+        Self { link, asked, waiting: VecDeque::new(), under_way: 0, unanswered: 0, casts: Arc::default() }
     }
 
     /// Sends now or later, never out of order.
@@ -94,6 +103,8 @@ impl Outbox {
     pub fn reattach(&mut self, link: KernelLink) {
         self.link = link;
         self.waiting.clear();
+        self.unanswered = 0;
+        self.casts = Arc::default();
     }
 
     /// An answer that does not come from the core will be counted as one.
@@ -125,22 +136,59 @@ impl Outbox {
     }
 
     fn pump(&mut self) {
-        while self.under_way < UNDER_WAY {
+        while self.under_way + self.casts.load(Ordering::Relaxed) < UNDER_WAY {
             let Some(Outgoing { request, fds, purpose }) = self.waiting.pop_front() else {
                 return;
             };
+            if purpose.is_nothing() && self.unanswered < UNANSWERED {
+                self.cast(request);
+                continue;
+            }
             self.under_way += 1;
+            let before = Before { casts: Arc::clone(&self.casts), count: std::mem::take(&mut self.unanswered) };
+            let asked = Asked { pending: self.link.submit(request, fds), before, purpose };
             // There is room, because each that is under way is counted; and who takes them is there as long as the loop.
-            let _ = self.asked.try_send((self.link.submit(request, fds), purpose));
+            let _ = self.asked.try_send(asked);
         }
+    }
+
+    /// Nobody waits for an answer, so there is none. When the link is gone, so is the process that it concerns.
+    fn cast(&mut self, request: Request) {
+        if let Err(reason) = self.link.cast(request) {
+            tracing::debug!("{reason}");
+            return;
+        }
+        self.unanswered += 1;
+        self.casts.fetch_add(1, Ordering::Relaxed);
     }
 }
 
+impl Purpose {
+    /// Whether nothing becomes of the answer.
+    fn is_nothing(&self) -> bool {
+        matches!(self, Self::Signal(AfterSignal::Ignore))
+    }
+}
+
+/// Requests without an answer that were sent before one that has one.
+struct Before {
+    casts: Arc<AtomicUsize>,
+    count: usize,
+}
+
+/// A request under way.
+struct Asked {
+    pending: PendingReply,
+    before: Before,
+    purpose: Purpose,
+}
+
 /// Waits for each answer and tells the loop. The loop outlives its tasks or ends with them, so a failing send is the end.
-async fn report_all(mut answers: mpsc::Receiver<(PendingReply, Purpose)>, events: mpsc::Sender<Event>) {
-    while let Some((pending, purpose)) = answers.recv().await {
-        let event = event(pending.await, purpose);
-        if events.send(event).await.is_err() {
+async fn report_all(mut answers: mpsc::Receiver<Asked>, events: mpsc::Sender<Event>) {
+    while let Some(Asked { pending, before, purpose }) = answers.recv().await {
+        let answer = pending.await;
+        before.casts.fetch_sub(before.count, Ordering::Relaxed);
+        if events.send(event(answer, purpose)).await.is_err() {
             return;
         }
     }

@@ -5,6 +5,7 @@
 use crate::process::{Greeted, Process, ProcessState, SpawnTicket, Wid};
 use ringmaster_protocol::message::ProcessId;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 /// The processes. One is changed by taking a copy with [`Self::get`] and putting it back with [`Self::put`].
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) struct Members {
     greeting: BTreeSet<Wid>,
     /// They have a largest age.
     aging: BTreeSet<Wid>,
+    /// When something of them is overdue ([`Process::due`]).
+    due: BTreeSet<(Duration, Wid)>,
     /// All numbers below it are in use.
     low: Wid,
 }
@@ -31,6 +34,7 @@ impl Default for Members {
             going: BTreeSet::new(),
             greeting: BTreeSet::new(),
             aging: BTreeSet::new(),
+            due: BTreeSet::new(),
             low: Wid(1),
         }
     }
@@ -83,6 +87,7 @@ impl Members {
                 self.aging.insert(wid);
             }
         }
+        self.due.extend(process.due().map(|at| (at, wid)));
         self.all.insert(wid, process);
     }
 
@@ -102,6 +107,9 @@ impl Members {
         for set in [&mut self.going, &mut self.greeting, &mut self.aging] {
             set.remove(&wid);
         }
+        if let Some(at) = process.due() {
+            self.due.remove(&(at, wid));
+        }
         Some(process)
     }
 
@@ -113,9 +121,16 @@ impl Members {
         }
     }
 
-    /// Those that were told to end or have ended.
-    pub(super) fn going(&self) -> impl Iterator<Item = &Process> {
-        self.going.iter().filter_map(|wid| self.all.get(wid))
+    /// Those of whom something is overdue by then, in the order of their numbers.
+    pub(super) fn overdue(&self, now: Duration) -> Vec<Process> {
+        let mut wids: Vec<Wid> = self.due.range(..=(now, Wid(u32::MAX))).map(|(_, wid)| *wid).collect();
+        wids.sort_unstable();
+        wids.into_iter().filter_map(|wid| self.get(wid)).collect()
+    }
+
+    /// When something of one of them is overdue.
+    pub(super) fn next_due(&self) -> Option<Duration> {
+        self.due.first().map(|(at, _)| *at)
     }
 
     /// Those that have a largest age.
@@ -167,7 +182,8 @@ mod tests {
     use super::*;
     use crate::process::{Cause, Ended, Started, Stopping};
     use ringmaster_protocol::message::ExitStatus;
-    use std::time::Duration;
+
+    const NOW: Duration = Duration::from_secs(5);
 
     fn started(wid: u32, greeted: Greeted) -> Started {
         Started {
@@ -189,7 +205,10 @@ mod tests {
         let waits = |process: &Process| process.started().is_some_and(|it| it.greeted == Greeted::Waiting);
         let goes = |process: &Process| matches!(process.state, ProcessState::Stopping(..) | ProcessState::Ended(..));
         assert_eq!(members.coming(), count(spawning) + count(waits));
-        assert_eq!(members.going().count(), count(goes));
+        assert_eq!(members.going.len(), count(goes));
+        assert_eq!(members.next_due(), members.iter().filter_map(Process::due).min());
+        let overdue = members.iter().filter(|process| process.due().is_some_and(|at| at <= NOW)).copied();
+        assert_eq!(members.overdue(NOW), overdue.collect::<Vec<_>>());
         assert_eq!(members.running(), count(|process| process.running().is_some()));
         assert_eq!(members.staying(), members.running() + count(spawning));
         assert_eq!(members.aging().count(), count(|process| process.started().is_some_and(|it| it.expires.is_some())));
@@ -213,11 +232,12 @@ mod tests {
             let wid = Wid(random >> 8 & 15 | 1);
             let greeted = if random & 1 == 0 { Greeted::Waiting } else { Greeted::Yes };
             let process = started(wid.0, greeted);
-            let ended = Ended { status: ExitStatus::Code(0), at: 0.0, announce_by: Duration::ZERO };
+            let at = Duration::from_secs(u64::from(random >> 20 & 7));
+            let ended = Ended { status: ExitStatus::Code(0), at: 0.0, announce_by: at };
             let state = match random >> 16 & 7 {
                 0 => ProcessState::Spawning(SpawnTicket(step)),
                 1 | 2 => ProcessState::Running(process),
-                3 => ProcessState::Stopping(process, Stopping { kill_at: None }),
+                3 => ProcessState::Stopping(process, Stopping { kill_at: (step % 2 == 0).then_some(at) }),
                 4 => ProcessState::Ended(process, ended),
                 5 => {
                     let free = members.free(|wid| wid.0 == 7);

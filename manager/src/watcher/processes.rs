@@ -121,14 +121,7 @@ impl Processes {
 
     /// The next overdue kill or announcement.
     pub(super) fn deadline(&self) -> Option<Duration> {
-        self.all
-            .going()
-            .filter_map(|process| match &process.state {
-                ProcessState::Stopping(_, stopping) => stopping.kill_at,
-                ProcessState::Ended(started, ended) if started.greeted != Greeted::Waiting => Some(ended.announce_by),
-                ProcessState::Spawning(_) | ProcessState::Running(_) | ProcessState::Ended(..) => None,
-            })
-            .min()
+        self.all.next_due()
     }
 
     fn note_end(&mut self, wid: Wid, age: Duration, now: Duration, longest: Duration) {
@@ -312,13 +305,8 @@ impl Watcher {
 
     /// Sends the overdue SIGKILLs.
     pub(super) fn escalate(&mut self, turn: &mut Turn<'_>) {
-        let overdue = |process: &&Process| match &process.state {
-            ProcessState::Stopping(_, stopping) => stopping.kill_at.is_some_and(|at| at <= turn.now.mono),
-            ProcessState::Spawning(_) | ProcessState::Running(_) | ProcessState::Ended(..) => false,
-        };
-        let overdue: Vec<Process> = self.processes.all.going().filter(overdue).copied().collect();
         let mut killed = Vec::new();
-        for process in overdue {
+        for process in self.processes.all.overdue(turn.now.mono) {
             if let ProcessState::Stopping(started, _) = process.state {
                 self.processes
                     .all
@@ -414,17 +402,11 @@ impl Watcher {
 
     /// Announces those whose last words take too long.
     pub(super) fn conclude_ended(&mut self, turn: &mut Turn<'_>) {
-        let overdue: Vec<Wid> = self
-            .processes
-            .all
-            .going()
-            .filter(
-                |process| matches!(&process.state, ProcessState::Ended(_, ended) if ended.announce_by <= turn.now.mono),
-            )
-            .map(|process| process.wid)
-            .collect();
-        for wid in overdue {
-            self.conclude(wid, turn);
+        for process in self.processes.all.overdue(turn.now.mono) {
+            match process.state {
+                ProcessState::Ended(..) => self.conclude(process.wid, turn),
+                ProcessState::Spawning(_) | ProcessState::Running(_) | ProcessState::Stopping(..) => {}
+            }
         }
     }
 
