@@ -145,9 +145,9 @@ fn what_an_ended_process_has_left_is_killed_before_another_is_made() {
     let place = |wanted| order.iter().position(|number| *number == wanted);
     assert!(place(0) < place(1) && place(2) < place(4), "{order:?}");
     gone(orphan);
-    // More than the rig asks for at its end.
+    // More than the rig asks for at its end; nobody is left when all is answered.
     for process in client.list() {
-        client.cast(to(process.id, 9, Target::Tree));
+        client.signal(process.id, 9, Target::Tree);
     }
 }
 
