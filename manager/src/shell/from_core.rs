@@ -1,6 +1,7 @@
 //! What the core tells, in its order; processes that end together are told together.
 
-use super::{AT_HAND, Woken, attach};
+use super::inputs::Woken;
+use super::{AT_HAND, attach};
 use crate::kernel_link::KernelEvent;
 use ringmaster_protocol::message::Notice;
 use tokio::sync::mpsc;

@@ -10,6 +10,7 @@ mod doorbells;
 mod effects;
 mod from_core;
 mod identity;
+mod inputs;
 mod journal;
 mod leave;
 mod metrics;
@@ -34,8 +35,8 @@ use crate::clock::Now;
 use crate::config::Config;
 use crate::daemon::LogFile;
 use crate::endpoints::{
-    ControlHandle, ControlRequest, Discovery, Listening, MetricsHandle, Names, PublisherHandle, Site, serve_control,
-    serve_metrics, serve_publisher,
+    ControlHandle, Discovery, Listening, MetricsHandle, Names, PublisherHandle, Site, serve_control, serve_metrics,
+    serve_publisher,
 };
 use crate::kernel_link::{CoreAddress, KernelEvent};
 use crate::metrics::Detail;
@@ -48,6 +49,7 @@ use attach::Attached;
 use door::Inside;
 use effects::{Hands, Home};
 use from_core::FromCore;
+use inputs::{Inputs, Woken};
 use journal::Journal;
 use leave::Departure;
 use metrics::{Gatherer, Shown, WAITING_ASKS};
@@ -270,48 +272,6 @@ fn session() -> u32 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mixed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), (now, std::process::id()));
     u32::try_from(mixed & 0xffff_ffff).unwrap_or(1)
-}
-
-/// Where events come from.
-struct Inputs {
-    requests: mpsc::Receiver<ControlRequest>,
-    incoming: mpsc::Receiver<Event>,
-    output: mpsc::Receiver<OutputReport>,
-    kernel: FromCore,
-}
-
-impl Inputs {
-    /// A request, in a life that began then.
-    fn event(request: &ControlRequest, started: Instant) -> Event {
-        let arrived = Some(request.arrived.saturating_duration_since(started));
-        Event::Request { client: request.from, payload: request.payload.to_vec(), arrived }
-    }
-
-    /// What comes in crowds while children write much, are made or end together, and is there already.
-    fn at_hand(&mut self) -> Option<Woken> {
-        let report = self.output.try_recv().ok().map(Woken::Output);
-        let told = report.or_else(|| self.kernel.at_hand());
-        told.or_else(|| self.incoming.try_recv().ok().map(Woken::Event))
-    }
-}
-
-/// What woke the loop.
-enum Woken {
-    Event(Event),
-    Output(OutputReport),
-    Kernel(KernelEvent),
-    Ends(Vec<Exited>),
-    Knock(Knock),
-}
-
-impl Woken {
-    /// How many things that is.
-    fn count(&self) -> usize {
-        match self {
-            Self::Ends(ends) => ends.len(),
-            Self::Event(_) | Self::Output(_) | Self::Kernel(_) | Self::Knock(_) => 1,
-        }
-    }
 }
 
 /// Everything that lives between start and end.

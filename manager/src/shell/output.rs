@@ -111,11 +111,13 @@ impl Output {
         let watcher = WatcherKey::new(name);
         self.watchers.insert(id, watcher.clone());
         let is_python = |stream: &StreamOptions| matches!(stream.class, StreamClass::Python(_));
-        if stdout.as_ref().is_some_and(is_python) || stderr.as_ref().is_some_and(is_python) {
+        let needs_place = stdout.as_ref().is_some_and(is_python) || stderr.as_ref().is_some_and(is_python);
+        let python = needs_place.then(|| {
             place.limit.get_or_insert(self.call_limit);
-            self.scribe.order(Order::SetPython { watcher: watcher.clone(), place });
-        }
-        self.scribe.order(Order::SetStreams { watcher, stdout, stderr });
+            Order::SetPython { watcher: watcher.clone(), place }
+        });
+        // Together: between the two, a close that came before would take the place with it.
+        self.scribe.orders(python.into_iter().chain([Order::SetStreams { watcher, stdout, stderr }]));
     }
 
     /// A watcher has stopped.

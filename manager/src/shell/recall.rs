@@ -1,7 +1,7 @@
 //! Between an upgrade that is decided and the program that comes: whoever asks circusd to end now is heard. Other requests find
 //! their connection closed and are made again, at the next program.
 
-use super::Inputs;
+use super::inputs::Inputs;
 use super::signals::Signals;
 use crate::arbiter::{Arbiter, Effect, Event};
 use crate::endpoints::{ControlHandle, ControlRequest};
