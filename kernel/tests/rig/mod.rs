@@ -19,7 +19,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -211,19 +211,38 @@ impl Drop for Rig {
             _ => vec![],
         };
         for process in list {
-            client.request(SignalRequest { process: process.id, signal: 9, target: Target::Tree, ext: vec![] }).ok();
+            let kill = SignalRequest { process: process.id, signal: 9, target: Target::Tree, ext: vec![] };
+            if let Err(refusal) = client.request(kill) {
+                eprintln!("the core does not kill {}: {refusal:?}", process.name);
+            }
         }
         let groups = client.welcome.as_ref().map(|welcome| self.group_folders(welcome.instance_id)).unwrap_or_default();
         self.kill();
         self.kill_halves();
         for group in groups.iter().filter(|group| group.exists()) {
+            let begun = Instant::now();
             // A core of another test removes empty ones, too.
             eventually("the cgroup is empty", || match std::fs::remove_dir(group) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    if begun.elapsed() > PATIENCE / 10 {
+                        end_all(group);
+                    }
+                    Err(error)
+                }
                 Ok(()) | Err(_) => Ok(()),
             });
         }
     }
+}
+
+/// Ends whoever is left in a group of ours, and tells who that was.
+fn end_all(group: &Path) {
+    let left = std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    for pid in left.split_whitespace() {
+        let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        eprintln!("left in {}: {pid} {command:?}", group.display());
+    }
+    std::fs::write(group.join("cgroup.kill"), "1").ok();
 }
 
 /// A process that is not mistaken for another.
