@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+pub use ringmaster_manager::print::complain;
+
 /// `text` and a newline on stdout, at once.
 ///
 /// # Errors
@@ -32,9 +34,4 @@ pub fn prompt(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()
-}
-
-/// `text` and a newline on stderr. When stderr is closed there is nobody left to tell; the exit status still says it.
-pub fn complain(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
 }

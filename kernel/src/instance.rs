@@ -1,12 +1,12 @@
 //! The instance directory: made, verified by descriptor, locked for one core.
 
 use crate::limits::{LET_GO, LOOK_AGAIN};
+use crate::shell::tree::is_alive;
 use crate::sys;
 use ringmaster_protocol::instance::file;
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::Pid;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
@@ -281,7 +281,7 @@ fn take_lock(path: &Path, directory: &OwnedFd) -> Result<OwnedFd, InstanceError>
             Err(Errno::WOULDBLOCK) => {
                 let pid = std::fs::read_to_string(through(directory.as_fd(), file::PID)).unwrap_or_default();
                 let (path, pid) = (path.to_owned(), pid.trim().to_owned());
-                if pid.parse().ok().and_then(Pid::from_raw).is_none_or(lives) {
+                if pid.parse().ok().is_none_or(is_alive) {
                     return Err(InstanceError::Served { path, pid });
                 }
                 if begin.elapsed() >= LET_GO {
@@ -299,10 +299,4 @@ fn take_lock(path: &Path, directory: &OwnedFd) -> Result<OwnedFd, InstanceError>
             Err(errno) => return Err(fail(errno)),
         }
     }
-}
-
-/// Whether there is such a process that is not a zombie.
-fn lives(pid: Pid) -> bool {
-    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
-    rustix::event::poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&Timespec::default())) == Ok(0)
 }

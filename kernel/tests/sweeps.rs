@@ -12,10 +12,9 @@
 
 mod rig;
 
-use rig::{Client, Rig, program, shell, text};
+use rig::{Client, Rig, program, with_descendant};
 use ringmaster_protocol::frame::Kind;
 use ringmaster_protocol::message::*;
-use ringmaster_protocol::ring::Stream;
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
@@ -40,15 +39,7 @@ fn frame(bytes: &mut Vec<u8>, number: u32, request: Request) {
 
 /// One that leaves somebody in its session when it ends, and tells who that is.
 fn with_orphan(client: &mut Client, name: &str) -> (ProcessInfo, i32) {
-    let process = client.spawn(shell(name, "sh -c 'echo $$; exec sleep 1000 >/dev/null 2>&1' & exec sleep 1000"));
-    let mut output = client.open(process.id);
-    let orphan = rig::eventually("it tells the pid", || {
-        let info = client.list().into_iter().find(|info| info.id == process.id).unwrap();
-        output.read_to(Stream::Stdout, info.streams[0].head);
-        let said = text(&output.bytes(Stream::Stdout));
-        said.strip_suffix('\n').and_then(|line| line.parse::<i32>().ok()).ok_or(said)
-    });
-    (process, orphan)
+    with_descendant(client, name, "sh -c 'echo $$; exec sleep 1000 >/dev/null 2>&1' & exec sleep 1000")
 }
 
 fn wait_exits(client: &mut Client, mut left: HashSet<ProcessId>) {

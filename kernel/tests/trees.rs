@@ -12,26 +12,12 @@
 
 mod rig;
 
-use rig::{Client, Rig, program, shell, text};
+use rig::{Client, Rig, program, shell, with_descendant};
 use ringmaster_protocol::message::*;
-use ringmaster_protocol::ring::Stream;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
-
-/// Starts a process that prints the pid of a descendant, and waits for that line.
-fn with_descendant(client: &mut Client, name: &str, script: &str) -> (ProcessInfo, i32) {
-    let process = client.spawn(shell(name, script));
-    let mut output = client.open(process.id);
-    let pid = rig::eventually("it tells the pid", || {
-        let info = client.list().into_iter().find(|info| info.id == process.id).unwrap();
-        output.read_to(Stream::Stdout, info.streams[0].head);
-        let said = text(&output.bytes(Stream::Stdout));
-        said.strip_suffix('\n').and_then(|line| line.parse::<i32>().ok()).ok_or(said)
-    });
-    (process, pid)
-}
 
 /// One that has left the session and the pipes of its parent.
 const ESCAPE: &str = "setsid sh -c 'echo $$; exec sleep 1000 >/dev/null 2>&1'";

@@ -8,6 +8,7 @@ use crate::client::{CallError, Caller};
 use crate::pidfd::ended;
 use crate::program::Program;
 use crate::readiness::watched;
+use crate::sampling::started;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_signal};
 use serde_json::json;
@@ -25,9 +26,6 @@ const LONGEST_START: Duration = Duration::from_secs(20);
 
 /// Between two requests that could not be made.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
-
-/// `starttime` of `/proc/PID/stat`, among the fields after the name (proc_pid_stat(5)).
-const START_TIME: usize = 19;
 
 /// The program of this process, also when its file has been replaced (proc_pid_exe(5)).
 const OURSELVES: &str = "/proc/self/exe";
@@ -101,13 +99,6 @@ pub fn dismiss() {
 fn has_argument(pid: u32, wanted: &str) -> bool {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     line.split(|byte| *byte == 0).any(|argument| argument == wanted.as_bytes())
-}
-
-/// When a process was started, in ticks since the system was (proc_pid_stat(5)).
-fn started(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(START_TIME)?.parse().ok()
 }
 
 /// In the process that stands by: waits until the program of `replaced` serves at `endpoint`, or does not.

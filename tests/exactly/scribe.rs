@@ -9,7 +9,7 @@ mod words;
 
 use anyhow::{Context, Result};
 use ringmaster_manager::options::{StreamClass, StreamOptions};
-use ringmaster_manager::streams::{Attach, Order, Scribe, ScribeReport, WatcherKey};
+use ringmaster_manager::streams::{Attach, Order, PythonPlace, Scribe, ScribeReport, WatcherKey};
 use ringmaster_protocol::message::ProcessId;
 use ringmaster_protocol::ring::Stream;
 use std::fs::File;
@@ -41,7 +41,7 @@ fn main() -> Result<()> {
         beginning.streams.map(|settings| settings.map(|settings| StreamOptions { class: class(), settings }));
     scribe.orders([
         Order::Known { processes: [PROCESS].into() },
-        Order::SetStreams { watcher, stdout, stderr },
+        Order::SetStreams { watcher, stdout, stderr, python: PythonPlace::default() },
         Order::Attach(attach),
     ]);
     for line in lines {

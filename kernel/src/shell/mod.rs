@@ -30,7 +30,7 @@ mod sweep;
 mod sweeps;
 pub mod tcp;
 mod text;
-mod tree;
+pub mod tree;
 mod upgrade;
 
 pub(crate) use serve::fail;

@@ -146,9 +146,7 @@ fn verdict_without_keeper(ward: &Ward, keeper: Pid) -> Verdict {
     sys::alarm(0);
     let in_charge = ward.instance.pid();
     let another = in_charge.is_some_and(|pid| {
-        pid != keeper
-            && pid != rustix::process::getpid()
-            && tree::stat(pid.as_raw_nonzero().get()).is_some_and(|stat| !stat.zombie)
+        pid != keeper && pid != rustix::process::getpid() && tree::is_alive(pid.as_raw_nonzero().get())
     });
     if another || super::upgrade::old_lives(ward.state.header()) {
         std::process::exit(FAILED);

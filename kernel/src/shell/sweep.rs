@@ -59,7 +59,7 @@ impl Shell {
 
     /// A process is about to be made: nobody who was to be killed before stands in its way.
     pub(super) fn sweep_before(&mut self, name: &str) {
-        if !self.sweeps.all().is_empty() {
+        if !self.sweeps.is_empty() {
             let group = self.groups.name(name);
             self.sweep(&group);
         }

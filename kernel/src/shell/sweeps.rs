@@ -64,6 +64,11 @@ impl Sweeps {
         self.queues.iter().filter(due).map(|(name, _)| name.clone()).collect()
     }
 
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.queues.values().all(|queue| queue.waiting.is_empty())
+    }
+
     /// All groups with somebody who waits.
     pub fn all(&self) -> Vec<GroupName> {
         self.queues.iter().filter(|(_, queue)| !queue.waiting.is_empty()).map(|(name, _)| name.clone()).collect()

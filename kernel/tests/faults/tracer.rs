@@ -7,7 +7,7 @@ use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 
@@ -118,6 +118,8 @@ pub struct Tracer<'a> {
     half: i32,
     aim: Aim,
     tracees: HashMap<i32, Tracee>,
+    /// Were traced, and have ended or been let go of.
+    gone: HashSet<i32>,
     /// Registers to be put back after a call, and the result to be told instead of its own.
     bent: BTreeMap<i32, (nix::libc::user_regs_struct, Option<i32>)>,
     armed: bool,
@@ -144,6 +146,7 @@ impl<'a> Tracer<'a> {
             half,
             aim,
             tracees: HashMap::new(),
+            gone: HashSet::new(),
             bent: BTreeMap::new(),
             armed: false,
             over: false,
@@ -180,7 +183,7 @@ impl<'a> Tracer<'a> {
     fn event(&mut self, status: WaitStatus) {
         match status {
             WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _) => {
-                self.tracees.remove(&pid.as_raw());
+                self.forget(pid);
                 self.bent.remove(&pid.as_raw());
             }
             WaitStatus::PtraceSyscall(pid) => self.call(pid),
@@ -194,10 +197,12 @@ impl<'a> Tracer<'a> {
                 }
             }
             WaitStatus::PtraceEvent(pid, _, event) => {
+                // On a busy machine this is told when the child has become its program already, and is not traced any more.
                 if event == nix::libc::PTRACE_EVENT_VFORK
-                    && let Ok(made) = ptrace::getevent(pid).map(i32::try_from)
+                    && let Ok(made) = ptrace::getevent(pid).map(|made| i32::try_from(made).unwrap())
+                    && !self.gone.contains(&made)
                 {
-                    self.tracees.entry(made.unwrap()).or_default().passing = true;
+                    self.tracees.entry(made).or_default().passing = true;
                 }
                 self.go_on(pid, None);
             }
@@ -310,8 +315,13 @@ impl<'a> Tracer<'a> {
 
     fn leave(&mut self, pid: Pid) {
         if ptrace::detach(pid, None).is_ok() {
-            self.tracees.remove(&pid.as_raw());
+            self.forget(pid);
         }
+    }
+
+    fn forget(&mut self, pid: Pid) {
+        self.tracees.remove(&pid.as_raw());
+        self.gone.insert(pid.as_raw());
     }
 
     /// Nobody is to be traced any more; a half that is busy still comes to rest first.

@@ -13,6 +13,7 @@ pub use talk::{Talk, of};
 
 use ringmaster_protocol::limits::DEFAULT_RING;
 use ringmaster_protocol::message::{Signal as SignalRequest, *};
+use ringmaster_protocol::ring::Stream;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use std::fs::File;
@@ -289,6 +290,19 @@ pub fn eventually<T, E: std::fmt::Debug>(what: &str, mut check: impl FnMut() -> 
             Err(_) => std::thread::park_timeout(Duration::from_millis(2)),
         }
     }
+}
+
+/// Starts a process that prints the pid of a descendant, and waits for that line.
+pub fn with_descendant(client: &mut Client, name: &str, script: &str) -> (ProcessInfo, i32) {
+    let process = client.spawn(shell(name, script));
+    let mut output = client.open(process.id);
+    let pid = eventually("it tells the pid", || {
+        let info = client.list().into_iter().find(|info| info.id == process.id).unwrap();
+        output.read_to(Stream::Stdout, info.streams[0].head);
+        let said = text(&output.bytes(Stream::Stdout));
+        said.strip_suffix('\n').and_then(|line| line.parse::<i32>().ok()).ok_or(said)
+    });
+    (process, pid)
 }
 
 /// A request for `argv` with both streams captured and nothing special.

@@ -209,3 +209,20 @@ pub enum AfterSignal {
     /// Answer the client; with this payload if it reached nobody.
     Answer(Asker, Vec<u8>),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::JournalWrite::{self, Anew, Append};
+
+    #[test]
+    fn writes_in_a_row_are_one() {
+        let all = [Append(vec![1]), Append(vec![2]), Anew(vec![3]), Append(vec![4]), Append(vec![5])];
+        let joined = |count: usize| {
+            all[..count].iter().cloned().fold(None, |before, write| Some(JournalWrite::after(before, write)))
+        };
+        let expected = [Append(vec![1]), Append(vec![1, 2]), Anew(vec![3]), Anew(vec![3, 4]), Anew(vec![3, 4, 5])];
+        for (count, expected) in (1..).zip(expected) {
+            assert_eq!(joined(count), Some(expected));
+        }
+    }
+}

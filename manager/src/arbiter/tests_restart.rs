@@ -19,6 +19,20 @@ fn file(rig: &mut Rig, cmd: &str) {
 }
 
 #[test]
+fn a_process_is_noted_with_the_options_that_it_was_made_of() {
+    let mut rig = Rig::new(vec![watcher("a", 2)]);
+    rig.call(json!({"command": "set", "properties": {"name": "a", "options": {"graceful_timeout": 7}}}));
+    rig.call(json!({"command": "incr", "properties": {"name": "a"}}));
+    rig.call(json!({"command": "set", "properties": {"name": "a", "options": {"numprocesses": 4, "cmd": "other"}}}));
+    rig.pass(60.0);
+    let made = |pid: i32| Making::noted(&rig.launches[&pid].spawn.note).unwrap();
+    let now = Making::of(&rig.arbiter.watcher("a").unwrap().options, &Rig::world().environment);
+    assert_eq!((made(101), made(102)), (made(103), made(103)));
+    assert_eq!(now.differences(&made(101)).into_iter().collect::<Vec<_>>(), ["cmd"]);
+    assert_eq!(made(rig.next_pid), now);
+}
+
+#[test]
 fn a_file_with_errors_restarts_nothing_and_is_told() {
     let mut rig = Rig::new(vec![watcher("a", 1)]);
     rig.topics();

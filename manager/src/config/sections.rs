@@ -9,7 +9,7 @@ use super::near::{elsewhere, nearest};
 use super::problem::{Place, Problem, ProblemKind, Severity};
 use super::reader::{Document, Entry, Item, Section};
 use crate::options::{
-    CIRCUS_KEYS_NEVER_READ, CIRCUS_OPTIONS, CircusOption, CircusOptions, Effect, Expected, MetricsEndpoint,
+    CIRCUS_KEYS_NEVER_READ, CIRCUS_OPTIONS, CircusOption, CircusOptions, Effect, Expected, Kind, MetricsEndpoint,
     SOCKET_OPTIONS, SocketDraft, SocketKind, SocketOption, SocketOptions, python,
 };
 
@@ -55,9 +55,14 @@ impl<'a> Reading<'a> {
         self.note(entry, severity, kind);
     }
 
-    pub(super) fn taken_as(&mut self, entry: &Entry, value: &str, taken: &'static str) {
-        let kind = ProblemKind::TakenAs { key: entry.key.clone(), value: value.to_owned(), taken };
+    /// What a value is read as: itself, but for a negative number of what there is none less than none of, which is told.
+    pub(super) fn amount<'t, S>(&mut self, kind: &Kind<S>, entry: &Entry, text: &'t str) -> &'t str {
+        let Some(taken) = kind.instead_of_negative(text) else {
+            return text;
+        };
+        let kind = ProblemKind::TakenAs { key: entry.key.clone(), value: text.to_owned(), taken };
         self.note(entry, Severity::Warning, kind);
+        taken
     }
 
     pub(super) fn no_effect(&mut self, entry: &Entry, value: &str) {
@@ -105,11 +110,8 @@ impl<'a> Reading<'a> {
                 }
                 continue;
             };
-            let instead = row.kind.instead_of_negative(&text);
-            if let Some(instead) = instead {
-                self.taken_as(entry, &text, instead);
-            }
-            if let Err(expected) = row.read(&mut circus, instead.unwrap_or(&text)) {
+            let amount = self.amount(&row.kind, entry, &text);
+            if let Err(expected) = row.read(&mut circus, amount) {
                 self.bad_value(entry, Severity::Fatal, &text, expected);
                 continue;
             }
@@ -141,11 +143,8 @@ impl<'a> Reading<'a> {
             match SocketOption::find(&entry.key) {
                 None => self.unknown(item, &SOCKET_OPTIONS.iter().map(|row| row.name).collect::<Vec<_>>()),
                 Some(row) => {
-                    let instead = row.kind.instead_of_negative(&text);
-                    if let Some(instead) = instead {
-                        self.taken_as(entry, &text, instead);
-                    }
-                    if let Err(expected) = row.read(&mut draft, instead.unwrap_or(&text)) {
+                    let amount = self.amount(&row.kind, entry, &text);
+                    if let Err(expected) = row.read(&mut draft, amount) {
                         self.bad_value(entry, Severity::LeftOut, &text, expected);
                     }
                 }

@@ -63,11 +63,8 @@ impl Reading<'_> {
         if text.contains('\0') {
             return self.bad_value(entry, Severity::LeftOut, &text, Expected::NoZero);
         }
-        let instead = row.kind.instead_of_negative(&text);
-        if let Some(instead) = instead {
-            self.taken_as(entry, &text, instead);
-        }
-        if let Err(expected) = row.read(watcher, &entry.key, instead.unwrap_or(&text)) {
+        let amount = self.amount(&row.kind, entry, &text);
+        if let Err(expected) = row.read(watcher, &entry.key, amount) {
             return self.bad_value(entry, Severity::LeftOut, &text, expected);
         }
         if entry.key == "use_papa" {

@@ -56,6 +56,14 @@ impl FakeCore {
         socket.async_io(Interest::WRITABLE, || outgoing.send(socket)).await.unwrap();
     }
 
+    /// `Forget` of that process, and whether it wants an answer.
+    pub(crate) async fn forgets(&mut self, process: u64) -> (u32, bool) {
+        let frame = self.next().await;
+        let Request::Forget(forget) = Request::decode(frame.message, &frame.body).unwrap() else { panic!("{frame:?}") };
+        assert_eq!(forget.process, ProcessId(process));
+        (frame.request, frame.kind == Kind::Request)
+    }
+
     pub(crate) async fn done(&mut self, request: u32) {
         self.send(Reply::Done(Done::default()).frame(request), Vec::new()).await;
     }

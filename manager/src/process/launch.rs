@@ -75,8 +75,8 @@ pub struct Place<'a> {
     pub options: &'a WatcherOptions,
     /// The environment of its children, complete.
     pub environment: &'a BTreeMap<String, String>,
-    /// circusd's own environment.
-    pub circusd_env: &'a BTreeMap<String, String>,
+    /// What they are made of.
+    pub making: &'a Making,
     /// All sockets.
     pub sockets: &'a SocketTable,
     /// Directory for watchers that name none.
@@ -123,7 +123,7 @@ impl Place<'_> {
                     Overflow::DropOldest
                 }
             },
-            note: Making::of(options, self.circusd_env).note(&options.name, self.wid),
+            note: self.making.note(&options.name, self.wid),
             ext: self.keeping()?,
         };
         Ok(Launch { ticket: self.ticket, spawn, uid: options.uid.clone(), gid: options.gid.clone(), inherited })
@@ -304,7 +304,7 @@ mod tests {
         Place {
             options,
             environment,
-            circusd_env: environment,
+            making: Box::leak(Box::new(Making::of(options, environment))),
             sockets,
             working_dir,
             wid: Wid(3),

@@ -4,7 +4,7 @@
 use super::Wid;
 use crate::options::{WatcherOption, WatcherOptions};
 use ringmaster_protocol::instance::fnv1a;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Options that a process has for its life, by their rows.
@@ -56,9 +56,8 @@ impl Making {
     }
 
     /// What is noted on a process of that watcher.
-    pub(super) fn note(self, watcher: &str, wid: Wid) -> Vec<u8> {
-        let sums: Map<String, Value> = self.0.into_iter().map(|(name, sum)| (name, sum.into())).collect();
-        json!({ "watcher": watcher, "wid": wid.0, MADE_OF: sums }).to_string().into_bytes()
+    pub(super) fn note(&self, watcher: &str, wid: Wid) -> Vec<u8> {
+        json!({ "watcher": watcher, "wid": wid.0, MADE_OF: self.0 }).to_string().into_bytes()
     }
 }
 
@@ -97,7 +96,7 @@ mod tests {
         options.copy_env = true;
         options.env = env(&[("HOME", "/root"), ("INVOCATION_ID", "1"), ("SECRET", "s3cret")]);
         let before = Making::of(&options, &circusd);
-        let note = before.clone().note("web", Wid(3));
+        let note = before.note("web", Wid(3));
         assert!(!String::from_utf8_lossy(&note).contains("s3cret"));
         assert_eq!(Making::noted(&note), Some(before.clone()));
         assert_eq!(Making::noted(br#"{"watcher": "web", "wid": 3}"#), None);

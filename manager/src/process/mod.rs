@@ -32,7 +32,7 @@ pub struct Started {
     pub at_mono: Duration,
     /// When `max_age` is over.
     pub expires: Option<Duration>,
-    /// Whether its output is in a ring, so that its last words are waited for.
+    /// Whether its last words are waited for: its output is in a ring, and not all of it is known to be written.
     pub captured: bool,
     /// What `after_spawn` says of it.
     pub greeted: Greeted,

@@ -14,3 +14,8 @@ mod users;
 pub use figures::{Figures, Look};
 pub use info::{ProcessInfo, Usage};
 pub use sampler::{SampleError, Sampler};
+
+/// When a process was started, in ticks since the system was; `None`: there is none.
+pub fn started(pid: u32) -> Option<u64> {
+    proc_text::Stat::parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?).map(|stat| stat.start_ticks)
+}

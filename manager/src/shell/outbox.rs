@@ -145,8 +145,8 @@ impl Outbox {
                 continue;
             }
             self.under_way += 1;
-            let before = Before { casts: Arc::clone(&self.casts), count: std::mem::take(&mut self.unanswered) };
-            let asked = Asked { pending: self.link.submit(request, fds), before, purpose };
+            let (casts, before) = (Arc::clone(&self.casts), std::mem::take(&mut self.unanswered));
+            let asked = Asked { pending: self.link.submit(request, fds), purpose, casts, before };
             // There is room, because each that is under way is counted; and who takes them is there as long as the loop.
             let _ = self.asked.try_send(asked);
         }
@@ -170,24 +170,21 @@ impl Purpose {
     }
 }
 
-/// Requests without an answer that were sent before one that has one.
-struct Before {
-    casts: Arc<AtomicUsize>,
-    count: usize,
-}
-
 /// A request under way.
 struct Asked {
     pending: PendingReply,
-    before: Before,
     purpose: Purpose,
+    /// [`Outbox::casts`] of its link.
+    casts: Arc<AtomicUsize>,
+    /// Those among them that were sent just before it.
+    before: usize,
 }
 
 /// Waits for each answer and tells the loop. The loop outlives its tasks or ends with them, so a failing send is the end.
 async fn report_all(mut answers: mpsc::Receiver<Asked>, events: mpsc::Sender<Event>) {
-    while let Some(Asked { pending, before, purpose }) = answers.recv().await {
+    while let Some(Asked { pending, purpose, casts, before }) = answers.recv().await {
         let answer = pending.await;
-        before.casts.fetch_sub(before.count, Ordering::Relaxed);
+        casts.fetch_sub(before, Ordering::Relaxed);
         if events.send(event(answer, purpose)).await.is_err() {
             return;
         }
@@ -273,6 +270,28 @@ mod tests {
     use super::*;
     use crate::kernel_link::fake_core::{pair, run};
     use tokio::runtime::Handle;
+
+    #[test]
+    fn what_nobody_waits_for_is_not_answered_but_once_in_a_while() {
+        run(async {
+            let (link, _notices, mut core) = pair().await;
+            let (events, mut told) = mpsc::channel(2 * UNDER_WAY);
+            let mut outbox = Outbox::new(link, events);
+            let all = 2 * UNDER_WAY;
+            (0..all).for_each(|number| outbox.forget(ProcessId(u64::try_from(number).unwrap())));
+            assert!(outbox.under_way + outbox.casts.load(Ordering::Relaxed) == UNDER_WAY && !outbox.waiting.is_empty());
+            for number in 0..all {
+                let (id, answered) = core.forgets(u64::try_from(number).unwrap()).await;
+                assert_eq!(answered, number % (UNANSWERED + 1) == UNANSWERED, "{number}");
+                if answered {
+                    core.done(id).await;
+                    assert!(told.recv().await.is_some());
+                    outbox.answered();
+                }
+            }
+            assert!(outbox.waiting.is_empty() && outbox.casts.load(Ordering::Relaxed) <= UNANSWERED);
+        });
+    }
 
     #[test]
     fn one_task_takes_all_answers_in_their_order() {

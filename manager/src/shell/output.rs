@@ -3,7 +3,7 @@
 
 use crate::arbiter::Event;
 use crate::kernel_link::{KernelLink, LinkError, OpenedProcess};
-use crate::options::{StreamClass, StreamOptions};
+use crate::options::StreamOptions;
 use crate::process::Wid;
 use crate::streams::{Attach, ClassReport, ClassWord, Order, PythonPlace, Scribe, ScribeReport, WatcherKey};
 use crate::watcher::WatcherId;
@@ -106,18 +106,12 @@ impl Output {
         (id, name): (WatcherId, &str),
         stdout: Option<StreamOptions>,
         stderr: Option<StreamOptions>,
-        mut place: PythonPlace,
+        mut python: PythonPlace,
     ) {
         let watcher = WatcherKey::new(name);
         self.watchers.insert(id, watcher.clone());
-        let is_python = |stream: &StreamOptions| matches!(stream.class, StreamClass::Python(_));
-        let needs_place = stdout.as_ref().is_some_and(is_python) || stderr.as_ref().is_some_and(is_python);
-        let python = needs_place.then(|| {
-            place.limit.get_or_insert(self.call_limit);
-            Order::SetPython { watcher: watcher.clone(), place }
-        });
-        // Together: between the two, a close that came before would take the place with it.
-        self.scribe.orders(python.into_iter().chain([Order::SetStreams { watcher, stdout, stderr }]));
+        python.limit.get_or_insert(self.call_limit);
+        self.scribe.order(Order::SetStreams { watcher, stdout, stderr, python });
     }
 
     /// A watcher has stopped.

@@ -70,13 +70,8 @@ pub enum Order {
         stdout: Option<StreamOptions>,
         /// The same for stderr.
         stderr: Option<StreamOptions>,
-    },
-    /// From the next [`Order::SetStreams`] on, classes of this watcher that are written in Python have this.
-    SetPython {
-        /// Whose.
-        watcher: WatcherKey,
-        /// What they have.
-        place: PythonPlace,
+        /// What classes have that are written in Python.
+        python: PythonPlace,
     },
     /// Close the files of a watcher and forget it (Circus closes streams on stop; spec h), once its processes are detached:
     /// until then their last words have somewhere to go. A later `SetStreams` takes it back.
@@ -189,8 +184,13 @@ impl ProcessOrders {
     }
 }
 
-/// The streams of a watcher: `None` where it has none.
-pub(super) type WatcherStreams = PerStream<Option<StreamOptions>>;
+/// The streams of a watcher.
+#[derive(Debug)]
+pub(super) struct WatcherStreams {
+    /// `None` where it has none.
+    pub(super) each: PerStream<Option<StreamOptions>>,
+    pub(super) python: PythonPlace,
+}
 
 /// What is wanted of one watcher.
 #[derive(Debug, Default)]
@@ -198,7 +198,6 @@ pub(super) struct WatcherOrders {
     /// Close what is open first.
     pub(super) close: bool,
     pub(super) set: Option<WatcherStreams>,
-    pub(super) python: Option<PythonPlace>,
 }
 
 /// Everything that is wanted since the scribe looked last.
@@ -221,10 +220,10 @@ impl Wanted {
     pub(super) fn fold(&mut self, order: Order) {
         self.urgent |= !matches!(order, Order::Advance { .. });
         match order {
-            Order::SetStreams { watcher, stdout, stderr } => {
-                self.watchers.entry(watcher).or_default().set = Some(PerStream { stdout, stderr });
+            Order::SetStreams { watcher, stdout, stderr, python } => {
+                let streams = WatcherStreams { each: PerStream { stdout, stderr }, python };
+                self.watchers.entry(watcher).or_default().set = Some(streams);
             }
-            Order::SetPython { watcher, place } => self.watchers.entry(watcher).or_default().python = Some(place),
             Order::CloseWatcher { watcher } => {
                 let orders = self.watchers.entry(watcher).or_default();
                 (orders.close, orders.set) = (true, None);
@@ -439,7 +438,12 @@ mod tests {
 
     #[test]
     fn close_then_set_keeps_both_and_set_then_close_only_the_last() {
-        let set = || Order::SetStreams { watcher: WatcherKey::new("w"), stdout: None, stderr: None };
+        let set = || Order::SetStreams {
+            watcher: WatcherKey::new("w"),
+            stdout: None,
+            stderr: None,
+            python: PythonPlace::default(),
+        };
         let close = || Order::CloseWatcher { watcher: WatcherKey::new("W") };
         let mut wanted = Wanted::default();
         wanted.fold(close());

@@ -125,6 +125,7 @@ fn run(mailbox: &Arc<Mailbox>, directory: &Path, report: impl Fn(ScribeReport)) 
 mod tests {
     use super::*;
     use crate::options::{StreamClass, StreamOptions};
+    use crate::streams::PythonPlace;
     use crate::streams::mailbox::{Attach, WatcherKey};
     use ringmaster_protocol::message::{ProcessId, StreamState};
     use ringmaster_protocol::ring::{MAGIC, Record, Stream, StreamEntry, layout};
@@ -150,7 +151,7 @@ mod tests {
         let settings = [("filename".to_owned(), path.to_str().unwrap().to_owned())];
         let class = StreamClass::BuiltIn("FileStream".to_owned());
         let stdout = Some(StreamOptions { class, settings: settings.into() });
-        Order::SetStreams { watcher: WatcherKey::new("w"), stdout, stderr: None }
+        Order::SetStreams { watcher: WatcherKey::new("w"), stdout, stderr: None, python: PythonPlace::default() }
     }
 
     /// A process file with `text` as its output.

@@ -132,6 +132,8 @@ pub struct Watcher {
     pub tally: Tally,
     /// What those processes were made of that were taken back and would be made otherwise now; some have ended since.
     pub outdated: BTreeMap<ProcessId, Making>,
+    /// What its processes were last made of, and the options that this is of. Held, so that other options are never at their place.
+    making: Option<(Rc<WatcherOptions>, Rc<Making>)>,
     current: Option<Current>,
     queue: VecDeque<Current>,
     demand: Demand,
@@ -154,6 +156,7 @@ impl Watcher {
             hooks: Hooks::default(),
             tally: Tally::default(),
             outdated: BTreeMap::new(),
+            making: None,
             current: None,
             queue: VecDeque::new(),
             demand: Demand::default(),

@@ -4,12 +4,15 @@ use super::members::Members;
 use super::{Status, Turn, Watcher};
 use crate::arbiter::{About, AfterSignal, Effect, Standing, Told};
 use crate::options::Signal;
-use crate::process::{Cause, Ended, Greeted, Place, Process, ProcessState, SpawnTicket, Started, Stopping, Wid};
+use crate::process::{
+    Cause, Ended, Greeted, Making, Place, Process, ProcessState, SpawnTicket, Started, Stopping, Wid,
+};
 use crate::streams::Loss;
 use ringmaster_protocol::message::{Exit, ProcessId, ProcessInfo, Target};
 use ringmaster_protocol::ring::Stream;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// A process that lives shorter than this counts as failing (DESIGN §3).
@@ -161,10 +164,11 @@ impl Watcher {
 
     /// Asks the core for a process.
     pub(super) fn launch(&mut self, wid: Wid, ticket: SpawnTicket, turn: &mut Turn<'_>) {
+        let making = self.making(&turn.world.environment);
         let place = Place {
             options: &self.options,
             environment: &self.options.env,
-            circusd_env: &turn.world.environment,
+            making: &making,
             sockets: &turn.world.sockets,
             working_dir: &turn.world.working_dir,
             wid,
@@ -183,6 +187,18 @@ impl Watcher {
                 self.spawn_failed(wid, &error.to_string(), turn);
             }
         }
+    }
+
+    /// What processes are made of: the same for all, until an option changes.
+    fn making(&mut self, circusd_env: &BTreeMap<String, String>) -> Rc<Making> {
+        if let Some((options, making)) = &self.making
+            && Rc::ptr_eq(options, &self.options)
+        {
+            return Rc::clone(making);
+        }
+        let making = Rc::new(Making::of(&self.options, circusd_env));
+        self.making = Some((Rc::clone(&self.options), Rc::clone(&making)));
+        making
     }
 
     fn spawn_failed(&mut self, wid: Wid, reason: &str, turn: &mut Turn<'_>) {

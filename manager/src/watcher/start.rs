@@ -50,8 +50,7 @@ pub(super) struct Fill {
 }
 
 /// Processes of one watcher that are asked for at once. The core makes one after the other, so it always has the next one at hand, and
-/// the requests of a start of thousands do not lie in memory, with copies of descriptors, before the first is made. Less than some 70
-/// would leave the socket to the core three quarters empty, and each request that it reads there would wake circusd to say that there is room.
+/// the requests of a start of thousands do not lie in memory, with copies of descriptors, before the first is made.
 pub(crate) const ASKED_AT_ONCE: usize = 256;
 
 /// After that many failures in a row even a watcher with unlimited retries pauses between them.

@@ -4,27 +4,17 @@ use super::Worker;
 use super::commit::nanoseconds;
 use crate::streams::compose::Commit;
 use crate::streams::journal::Batch;
-use crate::streams::mailbox::WatcherKey;
 use crate::streams::moment::Moment;
 use crate::streams::python::{ClassReport, ClassWord, Closing, News, Pace, PythonSpec};
 use crate::streams::report::ScribeReport;
 use crate::streams::sink::{Handed, Sink, SinkKey};
 use ringmaster_protocol::message::ProcessId;
-use ringmaster_protocol::ring::Stream;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl<R: Fn(ScribeReport)> Worker<R> {
     /// Finds or makes the object of a stream.
-    pub(super) fn object(
-        &mut self,
-        watcher: &WatcherKey,
-        stream: Stream,
-        class: String,
-        settings: BTreeMap<String, String>,
-    ) -> Option<SinkKey> {
-        let place = self.places.get(watcher).cloned().unwrap_or_default();
-        let spec = Arc::new(PythonSpec { watcher: watcher.clone(), stream, class, settings, place });
+    pub(super) fn object(&mut self, spec: PythonSpec) -> Option<SinkKey> {
+        let spec = Arc::new(spec);
         let key = SinkKey::Python(Arc::clone(&spec));
         if !self.sinks.contains_key(&key) {
             match Sink::python(Arc::clone(&spec), Arc::clone(&self.mailbox)) {

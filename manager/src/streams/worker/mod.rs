@@ -28,7 +28,6 @@ use super::mailbox::{Mailbox, ProcessOrders, Wanted, WatcherKey};
 use super::moment::Moment;
 use super::per_stream::PerStream;
 use super::process::Process;
-use super::python::PythonPlace;
 use super::report::ScribeReport;
 use super::sink::{Sink, SinkKey};
 use batch::{Bench, Group};
@@ -74,8 +73,6 @@ pub(super) struct Worker<R> {
     turns: u64,
     /// Where objects in Python tell what there is to tell.
     mailbox: Arc<Mailbox>,
-    /// What the objects of a watcher have of it.
-    places: BTreeMap<WatcherKey, PythonPlace>,
     /// Objects that are being closed.
     leaving: Vec<JoinHandle<()>>,
 }
@@ -99,7 +96,6 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             written: 0,
             turns: 0,
             mailbox,
-            places: BTreeMap::new(),
             leaving: Vec::new(),
         }
     }
@@ -138,9 +134,6 @@ impl<R: Fn(ScribeReport)> Worker<R> {
             self.hear(serial, news, now);
         }
         for (watcher, orders) in wanted.watchers {
-            if let Some(place) = orders.python {
-                self.places.insert(watcher.clone(), place);
-            }
             if let Some(streams) = orders.set {
                 self.closing.remove(&watcher);
                 self.set_streams(&watcher, &streams, now);
@@ -171,7 +164,6 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         let used: BTreeSet<&WatcherKey> = attached.chain(expected).collect();
         for watcher in self.closing.extract_if(.., |watcher| !used.contains(watcher)) {
             self.watchers.remove(&watcher);
-            self.places.remove(&watcher);
         }
         self.prune();
     }

@@ -5,6 +5,7 @@ use super::commit::tell_trouble;
 use crate::streams::mailbox::{WatcherKey, WatcherStreams};
 use crate::streams::moment::Moment;
 use crate::streams::per_stream::PerStream;
+use crate::streams::python::{PythonPlace, PythonSpec};
 use crate::streams::render::{Look, make_harmless};
 use crate::streams::report::{Action, ScribeReport};
 use crate::streams::sink::{Sink, SinkKey};
@@ -29,8 +30,8 @@ impl<R: Fn(ScribeReport)> Worker<R> {
         let mut routes = PerStream::default();
         for stream in Stream::ALL {
             // Invalid options are refused at load; what slips through is thrown away like no stream at all.
-            if let Some(Ok(setup)) = streams.get(stream).as_ref().map(setup) {
-                *routes.get_mut(stream) = self.route(watcher, stream, setup, now);
+            if let Some(Ok(setup)) = streams.each.get(stream).as_ref().map(setup) {
+                *routes.get_mut(stream) = self.route((watcher, stream), setup, &streams.python, now);
             }
         }
         self.watchers.insert(watcher.clone(), routes);
@@ -42,7 +43,13 @@ impl<R: Fn(ScribeReport)> Worker<R> {
     }
 
     /// Finds or makes the writer of a target; a file is opened at once, so that trouble shows before output comes.
-    fn route(&mut self, watcher: &WatcherKey, stream: Stream, setup: StreamSetup, now: Moment) -> Option<Route> {
+    fn route(
+        &mut self,
+        (watcher, stream): (&WatcherKey, Stream),
+        setup: StreamSetup,
+        python: &PythonPlace,
+        now: Moment,
+    ) -> Option<Route> {
         let mut look = setup.look;
         let key = match setup.target {
             Target::Nowhere => return None,
@@ -57,7 +64,10 @@ impl<R: Fn(ScribeReport)> Worker<R> {
                 }
                 SinkKey::Stdout
             }
-            Target::Python { class, settings } => self.object(watcher, stream, class, settings)?,
+            Target::Python { class, settings } => {
+                let (watcher, place) = (watcher.clone(), python.clone());
+                self.object(PythonSpec { watcher, stream, class, settings, place })?
+            }
             Target::Socket(address) => {
                 let key = SinkKey::Socket(address.clone());
                 self.sinks.entry(key.clone()).or_insert_with(|| Sink::socket(address));

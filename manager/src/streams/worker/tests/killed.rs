@@ -164,7 +164,7 @@ fn a_part_that_is_owed_survives_a_kill() {
     assert_eq!(fs::metadata(rig.path("log")).unwrap().len(), limit);
     // Another log goes on meanwhile, through the same journal.
     let other = rig.options("other", &[]);
-    rig.orders([Order::SetStreams { watcher: WatcherKey::new("v"), stdout: Some(other.clone()), stderr: None }]);
+    rig.orders([stream_of("v", Some(other.clone()))]);
     let mut neighbour = FakeProcess::new(2);
     neighbour.write(Stdout, 1, b"hello\n");
     let Order::Attach(mut attach) = neighbour.attach() else { unreachable!() };

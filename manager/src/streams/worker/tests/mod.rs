@@ -17,6 +17,7 @@ mod upkeep;
 use super::fake_process::{CAPACITY, FakeProcess};
 use super::*;
 use crate::options::{StreamClass, StreamOptions};
+use crate::streams::PythonPlace;
 use crate::streams::journal::Journal;
 use crate::streams::loss::Loss;
 use crate::streams::mailbox::Order;
@@ -37,6 +38,8 @@ struct Rig {
     rotations: u64,
     now: Instant,
     wall: Timestamp,
+    /// What classes in Python have of the watcher.
+    python: PythonPlace,
     directory: tempfile::TempDir,
     /// Of the instance.
     instance: tempfile::TempDir,
@@ -58,6 +61,7 @@ impl Rig {
             rotations: 0,
             now: Instant::now(),
             wall: Timestamp::now(),
+            python: PythonPlace::default(),
             directory: tempfile::tempdir().unwrap(),
             instance,
         }
@@ -123,7 +127,8 @@ impl Rig {
 
     fn streams(&mut self, stdout: Option<StreamOptions>, stderr: Option<StreamOptions>) {
         let watcher = WatcherKey::new("w");
-        self.orders([Order::SetStreams { watcher, stdout, stderr }]);
+        let python = self.python.clone();
+        self.orders([Order::SetStreams { watcher, stdout, stderr, python }]);
     }
 
     /// One stream of a class for both outputs.
@@ -170,6 +175,11 @@ impl Rig {
         self.worker = worker(&self.reports, Journal::default());
         self.worker = worker(&self.reports, Journal::open_when_free(self.instance.path()));
     }
+}
+
+/// Only stdout of a watcher goes somewhere.
+fn stream_of(watcher: &str, stdout: Option<StreamOptions>) -> Order {
+    Order::SetStreams { watcher: WatcherKey::new(watcher), stdout, stderr: None, python: PythonPlace::default() }
 }
 
 /// Gap lines without their times.

@@ -60,8 +60,7 @@ fn rig(class: &str, more: &[(&str, &str)], limit: Duration) -> Rig {
     let mut rig = Rig::new();
     fs::write(rig.path("our_streams.py"), MODULE).unwrap();
     let path = Some(rig.directory.path().display().to_string());
-    let place = PythonPlace { path, limit: Some(limit) };
-    rig.orders([Order::SetPython { watcher: WatcherKey::new("w"), place }]);
+    rig.python = PythonPlace { path, limit: Some(limit) };
     set(&mut rig, class, more);
     rig
 }
@@ -216,7 +215,7 @@ fn an_object_that_hangs_is_given_up_and_hinders_no_file() {
     rig.write(&mut process, Stdout, 1, b"one\n");
     rig.write(&mut process, Stdout, 2, b"two\n");
     let other = rig.options("other", &[]);
-    rig.orders([Order::SetStreams { watcher: WatcherKey::new("v"), stdout: Some(other), stderr: None }]);
+    rig.orders([stream_of("v", Some(other))]);
     let mut neighbour = FakeProcess::new(2);
     neighbour.write(Stdout, 1, b"hello\n");
     let Order::Attach(mut attach) = neighbour.attach() else { unreachable!() };
@@ -268,9 +267,6 @@ fn a_killed_circusd_repeats_what_was_not_acknowledged() {
     rig.write(&mut process, Stdout, 1, b"one\n");
     rig.kill();
     fs::write(&go, "").unwrap();
-    let path = Some(rig.directory.path().display().to_string());
-    let place = PythonPlace { path, limit: Some(LIMIT) };
-    rig.orders([Order::SetPython { watcher: WatcherKey::new("w"), place }]);
     set(&mut rig, "Waits", &settings);
     rig.orders([process.attach(), process.advance(Stdout)]);
     rig.write(&mut process, Stdout, 2, b"two\n");

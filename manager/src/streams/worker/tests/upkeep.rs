@@ -90,7 +90,7 @@ fn a_rotation_in_the_middle_of_a_compression_does_no_harm() {
         fs::write(rig.path("log.1"), &large).unwrap();
         let options = rig.options("log", &with(&[("compress", word)]));
         let mut wanted = Wanted::default();
-        wanted.fold(Order::SetStreams { watcher: WatcherKey::new("w"), stdout: Some(options), stderr: None });
+        wanted.fold(stream_of("w", Some(options)));
         rig.worker.apply(wanted, rig.moment());
         rig.worker.work(rig.moment());
         rig.worker.work(rig.moment());
@@ -216,11 +216,7 @@ fn several_watchers_on_a_terminal_are_named() {
     let terminal = fs::File::options().read(true).write(true).open("/dev/ptmx").unwrap();
     rig.worker.sinks.insert(SinkKey::Stdout, Sink::inherited(terminal.into()));
     let stdout = StreamOptions { class: StreamClass::BuiltIn("StdoutStream".to_owned()), settings: BTreeMap::new() };
-    let set = |name: &str, stdout: Option<StreamOptions>| Order::SetStreams {
-        watcher: WatcherKey::new(name),
-        stdout,
-        stderr: None,
-    };
+    let set = stream_of;
     let looks = |rig: &Rig| -> Vec<String> {
         let routes = rig.worker.watchers.values().filter_map(|routes| routes.stdout.as_ref());
         routes.map(|route| format!("{:?}", route.look)).collect()
