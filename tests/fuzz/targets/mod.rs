@@ -50,7 +50,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "core", run: core::core, cap: 4 * MIB, longest: 4 * KIB },
     // A batch is 256 KiB of output, which a line of text may double.
     Target { name: "text", run: text::text, cap: 8 * MIB, longest: 4 * KIB },
-    Target { name: "zmtp", run: zmtp::zmtp, cap: 256 * KIB, longest: 4 * KIB },
+    // Two bytes are a message, and here all of them are kept twice.
+    Target { name: "zmtp", run: zmtp::zmtp, cap: 512 * KIB, longest: 4 * KIB },
     Target { name: "http", run: http::http, cap: 128 * KIB, longest: 12 * KIB },
     // A JSON value is many times as large as its text: `[[[[` or `{"":{"":`.
     Target { name: "call", run: circus::call, cap: 4 * MIB, longest: 4 * KIB },
