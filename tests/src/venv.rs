@@ -40,6 +40,23 @@ impl Venv {
         }
     }
 
+    /// Papa's source package, unpacked: its own tests are in no installed package.
+    pub fn source_of_papa(&self) -> Result<PathBuf> {
+        let (folder, name) = (self.folder.join("source"), "papa-1.0.6");
+        let unpacked = folder.join(name);
+        let lock = File::create(self.folder.join("source.lock"))?;
+        flock(&lock, FlockOperation::LockExclusive)?;
+        if !unpacked.join("PKG-INFO").exists() {
+            let download =
+                ["-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "papa", "papa==1.0.6", "--dest"];
+            run(Command::new(self.program("python")).args(download).arg(&folder))
+                .context("the source package of Papa is fetched once, which needs the network")?;
+            let archive = folder.join(format!("{name}.tar.gz"));
+            run(Command::new(self.program("python")).args(["-m", "tarfile", "-e"]).args([&archive, &folder]))?;
+        }
+        Ok(unpacked)
+    }
+
     /// A program of the environment: `python`, `circusd`, `circusctl` …
     pub fn program(&self, name: &str) -> PathBuf {
         self.folder.join("bin").join(name)

@@ -16,6 +16,7 @@ mod lost_output;
 mod metrics;
 mod observers;
 mod overflow;
+mod own_suites;
 mod papa_package;
 mod plugins;
 mod plugins_of_both;
