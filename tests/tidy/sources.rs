@@ -7,6 +7,9 @@ use regex::Regex;
 /// More than this belongs in two files.
 const LONGEST_FILE: usize = 500;
 
+/// Lines of code, without tests, comments and empty lines, that a part of the core may have (docs/adr/0021-size-of-the-core.md).
+const SIZES: &[(&str, usize)] = &[("kernel/src/", 10_105), ("kernel/src/keeper/", 605)];
+
 /// The only folder with unsafe code.
 const UNSAFE_DOOR: &str = "kernel/src/sys/";
 
@@ -48,6 +51,28 @@ fn no_file_is_too_long() -> Result<()> {
 }
 
 #[test]
+fn the_core_does_not_grow() -> Result<()> {
+    let files = files(&["rs"])?;
+    let code = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
+    let size = |folder: &str| -> usize {
+        let inside = files.iter().filter(|file| file.path.starts_with(folder));
+        inside.map(|file| without_tests(&file.text).lines().filter(code).count()).sum()
+    };
+    let complaints: Vec<String> = SIZES
+        .iter()
+        .map(|(folder, most)| (folder, size(folder), most))
+        .filter(|(_, found, most)| found > most)
+        .map(|(folder, found, most)| format!("{folder}: {found} lines, {most} are allowed"))
+        .collect();
+    report("larger than docs/adr/0021-size-of-the-core.md allows", &complaints)
+}
+
+/// What comes before the tests of a file.
+fn without_tests(text: &str) -> &str {
+    text.split_once("#[cfg(test)]\nmod tests {").map_or(text, |(code, _)| code)
+}
+
+#[test]
 fn every_module_says_what_it_is_for() -> Result<()> {
     let complaints: Vec<String> =
         files(&["rs"])?.into_iter().filter(|file| !file.text.starts_with("//! ")).map(|file| file.path).collect();
@@ -78,11 +103,7 @@ fn nobody_prints_with_the_macros() -> Result<()> {
     // They end a program in a panic when stdout or stderr is full or closed; each crate has a module `print` that does not.
     let call = Regex::new(r"\b(e?println?|dbg)!")?;
     let product = Regex::new(r"^(kernel|manager|ctl|protocol)/src/")?;
-    let code = |mut file: SourceFile| {
-        let end = file.text.find("#[cfg(test)]\nmod tests {").unwrap_or(file.text.len());
-        file.text.truncate(end);
-        file
-    };
+    let code = |file: SourceFile| SourceFile { text: without_tests(&file.text).to_owned(), ..file };
     let ours = |file: &SourceFile| product.is_match(&file.path) && !file.path.contains("/tests");
     let files: Vec<SourceFile> = files(&["rs"])?.into_iter().filter(ours).map(code).collect();
     report("println! and its like, which panic", &complain(&files, |_| true, |line| call.is_match(line)))
