@@ -8,7 +8,7 @@ use regex::Regex;
 const LONGEST_FILE: usize = 500;
 
 /// Lines of code, without tests, comments and empty lines, that a part of the core may have (docs/adr/0021-size-of-the-core.md).
-const SIZES: &[(&str, usize)] = &[("kernel/src/", 10_105), ("kernel/src/keeper/", 605)];
+const SIZES: &[(&str, usize)] = &[("kernel/src/", 10_110), ("kernel/src/keeper/", 605)];
 
 /// The only folder with unsafe code.
 const UNSAFE_DOOR: &str = "kernel/src/sys/";

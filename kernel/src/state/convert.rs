@@ -6,59 +6,65 @@
 use super::file::{CHUNK_SLOTS, HEADER_BYTES, LAYOUT, MAGIC, at};
 use super::slot::{SLOT_WORDS, SLOT_WORDS_1};
 use crate::instance::through;
+use crate::limits::MAX_PROCESSES;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::os::fd::BorrowedFd;
 
 /// The header's size, to read no more of a file that needs nothing.
 const HEADER: u64 = 4096;
 
-/// What is read of a file at most: twice what a core of layout 1 made. What lies behind it is nobody's.
-const MAX_BYTES: u64 = 32 << 20;
+/// Bytes of a slot of layout 1, and what layout 2 adds to it.
+const SLOT_BYTES_1: usize = SLOT_WORDS_1 * 8;
+const ADDED: [u8; (SLOT_WORDS - SLOT_WORDS_1) * 8] = [0; (SLOT_WORDS - SLOT_WORDS_1) * 8];
+
+/// The largest file that a core of layout 1 made. One that is larger is damaged, and left for its opening to refuse.
+const MAX_BYTES: usize = HEADER_BYTES + 2 * MAX_PROCESSES * SLOT_BYTES_1;
 
 /// Converts the file `name`, when it is of an older layout that this build reads.
 pub fn convert(directory: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     let mut file = File::open(through(directory, name))?;
-    let mut bytes = Vec::new();
-    Read::by_ref(&mut file).take(HEADER).read_to_end(&mut bytes)?;
-    if !is_old(&bytes) {
+    let mut header = Vec::new();
+    Read::by_ref(&mut file).take(HEADER).read_to_end(&mut header)?;
+    let size = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    if !is_old(&header) || size > MAX_BYTES {
         return Ok(());
     }
-    Read::by_ref(&mut file).take(MAX_BYTES).read_to_end(&mut bytes)?;
-    let converted = converted(&bytes).ok_or(io::ErrorKind::InvalidData)?;
+    for (position, value) in [(at::LAYOUT, LAYOUT), (at::SLOT_BYTES, u64::try_from(SLOT_WORDS * 8).unwrap_or(0))] {
+        let place = header.get_mut(position * 8..position * 8 + 8).ok_or(ErrorKind::InvalidData)?;
+        place.copy_from_slice(&value.to_le_bytes());
+    }
     let new = through(directory, &format!("{name}.new"));
-    File::create(&new)?.write_all(&converted)?;
+    let mut converted = BufWriter::new(File::create(&new)?);
+    converted.write_all(&header)?;
+    let mut chunk = vec![0; CHUNK_SLOTS * SLOT_BYTES_1];
+    // A chunk that is not whole was never used.
+    while read_whole(&mut file, &mut chunk)? {
+        for slot in chunk.chunks_exact(SLOT_BYTES_1) {
+            converted.write_all(slot)?;
+            converted.write_all(&ADDED)?;
+        }
+    }
+    converted.flush()?;
     std::fs::rename(new, through(directory, name))
 }
 
+/// `false`: the file ends before.
+fn read_whole(file: &mut File, chunk: &mut [u8]) -> io::Result<bool> {
+    match file.read_exact(chunk) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+        read => read.map(|()| true),
+    }
+}
+
+/// Magic and layout are the first two words.
 fn is_old(header: &[u8]) -> bool {
-    word(header, at::MAGIC) == Some(MAGIC) && word(header, at::LAYOUT) == Some(1)
-}
-
-/// Layout 1 has slots of 64 words; the words that layout 2 adds behind them begin as zero.
-fn converted(bytes: &[u8]) -> Option<Vec<u8>> {
-    let (header, slots) = bytes.split_at_checked(HEADER_BYTES)?;
-    let mut converted = header.to_vec();
-    for (position, value) in [(at::LAYOUT, LAYOUT), (at::SLOT_BYTES, u64::try_from(SLOT_WORDS * 8).ok()?)] {
-        converted.get_mut(position * 8..position * 8 + 8)?.copy_from_slice(&value.to_le_bytes());
-    }
-    let slots = slots.chunks_exact(SLOT_WORDS_1 * 8);
-    let whole = slots.len() - slots.len() % CHUNK_SLOTS;
-    for slot in slots.take(whole) {
-        converted.extend_from_slice(slot);
-        converted.resize(converted.len() + (SLOT_WORDS - SLOT_WORDS_1) * 8, 0);
-    }
-    Some(converted)
-}
-
-fn word(bytes: &[u8], position: usize) -> Option<u64> {
-    let (_, rest) = bytes.split_at_checked(position * 8)?;
-    rest.first_chunk::<8>().map(|word| u64::from_le_bytes(*word))
+    header.starts_with(&[MAGIC, 1].map(u64::to_le_bytes).concat())
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::state::{Phase, StateFile};
+    use crate::state::{Phase, StateError, StateFile};
     use ringmaster_protocol::message::{ExitStatus, ProcessId};
 
     /// What a core of layout 1 left that was killed with one process running and one ended.
@@ -87,5 +93,17 @@ mod tests {
             ids.push(state.header().draw_id());
         }
         assert_eq!(ids, [ProcessId(3), ProcessId(4)]);
+    }
+
+    #[test]
+    fn a_file_that_no_core_makes_is_left_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state");
+        std::fs::write(&path, LAYOUT_1).unwrap();
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+        let at = std::fs::File::open(directory.path()).unwrap();
+        let refused = StateFile::open(&at, "state", BOOT, 1).unwrap_err();
+        assert!(matches!(refused, StateError::Size { found } if found == 1 << 40), "{refused}");
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 1 << 40);
     }
 }

@@ -44,8 +44,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "process-file", run: process_file::process_file, cap: 128 * KIB, longest: 16 * KIB },
     // A ring has its records in a queue that doubles.
     Target { name: "state", run: state::state, cap: 256 * KIB, longest: 2 * KIB },
-    // A file of layout 1 is held twice while it is converted.
-    Target { name: "state-file", run: state_file::state_file, cap: MIB, longest: KIB },
+    Target { name: "state-file", run: state_file::state_file, cap: 256 * KIB, longest: KIB },
     // A refused request may hold one reserved list (see `messages`).
     Target { name: "core", run: core::core, cap: 4 * MIB, longest: 4 * KIB },
     // A batch is 256 KiB of output, which a line of text may double.
