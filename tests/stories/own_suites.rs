@@ -1,4 +1,5 @@
-//! The test suites of others on our core: Papa's own, and that of Circus 0.17.2 for its use of Papa.
+//! The test suites of others on our programs: Papa's own on our core, that of Circus 0.17.2 for its use of Papa on our core, and
+//! what of the rest of it asks an arbiter from outside, on our circusd.
 
 use anyhow::{Context, Result, ensure};
 use ringmaster_tests::daemon::Subject;
@@ -59,5 +60,21 @@ fn circus_017s_of_its_use_of_papa() -> Result<()> {
     ]);
     let (_, everything) = run(&mut leave)?;
     ensure!(core.wait(PATIENCE)? == 0, "{everything}\n{}", sandbox.logs());
+    sandbox.finish()
+}
+
+#[test]
+fn circus_017s_from_outside() -> Result<()> {
+    let sandbox = Sandbox::new("circus-daemon-suite")?;
+    let python = Venv::with_papa()?.program("python");
+    let mut command = sandbox.command(&python);
+    // Plugins run in the Python that is found first, and import Circus.
+    let others = std::env::var_os("PATH").unwrap_or_default();
+    let paths = python.parent().map(Path::to_owned).into_iter().chain(std::env::split_paths(&others));
+    command.env("PATH", std::env::join_paths(paths)?).env("TMPDIR", sandbox.work());
+    command.args(["-W", "ignore"]).arg(script("circus_daemon_suite.py"));
+    command.arg(Sandbox::program(Subject::Ringmaster, Program::Circusd)?);
+    let (said, everything) = run(command.arg(sandbox.work()))?;
+    ensure!(said == "53 tests, failed: []\n", "{everything}");
     sandbox.finish()
 }

@@ -112,6 +112,16 @@ impl Ledger {
         }
     }
 
+    /// The number of the last write.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// The core has that write and all before it.
+    pub(super) fn has_stored(&self, number: u64) -> bool {
+        self.unstored.values().all(|entry| entry.oldest > number)
+    }
+
     /// Nothing is on its way.
     pub(super) fn is_settled(&self) -> bool {
         self.unstored.is_empty()

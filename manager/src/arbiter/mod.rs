@@ -16,6 +16,7 @@ mod hooks;
 mod kept;
 mod ledger;
 mod listeners;
+mod made;
 mod outdated;
 mod reload_config;
 mod restart;
@@ -137,6 +138,7 @@ pub struct Arbiter {
     /// What was told.
     pub chronicle: Chronicle,
     listeners: Vec<Asked>,
+    begun: Vec<made::Begun>,
     deadlines: BTreeSet<(Duration, WatcherId)>,
     armed: BTreeMap<WatcherId, Duration>,
     awaited: Awaited,
@@ -176,6 +178,7 @@ impl Arbiter {
             ledger: Ledger::default(),
             chronicle: roster.chronicle,
             listeners: Vec::new(),
+            begun: Vec::new(),
             deadlines: BTreeSet::new(),
             armed: BTreeMap::new(),
             awaited: Awaited::default(),
@@ -255,7 +258,8 @@ impl Arbiter {
         self.proceed_upgrade(now, &mut effects);
         let (mut effects, new) = self.chronicle.enter(now, effects);
         self.tell_listeners(now, new, &mut effects);
-        let effects = self.ledger.enter(effects);
+        let mut effects = self.ledger.enter(effects);
+        effects.splice(0..0, self.tell_begun(now));
         self.time(now, &effects);
         effects
     }

@@ -159,3 +159,36 @@ fn a_change_is_answered_when_the_core_has_it() {
     assert_eq!(rig.replies.last().unwrap()["status"], "ok");
     assert_eq!(rig.values["circusd.watcher.a"], json!({"set": [["numprocesses", 2]]}));
 }
+
+#[test]
+fn start_and_incr_are_answered_when_the_processes_are_there() {
+    let mut rig = Rig::new(vec![watcher("a", 1)]);
+    rig.hold = true;
+    assert!(rig.call(json!({"command": "incr", "properties": {"name": "a", "nb": 2}})).is_none());
+    let [first, second] = [(); 2].map(|()| rig.held.remove(0));
+    rig.spawn(first);
+    assert!(rig.call(json!({"command": "numwatchers"})).is_some(), "others do not wait");
+    let before = rig.replies.len();
+    rig.spawn(second);
+    assert_eq!(rig.replies.len(), before + 1);
+    rig.hold = false;
+    let list = rig.call(json!({"command": "list", "properties": {"name": "a"}})).unwrap();
+    assert_eq!(list["pids"].as_array().unwrap().len(), 3);
+    // `stop` makes nothing, and does not wait for its end.
+    assert!(rig.call(json!({"command": "stop", "properties": {"name": "a"}})).is_some());
+}
+
+#[test]
+fn a_pause_keeps_nobody_and_neither_does_the_end() {
+    let mut options = watcher("a", 1);
+    options.warmup_delay = crate::options::Seconds::Whole(3);
+    let mut rig = Rig::new(vec![options]);
+    rig.hold = true;
+    assert!(rig.call(json!({"command": "incr", "properties": {"name": "a"}})).is_some());
+    rig.pass(3.1);
+    assert_eq!(rig.held.len(), 1);
+    let before = rig.replies.len();
+    assert!(rig.call(json!({"command": "incr", "properties": {"name": "a"}})).is_none());
+    rig.call(json!({"command": "quit"}));
+    assert_eq!(rig.replies.len(), before + 2, "both have their answer");
+}

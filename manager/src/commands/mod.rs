@@ -150,7 +150,8 @@ impl Context<'_> {
         self.arbiter.exclusive().map_or(Ok(()), |exclusive| Err(Refusal::Conflict(exclusive)))
     }
 
-    /// Queues an operation; the answer is now, or at its end when the client waits (spec c.4).
+    /// Queues an operation; the answer is now, when what it begins with is made (`arbiter/made.rs`), or at its end when the client
+    /// waits (spec c.4).
     fn queue(
         &mut self,
         ids: &[WatcherId],
@@ -160,12 +161,23 @@ impl Context<'_> {
     ) -> Result<Answer, Refusal> {
         self.check_exclusive()?;
         let waiter = waiting.then(|| (self.asker.clone(), shape));
-        let answer = if waiting && !ids.is_empty() { Answer::Later } else { Answer::plain() };
-        if self.arbiter.enqueue(ids, operation, waiter, self.touched) {
-            Ok(answer)
-        } else {
-            Err(Refusal::TooManyWaiting)
+        if !self.arbiter.enqueue(ids, operation, waiter, self.touched) {
+            return Err(Refusal::TooManyWaiting);
         }
+        if ids.is_empty() {
+            return Ok(Answer::plain());
+        }
+        let makes = match operation {
+            Operation::Start | Operation::Resize => true,
+            Operation::Stop
+            | Operation::Restart
+            | Operation::Reload { .. }
+            | Operation::Refresh
+            | Operation::Redefine(_)
+            | Operation::Kill { .. } => false,
+        };
+        let later = waiting || (makes && self.arbiter.answer_when_made(self.asker.clone(), ids));
+        Ok(if later { Answer::Later } else { Answer::plain() })
     }
 }
 

@@ -249,6 +249,11 @@ impl Start {
 }
 
 impl super::Processes {
+    /// Whether one is asked for and not answered.
+    pub fn is_making(&self) -> bool {
+        self.spawning() > 0
+    }
+
     /// How many are asked for and not answered, by the core or by a hook.
     pub(super) fn spawning(&self) -> usize {
         self.all.coming()
