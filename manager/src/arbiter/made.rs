@@ -1,4 +1,5 @@
-//! Answers to commands that make processes (`start`, `incr`, `set numprocesses`), without `waiting`: they are sent when the processes are there that can be made at once.
+//! Answers to commands that make processes (`start`, `incr`, `set numprocesses`), without `waiting`: they are sent when the
+//! processes are there that can be made at once.
 //!
 //! Circus makes processes before it answers, up to the first pause (spec c.4), so a client that asks for the list next finds
 //! them there. Nobody is kept by a `warmup_delay` or by a command before this one: then nothing is being made.
