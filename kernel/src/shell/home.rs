@@ -21,11 +21,15 @@ use rustix::process::Pid;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+/// A promise that is told of only when it does not hold.
+pub const REMOVAL_IS_SEEN: &str = "removal-of-the-directory-is-seen";
+
 /// Bytes of events that are read at once; what they say is looked up.
 const EVENTS: usize = 4096;
 
-/// Asks to be told when something is removed. Where the system refuses (its limit of watches), the next half looks.
-pub fn watch(instance: &Instance, poll: &Poll) -> Option<OwnedFd> {
+/// Asks to be told when something is removed. Where the system refuses (its limit of watches), that does not hold, and the next half
+/// looks.
+pub fn watch(instance: &Instance, poll: &Poll) -> Result<OwnedFd, Guarantee> {
     let begin = || -> io::Result<OwnedFd> {
         let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let removals = WatchFlags::DELETE | WatchFlags::MOVED_FROM | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
@@ -33,8 +37,11 @@ pub fn watch(instance: &Instance, poll: &Poll) -> Option<OwnedFd> {
         poll.add(&watch, Token::Home)?;
         Ok(watch)
     };
-    let watch = begin();
-    watch.inspect_err(|error| say(&format!("nobody will see a removal of the instance directory: {error}"))).ok()
+    begin().map_err(|error| {
+        let reason = format!("nobody will see a removal of the instance directory: {error}");
+        say(&reason);
+        Guarantee { name: REMOVAL_IS_SEEN.into(), holds: false, reason }
+    })
 }
 
 /// Whether everything is there that can be made anew.

@@ -209,7 +209,7 @@ fn equip(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct, state: Stat
         kernel_pid: rustix::process::getpid().as_raw_nonzero().get(),
         max_fds: ward.original.open_files.maximum.unwrap_or(u64::MAX),
         ring_memory: ward.options.ring_memory,
-        guarantees: ward.guarantees.iter().cloned().chain(home::lost_state(ward)).collect(),
+        guarantees: ward.guarantees.iter().chain(home.as_ref().err()).cloned().chain(home::lost_state(ward)).collect(),
         conduct,
         deaths: header.deaths(),
     };
@@ -222,7 +222,7 @@ fn equip(ward: &Ward, keeper: Pid, watch: OwnedFd, conduct: Conduct, state: Stat
         tcp: ward.tcp.as_ref().map(copy).transpose()?,
         signals,
         keeper: watch,
-        home,
+        home: home.ok(),
         keeper_pid: keeper.as_raw_nonzero().get(),
         upgrade: super::upgrade::Upgrade::new(ward).map_err(fail("preparing for upgrades"))?,
         state,

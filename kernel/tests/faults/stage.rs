@@ -212,7 +212,7 @@ impl Core {
     }
 
     /// As many descriptors as always, but for two: the program that an upgrade has kept for a rollback, and the watch over the instance
-    /// directory, which a half goes without when it cannot have it (and says so).
+    /// directory, which a half goes without when it cannot have it, and says so.
     fn check_descriptors(&mut self, client: &mut Client) {
         rig::eventually("the core has let go of the other clients", || {
             let clients = client.status().clients;
@@ -222,14 +222,18 @@ impl Core {
         let open = || {
             let links =
                 std::fs::read_dir(&folder).unwrap().flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
-            let optional = [Path::new(env!("CARGO_BIN_EXE_papa")), Path::new("anon_inode:inotify")];
-            let links = links.filter(|link| !optional.contains(&link.as_path()));
-            links.map(|link| link.display().to_string()).collect::<Vec<_>>()
+            let links = links.filter(|link| link != Path::new(env!("CARGO_BIN_EXE_papa")));
+            links.map(|link| link.display().to_string()).partition::<Vec<_>, _>(|link| link == "anon_inode:inotify")
         };
-        let expected = *self.descriptors.get_or_insert_with(|| open().len());
+        let told = client.status().guarantees;
+        let watches = usize::from(!told.iter().any(|row| row.name == "removal-of-the-directory-is-seen" && !row.holds));
+        let expected = *self.descriptors.get_or_insert_with(|| open().1.len());
         rig::eventually("no stray descriptor is left", || {
-            let open = open();
-            (open.len() == expected).then_some(()).ok_or_else(|| format!("{expected} expected: {open:?}"))
+            let (watching, others) = open();
+            let as_always = watching.len() == watches && others.len() == expected;
+            as_always
+                .then_some(())
+                .ok_or_else(|| format!("{watches} and {expected} expected: {watching:?}, {others:?}"))
         });
     }
 }
