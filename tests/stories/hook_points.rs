@@ -21,11 +21,17 @@ const HOOKS_TIMEOUT: f64 = 1.0;
 /// when nobody else wants the processors.
 const PROMPT: f64 = 0.5;
 
+/// What is said of a hook that was in the Python when that ended.
+const PYTHON_ENDED: &str = "has ended (exit status: 3)";
+
+/// How often a watcher lives whose hook was in that Python.
+const LIVES: usize = 5;
+
 /// Names of hooks in `hooks_of_a_shop.py`, and what each has to say in the log.
 const MISDEEDS: &[(&str, &str)] = &[
     ("hangs", "has not answered within 1 s"),
     ("raises", "no such luck"),
-    ("exits", "has ended (exit status: 3)"),
+    ("exits", PYTHON_ENDED),
     ("leaves", "failed: 4"),
     ("says_no", ""),
 ];
@@ -102,17 +108,28 @@ fn every_misdeed_at_every_point_has_its_documented_effect_and_circusd_answers() 
         for (point, effect) in POINTS {
             for (misdeed, says) in MISDEEDS {
                 let name = name(point, misdeed);
-                live(&mut stack, &name, *effect, *misdeed == "says_no")
-                    .with_context(|| format!("{name}\n{}", said(&stack)))?;
                 let beginning = format!("Hook '{point}' of {name} failed: ");
-                let told = |log: &str| log.lines().any(|line| line.contains(&beginning) && line.contains(says));
-                if *misdeed != "says_no" && *effect != Effect::Answered {
-                    wait_until(PATIENCE, "the failure is in the log", || {
-                        let log = said(&stack);
-                        if told(&log) { Ok(()) } else { Err(log) }
-                    })?;
+                let says_so =
+                    |log: &str, says: &str| log.lines().any(|line| line.contains(&beginning) && line.contains(says));
+                // All hooks share one Python. One that ends it takes with it what others have there at that moment, also when its
+                // watcher has been stopped already: those live again.
+                for _ in 0..LIVES {
+                    live(&mut stack, &name, *effect, *misdeed == "says_no")
+                        .with_context(|| format!("{name}\n{}", said(&stack)))?;
+                    if *misdeed != "says_no" && *effect != Effect::Answered {
+                        wait_until(PATIENCE, "the failure is in the log", || {
+                            let log = said(&stack);
+                            let any = says_so(&log, says) || says_so(&log, PYTHON_ENDED);
+                            if any { Ok(()) } else { Err(log) }
+                        })?;
+                    }
+                    if says_so(&said(&stack), says) || !says_so(&said(&stack), PYTHON_ENDED) {
+                        break;
+                    }
                 }
-                ensure!(*misdeed != "says_no" || !told(&said(&stack)), "{name}: to say no is no failure");
+                let log = said(&stack);
+                let as_it_does = *effect == Effect::Answered || says_so(&log, says) != (*misdeed == "says_no");
+                ensure!(as_it_does, "{name}: every failure is told as what it is, and to say no is none\n{log}");
             }
         }
         Ok(())
