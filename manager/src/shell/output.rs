@@ -315,6 +315,8 @@ impl Output {
                         if let Some(Event::Drained(process)) = self.take(report, link)
                             && told.remove(&process)
                         {
+                            // Its place in the journal of the logs goes with it: one that says nothing is removed.
+                            self.detach(process);
                             let request = Forget { process, ext: Vec::new() }.into();
                             // Nobody waits for the answer; the next request is answered after it.
                             drop(link.submit(request, Vec::new()));
