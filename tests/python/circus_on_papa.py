@@ -4,19 +4,8 @@ usage: circus_on_papa.py PATH|PORT [ARGUMENT ...]
 """
 import sys
 
-import papa
+import papa_place
 from circus.circusd import main
 
-place = sys.argv.pop(1)
-if place.isdigit():
-    papa.set_default_port(int(place))
-else:
-    papa.set_default_path(place)
-
-
-def refuse(self):
-    raise SystemExit("the core is not there, and Papa's own server is not wanted")
-
-
-papa.Papa._spawn_papa_server = refuse
+papa_place.use(sys.argv.pop(1))
 main()

@@ -5,18 +5,8 @@ usage: circus_suite.py PATH|PORT MODULE
 import sys
 import unittest
 
-import papa
+import papa_place
 
 place, module = sys.argv[1:]
-if place.isdigit():
-    papa.set_default_port(int(place))
-else:
-    papa.set_default_path(place)
-
-
-def refuse(self):
-    raise SystemExit("the core is not there, and Papa's own server is not wanted")
-
-
-papa.Papa._spawn_papa_server = refuse
+papa_place.use(place)
 unittest.main(module=module, argv=["circus_suite.py", "-v"])
