@@ -34,8 +34,8 @@ SUITES = [
     "test_watcher.TestWatcher",
 ]
 
-# These are left out.
-INSIDE = {
+# These are not chosen.
+LEFT_OUT = {
     "test_add_watcher_already_exists": "sets a field of the arbiter",
     "test_command_already_running": "sets a field of the arbiter",
     "test_max_age": "switches the periodic check off, without which nobody is too old in Circus; here everybody has a time",
@@ -138,7 +138,7 @@ def flat(tests):
 def run(names):
     """Runs tests by their names. Gives how many there were, and the names of those that failed."""
     found = flat(unittest.defaultTestLoader.loadTestsFromNames(names))
-    chosen = [test for test in found if test._testMethodName not in INSIDE]
+    chosen = [test for test in found if test._testMethodName not in LEFT_OUT]
     result = unittest.TextTestRunner(verbosity=2).run(unittest.TestSuite(chosen))
     return result.testsRun, [test.id() for test, _ in result.failures + result.errors]
 

@@ -7,6 +7,7 @@ use ringmaster_tests::program::Program;
 use ringmaster_tests::sandbox::Sandbox;
 use ringmaster_tests::venv::Venv;
 use ringmaster_tests::wait::wait_until;
+use rustix::process::Signal;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,7 +32,7 @@ fn papas_own() -> Result<()> {
     let (sandbox, venv) = (Sandbox::new("papas-own-suite")?, Venv::with_papa()?);
     let suite = venv.source_of_papa()?.join("tests/__init__.py");
     let mut command = sandbox.command(venv.program("python"));
-    command.arg(script("papa_suite/run.py")).arg(suite);
+    command.arg(script("papa_suite.py")).arg(suite);
     command.arg(Sandbox::program(Subject::Ringmaster, Program::Papa)?);
     let (said, everything) = run(command.arg(sandbox.work()).arg(sandbox.port(0).to_string()))?;
     ensure!(said == "29 tests, failed: []\n", "{everything}");
@@ -52,14 +53,8 @@ fn circus_017s_of_its_use_of_papa() -> Result<()> {
     command.arg(script("circus_suite.py")).args([place, "circus.tests.test_papa_stream"]);
     let (_, everything) = run(&mut command)?;
     ensure!(everything.contains("Ran 4 tests") && everything.contains("\nOK\n"), "{everything}\n{}", sandbox.logs());
-    let mut leave = sandbox.command(venv.program("python"));
-    leave.args([
-        "-c",
-        "import sys, papa; papa.set_default_path(sys.argv[1]); assert papa.Papa().exit_if_idle()",
-        place,
-    ]);
-    let (_, everything) = run(&mut leave)?;
-    ensure!(core.wait(PATIENCE)? == 0, "{everything}\n{}", sandbox.logs());
+    core.signal(Signal::TERM)?;
+    ensure!(core.wait(PATIENCE)? == 0, "it owns something: {}", sandbox.logs());
     sandbox.finish()
 }
 

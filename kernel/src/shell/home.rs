@@ -21,9 +21,6 @@ use rustix::process::Pid;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-/// A promise that is told of only when it does not hold.
-pub const REMOVAL_IS_SEEN: &str = "removal-of-the-directory-is-seen";
-
 /// Bytes of events that are read at once; what they say is looked up.
 const EVENTS: usize = 4096;
 
@@ -40,7 +37,7 @@ pub fn watch(instance: &Instance, poll: &Poll) -> Result<OwnedFd, Guarantee> {
     begin().map_err(|error| {
         let reason = format!("nobody will see a removal of the instance directory: {error}");
         say(&reason);
-        Guarantee { name: REMOVAL_IS_SEEN.into(), holds: false, reason }
+        Guarantee { name: "removal-of-the-directory-is-seen".into(), holds: false, reason }
     })
 }
 

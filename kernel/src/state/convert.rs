@@ -30,13 +30,14 @@ pub fn convert(directory: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     if !is_old(&header) || size > MAX_BYTES {
         return Ok(());
     }
+    let header = header.first_chunk_mut::<HEADER_BYTES>().ok_or(ErrorKind::InvalidData)?;
     for (position, value) in [(at::LAYOUT, LAYOUT), (at::SLOT_BYTES, u64::try_from(SLOT_WORDS * 8).unwrap_or(0))] {
         let place = header.get_mut(position * 8..position * 8 + 8).ok_or(ErrorKind::InvalidData)?;
         place.copy_from_slice(&value.to_le_bytes());
     }
     let new = through(directory, &format!("{name}.new"));
     let mut converted = BufWriter::new(File::create(&new)?);
-    converted.write_all(&header)?;
+    converted.write_all(header)?;
     let mut chunk = vec![0; CHUNK_SLOTS * SLOT_BYTES_1];
     // A chunk that is not whole was never used.
     while read_whole(&mut file, &mut chunk)? {
@@ -93,6 +94,17 @@ mod tests {
             ids.push(state.header().draw_id());
         }
         assert_eq!(ids, [ProcessId(3), ProcessId(4)]);
+    }
+
+    #[test]
+    fn a_header_that_is_cut_off_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state");
+        std::fs::write(&path, &LAYOUT_1[..2000]).unwrap();
+        let at = std::fs::File::open(directory.path()).unwrap();
+        let refused = StateFile::open(&at, "state", BOOT, 1).unwrap_err();
+        assert!(matches!(refused, StateError::System { action: "converting it", .. }), "{refused}");
+        assert_eq!(std::fs::read(&path).unwrap(), &LAYOUT_1[..2000]);
     }
 
     #[test]

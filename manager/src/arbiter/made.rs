@@ -2,7 +2,8 @@
 //! processes are there that can be made at once.
 //!
 //! Circus makes processes before it answers, up to the first pause (spec c.4), so a client that asks for the list next finds
-//! them there. Nobody is kept by a `warmup_delay` or by a command before this one: then nothing is being made.
+//! them there. Nobody is kept by a `warmup_delay`, or by a command before this one that stops something: then nothing is being made.
+//! Bound: no more wait here than commands may wait for their watchers (`Refusal::TooManyWaiting`).
 
 use super::{Arbiter, Asker, Effect, Phase, batch};
 use crate::clock::Now;

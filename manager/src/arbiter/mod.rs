@@ -259,7 +259,9 @@ impl Arbiter {
         let (mut effects, new) = self.chronicle.enter(now, effects);
         self.tell_listeners(now, new, &mut effects);
         let mut effects = self.ledger.enter(effects);
-        effects.splice(0..0, self.tell_begun(now));
+        if !self.begun.is_empty() {
+            effects.splice(0..0, self.tell_begun(now));
+        }
         self.time(now, &effects);
         effects
     }

@@ -1,9 +1,9 @@
 """Papa's own test suite on our core: a core of its own for each test, as Papa's debug mode has a server of its own.
 
-usage: run.py SUITE PAPA DIRECTORY PORT    SUITE is tests/__init__.py of Papa's source package; the core listens on PORT
+usage: papa_suite.py SUITE PAPA DIRECTORY PORT    SUITE is tests/__init__.py of Papa's source package; the core listens on PORT
 
 The suite is read as it is, but for the network interface of the tests that bind to one: nothing listens beyond loopback. The
-programs that it starts are not in the package; those in `executables` do what it expects of them.
+programs that it starts are not in the package; those in `papa_suite/executables` do what it expects of them.
 """
 import os
 import pwd
@@ -16,15 +16,15 @@ import types
 import unittest
 
 import papa
+import papa_place
 
 suite, program, directory, port = sys.argv[1:]
-here = os.path.dirname(os.path.abspath(__file__))
 os.environ["LOGNAME"] = pwd.getpwuid(os.getuid()).pw_name
 # Papa's package cannot send a variable that is empty, and the suite sends them all.
 for name in [name for name, value in os.environ.items() if not value]:
     del os.environ[name]
 tempfile.tempdir = directory
-papa.set_default_port(int(port))
+papa_place.use(port)
 
 
 class Core:
@@ -60,51 +60,27 @@ class Core:
         assert self.process.wait(20) == 0, self.process.returncode
 
 
-def refuse(self):
-    raise SystemExit("the core is not there, and Papa's own server is not wanted")
-
-
-papa.Papa._spawn_papa_server = refuse
 papa.set_debug_mode = lambda **_: None
 tests = types.ModuleType("tests")
 tests.__file__ = suite
 with open(suite) as text:
     exec(compile(text.read().replace("eth0", "lo"), suite, "exec"), tests.__dict__)
-tests.here = here
-
-
-class Result(unittest.TextTestResult):
-    """Tells the outcome of each test."""
-
-    failed = set()
-
-    def addFailure(self, test, error):
-        super().addFailure(test, error)
-        self.failed.add(test.id())
-
-    addError = addFailure
+tests.here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "papa_suite")
 
 
 def run(chosen):
-    """Runs tests one by one and gives those that failed."""
-    runner = unittest.TextTestRunner(verbosity=2, resultclass=Result)
-    Result.failed = set()
-    for test in chosen:
+    """Runs tests, each a case and a name, one by one and gives those that failed."""
+    failed, runner = [], unittest.TextTestRunner(verbosity=2)
+    for case, name in chosen:
         core = Core()
-        runner.run(test)
+        if not runner.run(case(name)).wasSuccessful():
+            failed.append((case, name))
         core.end()
-    return [test for test in chosen if test.id() in Result.failed]
+    return failed
 
 
-def flat(tests):
-    return [test for one in tests for test in (flat(one) if isinstance(one, unittest.TestSuite) else [one])]
-
-
-def fresh(tests_to_run):
-    return [type(test)(test._testMethodName) for test in tests_to_run]
-
-
-every = flat(unittest.defaultTestLoader.loadTestsFromModule(tests))
+cases = [case for case in vars(tests).values() if isinstance(case, type) and issubclass(case, unittest.TestCase)]
+every = [(case, name) for case in cases for name in unittest.defaultTestLoader.getTestCaseNames(case)]
 # Some tests of Papa's expect that 50 ms are enough for this and that; on a busy machine they may be right the second time.
-failed = run(fresh(run(fresh(every))))
-print(f"{len(every)} tests, failed: {[test.id() for test in failed]}")
+failed = run(run(every))
+print(f"{len(every)} tests, failed: {[name for _, name in failed]}")
